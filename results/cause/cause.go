@@ -33,7 +33,8 @@ type Cause struct {
 	Means string
 	// Do says what a user can do about it.
 	Do string
-	// Source is where the kernel, a manual or an RFC has it; "" where there is no one place.
+	// Source is where the kernel, a manual or an RFC describes the cause; "" if there is no single
+	// place.
 	Source string
 }
 

@@ -10,9 +10,9 @@ type Count struct {
 	Name  string
 	Doc   string
 	Needs Need
-	// Of returns what a trial adds; false: the trial did not count it.
+	// Of returns what a trial adds to the count. It returns false if the trial did not count it.
 	Of func(*results.Trial) (int64, bool)
-	// Invalid: trials that are not usable count, too.
+	// Invalid: trials that are not usable are included.
 	Invalid bool
 }
 
@@ -48,7 +48,7 @@ func Counts() []Count {
 			Of: always(func(t *results.Trial) int64 { return t.LostByPhase[phase] })})
 	}
 	return append(all,
-		// A residual other than 0 makes its trial invalid.
+		// A residual other than 0 makes its trial invalid, so invalid trials are included.
 		Count{Name: "residual", Doc: "attempts that nothing explains", Invalid: true,
 			Of: always(func(t *results.Trial) int64 { return t.Residual })},
 		Count{

@@ -6,8 +6,8 @@ import (
 	"reuseport-bench/results"
 )
 
-// Totals are over usable trials, except the residual, which makes its trial unusable. A count that
-// no usable trial has is missing.
+// Totals are over usable trials. The residual also covers the others, because it makes a trial
+// unusable. A count that no usable trial has is missing.
 func TestTotal(t *testing.T) {
 	v := &results.Variant{Trials: []*results.Trial{
 		{

@@ -52,12 +52,12 @@ func lostShare(t *results.Trial) (float64, bool) {
 	return p.lostShare, p.anyOutage
 }
 
-// podLags are the lags of a trial's endpoints and rules for its pods, in nanoseconds.
+// podLags are the delays between a trial's pods and their endpoints and rules, in nanoseconds.
 type podLags struct {
 	endpoints, rules []float64
 	ready, routed    []float64
 	stale            []float64
-	deleted, first   float64 // deleted pods, and those that got SIGTERM before endpoints changed
+	deleted, first   float64 // pods deleted, and those that got SIGTERM before endpoints changed
 }
 
 func podLagsOf(t *results.Trial) *podLags {
@@ -82,7 +82,7 @@ func (l *podLags) add(p results.Pod) {
 		between(&l.ready, p.ListenNS, p.ReadyNS)
 		routed := p.RulesNS
 		if routed == nil {
-			routed = p.EndpointsNS // for pods reached by name
+			routed = p.EndpointsNS // for pods that clients find by name
 		}
 		between(&l.routed, p.ListenNS, routed)
 		return
@@ -99,7 +99,7 @@ func (l *podLags) add(p results.Pod) {
 	}
 }
 
-// medianLag pools a lag by the median over the trial's pods.
+// medianLag returns a function that pools a lag by the median over the trial's pods.
 func medianLag(of func(*podLags) []float64) func(*results.Trial) (float64, bool) {
 	return func(t *results.Trial) (float64, bool) { return median(of(podLagsOf(t))) }
 }

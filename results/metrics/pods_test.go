@@ -59,8 +59,8 @@ func TestPodFigures(t *testing.T) {
 	}
 }
 
-// The prediction is the run's own. For older runs it is rate × dead time, if clients gave up before
-// they sent a second SYN.
+// The prediction is the one in the run. Older runs have none; for them it is rate × dead time, if
+// clients gave up before they sent a second SYN.
 func TestPredictedLost(t *testing.T) {
 	dead, lost := new(int64(620e6)), new(7.0)
 	tests := []struct {

@@ -7,7 +7,7 @@ import (
 	"reuseport-bench/results"
 )
 
-// median returns the median of values, which it sorts; false without values.
+// median sorts values and returns their median. It returns false if there are none.
 func median(values []float64) (float64, bool) {
 	n := len(values)
 	if n == 0 {
@@ -17,7 +17,7 @@ func median(values []float64) (float64, bool) {
 	return (values[(n-1)/2] + values[n/2]) / 2, true
 }
 
-// known returns the number that x points to; false if x is nil.
+// known returns the number that x points to. It returns false if x is nil.
 func known(x *int64) (float64, bool) {
 	if x == nil {
 		return 0, false
@@ -25,7 +25,8 @@ func known(x *int64) (float64, bool) {
 	return float64(*x), true
 }
 
-// largest pools the trial's steps by the largest value, at least 0.
+// largest returns a function that pools the trial's steps by the largest value, or 0 if all are
+// negative.
 func largest(of func(*results.Step) *int64) func(*results.Trial) (float64, bool) {
 	return func(t *results.Trial) (most float64, ok bool) {
 		for k := range t.Steps {
@@ -37,7 +38,7 @@ func largest(of func(*results.Step) *int64) func(*results.Trial) (float64, bool)
 	}
 }
 
-// medianStep pools the trial's steps by the median.
+// medianStep returns a function that pools the trial's steps by the median.
 func medianStep(of func(*results.Step) *int64) func(*results.Trial) (float64, bool) {
 	return func(t *results.Trial) (float64, bool) {
 		var values []float64
@@ -50,7 +51,7 @@ func medianStep(of func(*results.Step) *int64) func(*results.Trial) (float64, bo
 	}
 }
 
-// pooled reads a figure of the trial's percentiles.
+// pooled returns a function that reads a figure from the trial's percentiles.
 func pooled(
 	which func(*results.Trial) *results.Percentiles, figure func(*results.Percentiles) *int64,
 ) func(*results.Trial) (float64, bool) {
@@ -70,7 +71,7 @@ func masked(t *results.Trial) *results.Percentiles {
 	return t.Retries.MaskedNS
 }
 
-// The figures of percentiles, which may be nil.
+// The figures of percentiles. The percentiles may be nil.
 func p50(p *results.Percentiles) *int64 {
 	if p == nil {
 		return nil
@@ -106,7 +107,8 @@ func longest(p *results.Percentiles) *int64 {
 	return &p.Max
 }
 
-// mean returns nil for older runs, which did not measure it; so does deviation.
+// mean returns the mean. Older runs did not measure it, nor the deviation; for them both functions
+// return nil.
 func mean(p *results.Percentiles) *int64 {
 	if p == nil || p.Mean <= 0 {
 		return nil
@@ -121,7 +123,7 @@ func deviation(p *results.Percentiles) *int64 {
 	return &p.SD
 }
 
-// fairness reads a figure of the trial's fairness.
+// fairness returns a function that reads a figure from the trial's fairness.
 func fairness(of func(*results.Fairness) float64) func(*results.Trial) (float64, bool) {
 	return func(t *results.Trial) (float64, bool) {
 		if t.Fairness == nil {
@@ -131,7 +133,8 @@ func fairness(of func(*results.Fairness) float64) func(*results.Trial) (float64,
 	}
 }
 
-// connectionsTopShare returns the largest share of the connections; older runs lack it.
+// connectionsTopShare returns the largest share of the connections that one worker got. Older runs
+// lack it.
 func connectionsTopShare(t *results.Trial) (float64, bool) {
 	if t.Fairness == nil || t.Fairness.TopShare == 0 {
 		return 0, false
@@ -139,7 +142,7 @@ func connectionsTopShare(t *results.Trial) (float64, bool) {
 	return t.Fairness.TopShare, true
 }
 
-// spread reads a figure of how evenly something was spread; older runs lack it.
+// spread returns a function that reads how evenly something was spread. Older runs lack it.
 func spread(
 	of func(*results.Fairness) *results.Spread, figure func(*results.Spread) float64,
 ) func(*results.Trial) (float64, bool) {
@@ -158,7 +161,8 @@ func jain(s *results.Spread) float64        { return s.Jain }
 func maxOverMean(s *results.Spread) float64 { return s.MaxOverMean }
 func topShare(s *results.Spread) float64    { return s.TopShare }
 
-// retried reads a count of retries, per attempt; it is missing where clients do not retry.
+// retried returns a function that divides a count of retries by the attempts. It returns false if
+// clients do not retry.
 func retried(of func(*results.Retries) (int64, bool)) func(*results.Trial) (float64, bool) {
 	return func(t *results.Trial) (float64, bool) {
 		if t.Retries == nil || t.Attempts == 0 {
@@ -169,7 +173,7 @@ func retried(of func(*results.Retries) (int64, bool)) func(*results.Trial) (floa
 	}
 }
 
-// cpuPerAttempt reads a side's CPU time per attempt.
+// cpuPerAttempt returns a function that divides a side's CPU time by the attempts.
 func cpuPerAttempt(of func(*results.CPU) *int64) func(*results.Trial) (float64, bool) {
 	return func(t *results.Trial) (float64, bool) {
 		x, ok := known(of(&t.CPU))
@@ -180,7 +184,8 @@ func cpuPerAttempt(of func(*results.CPU) *int64) func(*results.Trial) (float64, 
 	}
 }
 
-// lastCold reads a figure of the trial's last cold start that has it.
+// lastCold returns a function that reads a figure from the last of the trial's cold starts that has
+// it.
 func lastCold(of func(*results.ColdStart) (float64, bool)) func(*results.Trial) (float64, bool) {
 	return func(t *results.Trial) (last float64, ok bool) {
 		for _, s := range t.Steps {
@@ -195,19 +200,20 @@ func lastCold(of func(*results.ColdStart) (float64, bool)) func(*results.Trial) 
 	}
 }
 
-// lastColdNS is lastCold for a time.
+// lastColdNS is like lastCold, for a time in nanoseconds.
 func lastColdNS(of func(*results.ColdStart) *int64) func(*results.Trial) (float64, bool) {
 	return lastCold(func(c *results.ColdStart) (float64, bool) { return known(of(c)) })
 }
 
-// sharing is how the connections were shared among workers.
+// sharing describes how the connections were divided among workers.
 type sharing struct {
-	listening, serving    int64 // workers
-	accepted, least, most int64 // connections, of all and of one worker
+	listening, serving    int64 // numbers of workers
+	accepted, least, most int64 // connections: of all workers, and the least and most of one worker
 }
 
-// shared reads a figure of how the connections were shared. It needs the same workers all the time,
-// in a cluster or where some of them could not bind their address.
+// shared returns a function that reads a figure of how the connections were divided. The figure
+// exists in a cluster, or if some workers could not bind their address, and only if no step changed
+// the workers.
 func shared(of func(sharing) float64) func(*results.Trial) (float64, bool) {
 	return func(t *results.Trial) (float64, bool) {
 		unbound := func(w results.Worker) bool { return w.BindError != "" }
@@ -250,7 +256,7 @@ func halfOpenLost(t *results.Trial) (float64, bool) {
 	return float64(lost) / float64(held), held > 0
 }
 
-// switches counts those of all workers, including an acceptor.
+// switches returns the context switches of all workers, including an acceptor.
 func switches(t *results.Trial) (float64, bool) {
 	var sum, accepted int64
 	for _, w := range t.Workers {
@@ -266,7 +272,7 @@ func switches(t *results.Trial) (float64, bool) {
 	return float64(sum) / float64(accepted), accepted > 0
 }
 
-// cpuShare reads a CPU time during the load, as a share of one CPU.
+// cpuShare returns a function that reads a CPU time during the load, as a share of one CPU.
 func cpuShare(of func(*results.CPU) *int64) func(*results.Trial) (float64, bool) {
 	return func(t *results.Trial) (float64, bool) {
 		used, all := of(&t.CPU), t.CPU.WatchedNS
@@ -316,7 +322,7 @@ func predictedWait(t *results.Trial) (float64, bool) {
 	return known(t.Occupancy.PredictedWaitNS)
 }
 
-// perSecond returns the rate that x points to; false if x is nil.
+// perSecond returns the rate that x points to. It returns false if x is nil.
 func perSecond(x *float64) (float64, bool) {
 	if x == nil {
 		return 0, false

@@ -15,7 +15,7 @@ func TestFiguresPoolsSteps(t *testing.T) {
 	trial := resultstest.RestartTrial(0, 1, 0, 0)
 	trial.Steps[3].StallNS = nil
 	trial.Steps[3].TakeoverNS = nil
-	// Not in order of size.
+	// The values are not sorted.
 	s := trial.Steps
 	s[0], s[1], s[3] = s[3], s[0], s[1]
 	got := Figures(trial)
@@ -89,7 +89,7 @@ func TestFiguresOfCPU(t *testing.T) {
 	}
 }
 
-// Of 200 attempts, 10 were retried, three of them twice.
+// Of 200 attempts, 10 were retried, three of these twice.
 func TestRetryFigures(t *testing.T) {
 	trial := &results.Trial{Attempts: 200, Retries: &results.Retries{
 		Tries: 213, TriedAgain: 10, Masked: 8, Repeated: 5, RepeatedUnhandled: new(int64(3)),

@@ -1,8 +1,8 @@
 // Package metrics is the table of all metrics of a trial. It has each metric's name, unit, better
 // direction, comparison, requirements, and the function that pools a trial into one value. Reports,
-// comparisons, gates and claims look metrics up here.
+// comparisons, gates and claims look up metrics here.
 //
-// A metric's name is that of run.json, everywhere.
+// A metric has the same name everywhere as in run.json.
 package metrics
 
 import (
@@ -14,13 +14,13 @@ import (
 	"reuseport-bench/results/unit"
 )
 
-// Which way a metric is better.
+// The directions in which a metric is better.
 const (
 	Lower  = "lower"
 	Higher = "higher"
 )
 
-// A Need is what a scenario must do for a metric or a count to exist.
+// A Need is what a scenario must contain for a metric or a count to exist.
 type Need int
 
 // The needs.
@@ -30,10 +30,11 @@ const (
 	Restarts       // a step that restarts workers
 	Starts         // a step that starts workers
 	Ends           // a step that closes listeners
-	ColdStart      // a step cold-start
+	ColdStart      // a cold-start step
 )
 
-// String returns what the scenario must do, as "a step that starts workers"; "" for Nothing.
+// String describes what the scenario must contain, such as "a step that starts workers". For
+// Nothing it returns "".
 func (n Need) String() string {
 	return [...]string{
 		Nothing: "", Steps: "a step", Restarts: "a step that restarts workers",
@@ -42,63 +43,63 @@ func (n Need) String() string {
 	}[n]
 }
 
-// A Loop is the kind of load that a metric needs to exist.
+// A Loop is the kind of load for which a metric exists.
 type Loop int
 
 // The loops.
 const (
 	AnyLoop    Loop = iota
 	OpenLoop        // a schedule says when attempts are due
-	ClosedLoop      // each client waits for the end of its last attempt
+	ClosedLoop      // each client waits until its last attempt has ended
 )
 
-// String names the kind of load; "" for AnyLoop.
+// String names the kind of load. For AnyLoop it returns "".
 func (l Loop) String() string {
 	return [...]string{AnyLoop: "", OpenLoop: "an open loop", ClosedLoop: "a closed loop"}[l]
 }
 
-// A Metric has one value per trial, or is a rate of events over several trials. Over trials it has
-// a center and an interval.
+// A Metric has one value per trial, or is a rate of events over several trials. Summarized over
+// trials, it has a center and an interval.
 type Metric struct {
-	Name string // its key in run.json
+	Name string // the key in run.json
 	Doc  string
 	Unit unit.Unit
 
 	// Better is Lower, Higher, or "" for neither.
 	Better string
-	// Scale is how two variants are compared, results.ScaleRatio or results.ScaleDifference; "" if
-	// the metric only describes a trial, and is not compared.
+	// Scale is how two variants are compared: results.ScaleRatio or results.ScaleDifference. It is
+	// "" if the metric only describes a trial, and is not compared.
 	Scale string
-	// Threshold is the smallest change that matters in practice: a share of the base for ratios, in
-	// the metric's own unit for differences.
+	// Threshold is the smallest change that matters in practice: a share of the base for ratios, a
+	// value in the metric's own unit for differences.
 	Threshold float64
-	// Needs is what must happen for the metric to exist, and Loop is the kind of load that it
-	// needs.
+	// Needs is what must happen for the metric to exist. Loop is the kind of load for which it
+	// exists.
 	Needs Need
 	Loop  Loop
-	// Signed: it can be negative. All others are at least 0.
+	// Signed: values can be negative. Values of all other metrics are at least 0.
 	Signed bool
-	// Most is the largest value that it can have; 0 if it has no bound.
+	// Most is the largest possible value; 0 if there is no bound.
 	Most float64
-	// OverRestarts: its observations are restarts, not trials.
+	// OverRestarts: the observations are restarts, not trials.
 	OverRestarts bool
-	// Bench is its unit in the Go benchmark format, where times are in seconds; "" if it is not
-	// printed there.
+	// Bench is the unit in the Go benchmark format, in which times are in seconds. It is "" if the
+	// metric is not printed there.
 	Bench string
 
-	// Pool returns the trial's one value; false if it has none. It is nil for metrics without one
-	// value per trial.
+	// Pool returns the trial's one value, or false if it has none. Pool is nil for metrics without
+	// one value per trial.
 	Pool func(*results.Trial) (float64, bool)
-	// Tally returns what the trial counted. It is nil except for metrics that are events per
-	// exposure.
+	// Tally returns what the trial counted, or false if it did not count. Tally is nil except for
+	// metrics that are events per exposure.
 	Tally func(*results.Trial) (Tally, bool)
 }
 
 // Compared reports whether two variants can be compared in the metric.
 func (m Metric) Compared() bool { return m.Scale != "" }
 
-// Range returns the smallest and the largest value that the metric can have, infinite where it has
-// no bound.
+// Range returns the smallest and the largest possible value of the metric. They are infinite if
+// there is no bound.
 func (m Metric) Range() (lo, hi float64) {
 	lo, hi = 0, math.Inf(1)
 	if m.Signed {
@@ -110,8 +111,8 @@ func (m Metric) Range() (lo, hi float64) {
 	return lo, hi
 }
 
-// Of returns the trial's value of the metric: its own rate if the metric counts events. It returns
-// false if the trial has none.
+// Of returns the trial's value of the metric. If the metric counts events, that is the trial's own
+// rate. It returns false if the trial has none.
 func (m Metric) Of(t *results.Trial) (float64, bool) {
 	switch {
 	case m.Tally != nil:
@@ -126,7 +127,8 @@ func (m Metric) Of(t *results.Trial) (float64, bool) {
 	return 0, false
 }
 
-// In returns the metric's name with the unit of the scale in place of the base unit: "gap [ms]".
+// In returns the metric's name with the unit of the scale in place of the base unit, such as "gap
+// [ms]".
 func (m Metric) In(scale unit.Scale) string {
 	if scale.Name == "" {
 		return m.Name
@@ -152,7 +154,7 @@ func UnitOf(name string) unit.Unit {
 	return m.Unit
 }
 
-// FindCompared is Find for metrics in which variants can be compared.
+// FindCompared is like Find, but finds only metrics in which variants can be compared.
 func FindCompared(name string) (Metric, bool) {
 	m, ok := Find(name)
 	return m, ok && m.Compared()
@@ -168,8 +170,8 @@ func Compared() (names []string) {
 	return names
 }
 
-// Figures returns the trial's values of the metrics with one value per trial. Metrics that the
-// trial lacks are absent.
+// Figures returns the trial's values for the metrics that have one value per trial. Metrics that
+// the trial lacks are absent.
 func Figures(t *results.Trial) map[string]float64 {
 	figures := map[string]float64{}
 	for _, m := range registry {
@@ -183,8 +185,8 @@ func Figures(t *results.Trial) map[string]float64 {
 	return figures
 }
 
-// MaxGating is how many metrics may decide a comparison of two variants, or the gates of a
-// scenario: each further metric makes changes in all of them harder to find.
+// MaxGating is the number of metrics that may decide a comparison of two variants, or the gates of
+// a scenario. Each further metric makes changes in all of them harder to find.
 const MaxGating = 4
 
 // Gating returns the metrics that decide a comparison by default. They depend on what the usable

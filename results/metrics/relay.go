@@ -2,7 +2,7 @@ package metrics
 
 import "reuseport-bench/results"
 
-// relayed reads a figure of a trial whose packets a relay delayed.
+// relayed returns a function that reads a figure from a trial in which a relay delayed packets.
 func relayed(
 	of func(*results.Trial, *results.Relay) (float64, bool),
 ) func(*results.Trial) (float64, bool) {
@@ -14,7 +14,7 @@ func relayed(
 	}
 }
 
-// roundTrip covers both directions; the relay delays packets in each.
+// roundTrip returns a figure for both directions. The relay delays packets in each direction.
 func roundTrip(t *results.Trial, r *results.Relay) (float64, bool) {
 	wait, known := relayWait(t, r)
 	if !known || r.ExcessNS == nil {

@@ -198,7 +198,8 @@ var registry = []Metric{
 		Bench: "tail-sec", Pool: medianStep(func(s *results.Step) *int64 { return s.TailNS }),
 	},
 
-	// How connections were shared, in a cluster without steps, or where workers could not bind.
+	// How connections were shared. For trials in a cluster without steps, or in which workers could
+	// not bind.
 	{
 		Name: Listening,
 		Doc:  "workers that could bind their address",
@@ -224,7 +225,7 @@ var registry = []Metric{
 		Pool: shared(func(s sharing) float64 { return float64(s.least) / float64(s.accepted) }),
 	},
 
-	// The last one of several cold starts counts.
+	// These describe the last of several cold starts.
 	{
 		Name: FirstServed,
 		Doc:  "from when a cold worker is ready to its first response",
@@ -404,7 +405,7 @@ var registry = []Metric{
 		Unit: unit.Nanoseconds, Loop: OpenLoop, Pool: predictedWait,
 	},
 
-	// For a relay that adds a round trip.
+	// For trials in which a relay adds a round trip.
 	{
 		Name: RoundTrip,
 		Doc: "the round trip that a relay added: as asked, plus how much longer it held packets " +
@@ -432,7 +433,7 @@ var registry = []Metric{
 		Unit: unit.Share, Pool: relayed(relayShare),
 	},
 
-	// Where clients retry.
+	// For trials in which clients retry.
 	{
 		Name: Tries,
 		Doc:  "tries per attempt; 1 if nothing was retried",

@@ -51,7 +51,8 @@ func resetAtClosePerRestart(t *results.Trial) (Tally, bool) {
 		restarts > 0
 }
 
-// perRestart counts what each restart lost; false if one of these counts is unknown.
+// perRestart returns a function that counts the losses of each restart. It returns false if one of
+// these counts is unknown.
 func perRestart(of func(*results.Trial, int) (int64, bool)) func(*results.Trial) (Tally, bool) {
 	return func(t *results.Trial) (Tally, bool) {
 		var all Tally

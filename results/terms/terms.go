@@ -11,22 +11,22 @@ import (
 // A Term is a word of reports and documents.
 type Term struct {
 	Name string
-	// Also lists other spellings, such as plurals and the heads of columns.
+	// Also lists other spellings, such as plurals and column heads.
 	Also []string
-	// Doc is one sentence or a few.
+	// Doc explains the term in one or a few sentences.
 	Doc string
-	// Unit is what it is measured in; "" for what is not measured.
+	// Unit is the unit of measurement; "" for what is not measured.
 	Unit string
 	// Related lists names of other terms, and of metrics, causes and settings.
 	Related []string
-	// Source is a manual page, an RFC, a file of the kernel or a paper; "" where none is needed.
+	// Source is a manual page, an RFC, a kernel file or a paper; "" if none is needed.
 	Source string
 }
 
 // All returns every term, in alphabetical order.
 func All() []Term { return slices.Clone(all) }
 
-// Find returns the term that is called name, in any case, or has it as another spelling.
+// Find returns the term with this name or other spelling, in any case.
 func Find(name string) (Term, bool) {
 	same := func(s string) bool { return strings.EqualFold(s, name) }
 	i := slices.IndexFunc(all, func(t Term) bool {
