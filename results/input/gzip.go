@@ -16,8 +16,8 @@ func (e *DamagedError) Error() string { return e.What }
 // gzipMagic begins every gzip file (RFC 1952, 2.3.1).
 const gzipMagic = "\x1f\x8b"
 
-// Decompressed returns a reader of r that decompresses it if it is a gzip file, which its first
-// bytes show. An invalid gzip file is a DamagedError.
+// Decompressed returns a reader for r. If the first bytes of r are those of a gzip file, the reader
+// decompresses it. Its error for an invalid gzip file is a DamagedError.
 func Decompressed(r io.Reader) (io.Reader, error) {
 	buffered := bufio.NewReader(r)
 	if start, err := buffered.Peek(len(gzipMagic)); err != nil || string(start) != gzipMagic {
@@ -40,8 +40,8 @@ func (d *decompressed) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// inGzip returns the DamagedError for an error of package gzip. It returns errors of the underlying
-// file as they are.
+// inGzip wraps an error of package gzip in a DamagedError. It returns other errors unchanged: they
+// come from the underlying file.
 func inGzip(err error) error {
 	var path *fs.PathError
 	switch {

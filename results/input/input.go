@@ -1,5 +1,5 @@
-// Package input reads files that users name. A name may not be that of a regular file: it may be a
-// pipe without a writer, an endless device, or too large for memory.
+// Package input reads files that users name. The name may not be that of a regular file: it may
+// name a pipe without a writer, an endless device, or a file too large for memory.
 package input
 
 import (
@@ -20,11 +20,11 @@ import (
 )
 
 // Open opens a file for reading; the caller closes it. It never blocks. It opens regular files,
-// unnamed pipes (/dev/stdin, a shell's <(…)), which have a writer, and terminals. The error for
-// anything else says what it is. Errors name the file.
+// terminals, and unnamed pipes (/dev/stdin, a shell's <(…)), which always had a writer. For other
+// files it returns an error that says what the file is. Errors name the file.
 func Open(name string) (*os.File, error) {
 	// Check before opening, because open(2) can block, and can have effects on devices. Open with
-	// O_NONBLOCK, because the file may have changed since.
+	// O_NONBLOCK, because the file may have changed after the check.
 	info, err := os.Stat(name)
 	if err != nil {
 		return nil, Named(name, err)
@@ -83,8 +83,8 @@ func notRegular(name, is string) error {
 	return fmt.Errorf("%q is %s, not a regular file", name, is)
 }
 
-// Named returns the error of a system call on a file, prefixed with the file's name and not the
-// call.
+// Named returns the error of a system call on a file, prefixed with the file's name instead of the
+// call's.
 func Named(name string, err error) error {
 	var path *fs.PathError
 	if errors.As(err, &path) {
@@ -93,12 +93,12 @@ func Named(name string, err error) error {
 	return fmt.Errorf("%s: %w", Name(name), err)
 }
 
-// maxName is how many bytes of a name a message quotes: PATH_MAX, the longest path.
+// maxName is the number of bytes of a name that a message quotes: PATH_MAX, the longest path.
 const maxName = 4096
 
-// Name returns a name, of a file or of something in it, for messages. It quotes a name that is
-// empty, or has characters that are not printable, which could move a terminal's cursor. It cuts
-// off a name that is too long.
+// Name returns a name for messages, of a file or of something in a file. It quotes a name that is
+// empty or has characters that are not printable, which could move a terminal's cursor. It cuts a
+// name that is too long.
 func Name(name string) string {
 	if len(name) > maxName {
 		name = strings.ToValidUTF8(name[:maxName], "") + "…"
@@ -110,18 +110,19 @@ func Name(name string) string {
 	return name
 }
 
-// A TooLargeError is the error of input beyond a limit, in bytes.
+// A TooLargeError is the error for input beyond a limit, in bytes.
 type TooLargeError struct{ Limit int64 }
 
 func (e *TooLargeError) Error() string { return fmt.Sprintf("more than %d bytes", e.Limit) }
 
-// Limit returns a reader of r that fails with a TooLargeError after limit bytes.
+// Limit returns a reader that reads r, and fails with a TooLargeError after limit bytes.
 func Limit(r io.Reader, limit int64) io.Reader {
 	return &limited{r: io.LimitReader(r, limit+1), left: limit, limit: limit}
 }
 
-// Line reads a line, with its newline, of at most limit bytes; a longer one is a TooLargeError. At
-// the end of the input it returns io.EOF, and the rest without a newline.
+// Line reads a line of at most limit bytes, including its newline. A longer line is a
+// TooLargeError. At the end of the input it returns io.EOF together with any text after the last
+// newline.
 func Line(r *bufio.Reader, limit int) (text []byte, err error) {
 	for {
 		part, err := r.ReadSlice('\n')

@@ -13,17 +13,17 @@ const checksumName = "checksum"
 // checksumOf returns a checksum in its stored form: the algorithm, and the sum in hexadecimal.
 func checksumOf(h hash.Hash) string { return "sha256:" + hex.EncodeToString(h.Sum(nil)) }
 
-// A compactor computes the checksum of the JSON object that passes through it, without the white
-// space between its values and without the member that holds the checksum. So the sum does not
-// depend on indentation. For a text that is not a JSON object, the sum has no meaning.
+// A compactor computes the checksum of the JSON object that passes through it. It skips white space
+// between values, and the member that holds the checksum. So the sum does not depend on
+// indentation. For a text that is not a JSON object, the sum has no meaning.
 type compactor struct {
 	sum    hash.Hash
 	lines  int // newlines so far
-	blanks int // white space in a row, up to now
+	blanks int // length of the current run of white space
 
 	depth             int
 	inString, escaped bool
-	out               []byte // to be summed; reused
+	out               []byte // bytes to be summed; reused
 
 	// A member of the outermost object is held back until its name is known.
 	member  memberState
@@ -32,7 +32,7 @@ type compactor struct {
 	where   int    // the line of the dropped member
 }
 
-// A memberState is what happens to the bytes of a member of the outermost object.
+// A memberState says what happens to the bytes of a member of the outermost object.
 type memberState uint8
 
 const (
@@ -110,7 +110,8 @@ func (c *compactor) outermost(b byte) {
 	}
 }
 
-// release sums the held member. The comma before the first summed member belongs to a dropped one.
+// release adds the held member to the sum. It omits the comma before the first summed member: that
+// comma separates it from a dropped member.
 func (c *compactor) release() {
 	if c.member != memberHeld {
 		return

@@ -22,8 +22,8 @@ import (
 type Limits struct {
 	// Bytes bounds the length of the text.
 	Bytes int64
-	// Piece bounds the length of each part, and of everything outside of parts together; see Part.
-	// 0: 32 MiB.
+	// Piece bounds the length of each part, and the total length of everything outside of parts;
+	// see Part. 0: 32 MiB.
 	Piece int
 	// Memory bounds the memory of all parts together. Nil: no bound.
 	Memory *Budget
@@ -55,8 +55,8 @@ func NewDecoder(r io.Reader, l Limits) *Decoder {
 	return &Decoder{t, jsontext.NewDecoder(t), l}
 }
 
-// Decode decodes the text, which must be a single value. After an error, into has what was decoded
-// before it.
+// Decode decodes the text, which must be a single value. After an error, into holds what was
+// decoded before the error.
 func (d *Decoder) Decode(into any, parts ...*json.Unmarshalers) error {
 	all := options()
 	if len(parts) > 0 {
@@ -78,7 +78,7 @@ func (d *Decoder) Decode(into any, parts ...*json.Unmarshalers) error {
 	return nil
 }
 
-// Next decodes the next value of a text with several. At the end it returns io.EOF.
+// Next decodes the next value of a text with several values. At the end it returns io.EOF.
 func (d *Decoder) Next(into any) error {
 	d.text.size, d.text.marks = 0, 0 // each value is a piece
 	err := json.UnmarshalDecode(d.json, into, options())
@@ -93,7 +93,7 @@ func (d *Decoder) Line() int {
 	return 1 + d.text.lines - bytes.Count(d.json.UnreadBuffer(), []byte("\n"))
 }
 
-// options returns the options for all values. A time.Duration is a number of nanoseconds.
+// options returns the options for all values. A time.Duration is encoded as nanoseconds.
 func options() json.Options {
 	return json.JoinOptions(json.RejectUnknownMembers(true), jsonv1.FormatDurationAsNano(true))
 }
@@ -124,11 +124,11 @@ func (d *Decoder) Member(name string, into any) error {
 }
 
 // Checksum returns the checksum of the decoded object, which the object may store in its member
-// "checksum". The sum leaves out that member, and white space between values. line is where the
-// member is; 0 if it is missing.
+// "checksum". The sum leaves out that member, and white space between values. line is the line of
+// that member, or 0 if it is missing.
 func (d *Decoder) Checksum() (sum string, line int) { return d.text.checksum(), d.text.where }
 
-// Part makes the decoder decode each value of type T by itself, and take its size from
+// Part makes the decoder decode each value of type T separately, and deduct its size from
 // Limits.Memory. More than most values are an error. If took is not nil, Part calls it with the
 // line on which each value begins.
 func Part[T any](d *Decoder, most int, took func(line int)) *json.Unmarshalers {
@@ -162,9 +162,9 @@ func Start[T any](d *Decoder, at func(Place)) *json.Unmarshalers {
 		list := dec.StackPointer()
 		_, n := dec.StackIndex(dec.StackDepth())
 		if n > 0 {
-			list = list.Parent() // the pointer is at the element before
+			list = list.Parent() // the pointer points to the element before
 		}
-		dec.PeekKind() // reads the white space before it; decoding returns an error again
+		dec.PeekKind() // reads the white space before the value; decoding repeats any error
 		unread := dec.UnreadBuffer()
 		blanks := len(unread) - len(bytes.TrimLeft(unread, " \t\r\n,"))
 		line := d.Line() + bytes.Count(unread[:blanks], []byte("\n"))

@@ -17,12 +17,12 @@ import (
 // Indent is the indentation of a file for human readers.
 const Indent = "  "
 
-// Encode writes a value as encoding/json does, on one line without a newline. It escapes characters
-// that are not printable. It buffers little of its output.
+// Encode writes a value on one line without a newline, as encoding/json does. It also escapes
+// characters that are not printable. It buffers little of its output.
 func Encode(w io.Writer, v any) error { return encode(w, v) }
 
-// EncodeIndented is Encode with each value on a line of its own, indented by Indent, and a newline
-// at the end.
+// EncodeIndented is like Encode, but puts each value on a line of its own, indented by Indent, and
+// ends with a newline.
 func EncodeIndented(w io.Writer, v any) error {
 	if err := encode(w, v, jsontext.WithIndent(Indent)); err != nil {
 		return err
@@ -31,8 +31,8 @@ func EncodeIndented(w io.Writer, v any) error {
 	return err
 }
 
-// IndentedSize returns the length of EncodeIndented's output for a value at this depth inside
-// another one, without the newline.
+// IndentedSize returns the length of EncodeIndented's output, without the newline, for a value at
+// this depth inside another one.
 func IndentedSize(v any, depth int) (int64, error) {
 	var n counter
 	prefix := ""
@@ -43,7 +43,7 @@ func IndentedSize(v any, depth int) (int64, error) {
 	return int64(n), err
 }
 
-// Checksum returns the checksum of a value as Encode and EncodeIndented write it: see
+// Checksum returns the checksum of a value as Encode or EncodeIndented writes it; see
 // Decoder.Checksum. The value must not contain its checksum.
 func Checksum(v any) (string, error) {
 	sum := sha256.New()
@@ -73,7 +73,7 @@ func (c *counter) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// A printable passes JSON on, and escapes characters that are not printable. The encoder has
+// A printable is a writer that escapes characters that are not printable in JSON. The encoder has
 // escaped most control characters. The rest are DEL, C1 controls, and marks that change the writing
 // direction.
 type printable struct {

@@ -36,7 +36,7 @@ type Error struct {
 	// TooLarge: the text exceeds the Decoder's limits.
 	TooLarge bool
 
-	err error // of reading, or nil
+	err error // the error of reading, or nil
 }
 
 func (e *Error) Error() string {
@@ -53,7 +53,7 @@ type readError struct{ error }
 
 func (e *readError) Unwrap() error { return e.error }
 
-// A sizeError says what there is too much of. what is "" if the limit is not in bytes.
+// A sizeError says what exceeds a limit. what is "" if the limit is not in bytes.
 type sizeError struct {
 	what  string
 	limit int64
@@ -69,10 +69,10 @@ func (e *sizeError) Error() string {
 	return fmt.Sprintf("more than %d MiB %s", e.limit>>20, e.what)
 }
 
-// atEnd is the offset of an error at the place where reading ended.
+// atEnd stands for the offset at which reading ended.
 const atEnd = math.MaxInt64
 
-// explain returns the *Error for an error of the decoder.
+// explain returns the *Error for an error from the decoder.
 func (d *Decoder) explain(err error) error {
 	var known *Error
 	if errors.As(err, &known) {
@@ -80,14 +80,14 @@ func (d *Decoder) explain(err error) error {
 	}
 	e, offset := newError("", err)
 	unread := d.json.UnreadBuffer()
-	// An error in text that was decoded is in its last value, on the line where decoding stopped.
+	// The error is in the last decoded value, on the line where decoding stopped.
 	ahead := max(0, min(offset-d.json.InputOffset(), int64(len(unread))))
 	e.Line = d.Line() + bytes.Count(unread[:ahead], []byte("\n"))
 	return e
 }
 
-// newError returns the *Error for an error of decoding the value at a pointer, without its line,
-// and its offset in the value's text; atEnd if it is where reading ended.
+// newError returns the *Error for an error in decoding the value at a pointer, without its line. It
+// also returns the error's offset in the value's text, or atEnd if reading ended there.
 func newError(at jsontext.Pointer, err error) (e *Error, offset int64) {
 	var (
 		large     *input.TooLargeError
@@ -114,7 +114,7 @@ func newError(at jsontext.Pointer, err error) (e *Error, offset int64) {
 		}
 		return &Error{What: "it cannot be read: " + why.Error(), err: why}, atEnd
 	case errors.As(err, &syntactic):
-		// Without its path: names in it are wrong once they have left the decoder's buffer.
+		// Leave out the path: its names are wrong once they have left the decoder's buffer.
 		return &Error{What: syntaxText(syntactic), Syntax: true}, syntactic.ByteOffset
 	case errors.As(err, &semantic):
 		if errors.Is(semantic.Err, json.ErrUnknownName) {
@@ -159,7 +159,7 @@ var (
 	textType = reflect.TypeFor[encoding.TextUnmarshaler]()
 )
 
-// expectedText describes the JSON of a type.
+// expectedText describes the JSON that a type expects.
 func expectedText(t reflect.Type) string {
 	for t.Kind() == reflect.Pointer {
 		t = t.Elem()
@@ -207,10 +207,10 @@ func foundText(err *json.SemanticError) string {
 	return "an object"
 }
 
-// maxName bounds how much of a text a message quotes, in bytes.
+// maxName is the number of bytes of a text that a message quotes.
 const maxName = 80
 
-// cut shortens s to maxName bytes and an ellipsis, if it is longer.
+// cut shortens s to maxName bytes and adds an ellipsis, if s is longer.
 func cut(s string) string {
 	if len(s) <= maxName {
 		return s
@@ -222,11 +222,12 @@ func cut(s string) string {
 	return s[:end] + "…"
 }
 
-// Quote quotes a part of a text for a message. It shortens it, and escapes characters that could
-// move a terminal's cursor.
+// Quote quotes a part of a text for a message. It shortens the text, and escapes characters that
+// could move a terminal's cursor.
 func Quote(s string) string { return strconv.Quote(cut(s)) }
 
-// pathOf writes a JSON pointer in the syntax of programs: /scenarios/0/name is scenarios[0].name.
+// pathOf writes a JSON pointer in the syntax of programs: /scenarios/0/name becomes
+// scenarios[0].name.
 func pathOf(p jsontext.Pointer) string {
 	var path strings.Builder
 	for token := range p.Tokens() {

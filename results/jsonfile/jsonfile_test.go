@@ -33,7 +33,7 @@ type part struct {
 	Inner   *part   `json:"inner"`
 }
 
-// limits are enough for small texts.
+// limits are large enough for small texts.
 var limits = Limits{Bytes: 1 << 20}
 
 func decode(t *testing.T, text string, l Limits) (document, error) {
@@ -90,7 +90,7 @@ func TestEncode(t *testing.T) {
 	}
 }
 
-// Characters stay whole, however the output is split into writes.
+// Characters are not split, however the output is divided into writes.
 func TestPrintable(t *testing.T) {
 	const text = "a\u009b\U000e0041größe"
 	for size := 1; size < 6; size++ {
@@ -109,7 +109,8 @@ func TestPrintable(t *testing.T) {
 	}
 }
 
-// The checksum depends only on the content: not on indentation, or on where the checksum is stored.
+// The checksum depends only on the content, and not on indentation or on where the checksum is
+// stored.
 func TestChecksum(t *testing.T) {
 	sum := func(text string) string {
 		t.Helper()
@@ -314,7 +315,7 @@ func TestMember(t *testing.T) {
 	}
 }
 
-// endless returns a reader of head, and then text without end.
+// endless returns a reader that returns head, then text repeated without end.
 func endless(head, text string) io.Reader {
 	return io.MultiReader(strings.NewReader(head), &repeated{text: text})
 }
@@ -332,7 +333,7 @@ func (r *repeated) Read(p []byte) (n int, err error) {
 	return n, nil
 }
 
-// A text beyond the limits is refused before it takes much memory.
+// A text beyond the limits is refused before it uses much memory.
 func TestLimits(t *testing.T) {
 	for name, text := range map[string]io.Reader{
 		"white space":      endless("", " "),
@@ -370,7 +371,7 @@ func TestLimits(t *testing.T) {
 	}
 }
 
-// Memory is close to what the runtime allocates for a value.
+// Memory's estimate is close to what the runtime allocates for a value.
 func TestMemory(t *testing.T) {
 	var before, after runtime.MemStats
 	runtime.GC()

@@ -5,7 +5,7 @@ import (
 	"reflect"
 )
 
-// Memory estimates how many bytes a decoded value takes, including everything that it points to.
+// Memory estimates the bytes that a decoded value occupies, including everything that it points to.
 func Memory(v any) int64 {
 	m := memory{map[reflect.Type]bool{}}
 	value := reflect.ValueOf(v)
@@ -15,8 +15,9 @@ func Memory(v any) int64 {
 // memory remembers which types contain no pointers.
 type memory struct{ flat map[reflect.Type]bool }
 
-// capacity returns the capacity of a slice after n elements were appended one by one. It doubles up
-// to 256, then grows by a quarter each time, half of which is unused on average.
+// capacity returns the average capacity of a slice to which n elements were appended one by one.
+// The capacity doubles up to 256. Above that it grows by a quarter each time; on average half of
+// that quarter is unused.
 func capacity(n int64) int64 {
 	const threshold = 256
 	switch {
@@ -28,9 +29,10 @@ func capacity(n int64) int64 {
 	return 1 << bits.Len64(uint64(n-1))
 }
 
-// sizeOfMap returns the size of a map with n entries, whose keys and elements have entry bytes: a
-// head, and groups of eight entries, each with a control byte. Groups are at most 7/8 full; with
-// more than one, half as full after the map has grown (internal/runtime/maps).
+// sizeOfMap returns the size of a map with n entries, where the key and element of an entry take
+// entry bytes. A map has a head, and groups of eight entries, each with a control byte. Groups are
+// at most 7/8 full. If there are several, they are half as full just after the map has grown
+// (internal/runtime/maps).
 func sizeOfMap(n, entry int64) int64 {
 	const head, group = 48, 8
 	switch {

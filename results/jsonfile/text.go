@@ -5,27 +5,27 @@ import (
 	"io"
 )
 
-// Bounds of any text. A decoder's memory is a few times as much.
+// Bounds for any text. A decoder uses a few times as much memory.
 const (
 	// maxChunk bounds one read, so that counting does not run far ahead of decoding.
 	maxChunk = 64 << 10
-	// maxBlanks bounds white space in a row, which the decoder buffers.
+	// maxBlanks bounds a run of white space, which the decoder buffers.
 	maxBlanks = 64 << 10
 	// DefaultPiece is the default of Limits.Piece.
 	DefaultPiece = 32 << 20
-	// bytesPerMark is how many bytes Limits.Piece needs for each mark, see marks.
+	// bytesPerMark is the number of bytes in Limits.Piece for each mark; see marks.
 	bytesPerMark = 16
 )
 
-// marks estimates the memory that decoding a text needs beyond the text itself: 16 for each object,
-// 4 for each of its members, 1 for each further value. A list of empty objects takes a hundred
-// times its text.
+// marks estimates the memory that decoding a text needs beyond the text itself: 16 units for each
+// object, 4 for each of its members, 1 for each further value. A list of empty objects takes a
+// hundred times the memory of its text.
 func marks(text []byte) int {
 	objects, members := bytes.Count(text, []byte("{")), bytes.Count(text, []byte(":"))
 	return 16*objects + 4*members + bytes.Count(text, []byte(","))
 }
 
-// A text passes input to a decoder, and computes its length, its lines, and its checksum.
+// A text passes input to a decoder, and computes the input's length, line count and checksum.
 type text struct {
 	compactor
 	r io.Reader

@@ -1,4 +1,4 @@
-// Package stored reads stored runs, and adds what the program that wrote them did not know yet.
+// Package stored reads stored runs, and adds what the programs that wrote them did not know yet.
 package stored
 
 import (
@@ -10,8 +10,8 @@ import (
 	"reuseport-bench/scenarios/vocabulary"
 )
 
-// Load reads a run as results.Load does, computes missing summaries, and adds what an older program
-// did not know.
+// Load reads a run as results.Load does. It computes missing summaries, and adds what an older
+// program did not know.
 func Load(path string) (*results.Run, error) {
 	run, err := results.Load(path)
 	if err != nil {
@@ -21,9 +21,9 @@ func Load(path string) (*results.Run, error) {
 	return run, nil
 }
 
-// refresh adds to a run what this program knows and the one that wrote it did not: current names of
-// scenarios, metrics, warnings, verdicts. Stored figures stay, even if this program would compute
-// others.
+// refresh adds to a run what this program knows and the program that wrote the run did not: current
+// names of scenarios, metrics, warnings, verdicts. Stored figures stay, even if this program would
+// compute different ones.
 func refresh(r *results.Run) {
 	for _, s := range r.Scenarios {
 		rename(s)
@@ -45,7 +45,8 @@ func refresh(r *results.Run) {
 	}
 }
 
-// rename gives an embedded scenario its current name. A user's own file keeps the name it has.
+// rename gives a built-in scenario its current name. A scenario from a user's own file keeps its
+// name.
 func rename(s *results.Scenario) {
 	if strings.HasSuffix(s.File, "scenarios/"+s.Name+".yaml") {
 		s.Name = vocabulary.ScenarioName(s.Name)

@@ -14,7 +14,7 @@ import (
 	"reuseport-bench/results/summary"
 )
 
-// A run of an older program gets new metrics, and keeps the figures that it has.
+// A run from an older program gets new metrics, and keeps its figures.
 func TestNewMetricsOfStoredRuns(t *testing.T) {
 	run, err := Load("../baseline/ci")
 	if err != nil {
@@ -52,8 +52,8 @@ func TestNewMetricsOfStoredRuns(t *testing.T) {
 	}
 }
 
-// A run of an older program keeps its figures, and gets this program's warnings about them, and its
-// metrics.
+// A run from an older program keeps its figures, and gets this program's warnings about them, and
+// its metrics.
 func TestLoadRefreshes(t *testing.T) {
 	run := resultstest.NewRun()
 	run.FinishedAt = new(run.StartedAt.Add(time.Minute))
@@ -156,8 +156,8 @@ func TestOldRunIsComparedWithNew(t *testing.T) {
 	}
 }
 
-// A run of a scenario that has been renamed is read under the current name. A scenario of a user's
-// own keeps its name.
+// A run of a scenario that has been renamed is read under the current name. A scenario from a
+// user's own file keeps its name.
 func TestLoadRenames(t *testing.T) {
 	for file, want := range map[string]string{
 		"": "rolling-restart", "scenarios/rolling-restart.yaml": "restart",
