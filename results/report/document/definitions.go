@@ -5,11 +5,11 @@ import (
 	"strings"
 )
 
-// A Definition is a word and what is said about it.
+// A Definition is a word and its explanation.
 type Definition struct{ Word, Text string }
 
-// WriteDefinitions prints definitions in lines of at most width columns: the words below each
-// other, indented by two, and the texts beside them. Without any word the texts are indented by
+// WriteDefinitions prints definitions in lines of at most width columns. The words are in a column
+// indented by two, with the texts beside them. If there are no words, the texts are indented by
 // two.
 func WriteDefinitions(w io.Writer, width int, all []Definition) error {
 	width = columns(width)

@@ -1,5 +1,5 @@
 // Package document prints headings, paragraphs, lists and tables: as text for terminals, as
-// GitHub's Markdown, as one HTML page. It does not know what they say.
+// GitHub's Markdown, or as one HTML page. It knows nothing of their content.
 package document
 
 import (
@@ -7,12 +7,12 @@ import (
 	"unicode"
 )
 
-// A Document is what every format for people prints; the formats differ in the marks around it.
+// A Document is what every format for people prints. The formats differ only in their markup.
 type Document struct {
 	blocks []block
 }
 
-// A block is one of heading, paragraph, list and *Table.
+// A block is a heading, a paragraph, a lead, a list or a *Table.
 type block any
 
 type heading struct {
@@ -28,27 +28,29 @@ type lead string
 // list is a bullet list.
 type list []string
 
-// A Table's first column names the row; it is repeated when the table must be split.
+// A Table is a table whose first column names the rows. If the table must be split, each part has
+// the first column.
 type Table struct {
 	Caption string // a line above the table; "": none
 	Columns []Column
 	Rows    [][]string
-	Ruled   bool // a rule between rows: for rows of many lines
-	Plain   bool // as text without heads and rules: a list whose items have columns
-	Unnoted bool // no notes, whatever Note is given
+	Ruled   bool // with a rule between rows, for rows of several lines
+	Plain   bool // as text without header row and rules: a list whose items have columns
+	Unnoted bool // without notes: Note has no effect
 
 	notes notes
 }
 
-// A Column of a table: its head, which may have several lines.
+// A Column is a column of a table. Its head may have several lines.
 type Column struct {
 	Head  string
-	Right bool // numbers
-	// Tone returns the tone in which a cell is printed, where text has colours. Nil: none has one.
+	Right bool // holds numbers, aligned to the right
+	// Tone returns the tone in which a cell is printed if text has colours. Nil: the cells have no
+	// tone.
 	Tone func(cell string) Tone
 }
 
-// A Tone is how good the news in a cell is.
+// A Tone says how good the news in a cell is.
 type Tone int
 
 // The tones.
@@ -59,28 +61,27 @@ const (
 	Open // neither, or not known
 )
 
-// Left is a column of text, aligned to the left.
+// Left returns a column of text, aligned to the left.
 func Left(head string) Column { return Column{Head: Clean(head)} }
 
-// Toned returns the column with cells printed in the tone that tone returns for them.
+// Toned returns the column with cells printed in the tone that tone returns for each.
 func (c Column) Toned(tone func(cell string) Tone) Column {
 	c.Tone = tone
 	return c
 }
 
-// Right is a column of numbers, aligned to the right.
+// Right returns a column of numbers, aligned to the right.
 func Right(head string) Column { return Column{Head: Clean(head), Right: true} }
 
-// Heading adds a heading of a level, 1 to 3.
+// Heading adds a heading. Its level is 1 to 3.
 func (d *Document) Heading(level int, text string) {
 	d.blocks = append(d.blocks, heading{level, Clean(text)})
 }
 
-// Paragraph adds a paragraph; it may have several lines.
+// Paragraph adds a paragraph. The text may have several lines.
 func (d *Document) Paragraph(text string) { d.blocks = append(d.blocks, paragraph(Clean(text))) }
 
-// Lead adds a paragraph that introduces the next block. As text there is no blank line between the
-// two.
+// Lead adds a paragraph that introduces the next block. In text no blank line separates the two.
 func (d *Document) Lead(text string) { d.blocks = append(d.blocks, lead(Clean(text))) }
 
 // List adds a bullet list, unless it is empty.
@@ -98,13 +99,13 @@ func (d *Document) Table(t *Table) {
 	}
 }
 
-// Add appends a row; a cell may have several lines.
+// Add appends a row. A cell may have several lines.
 func (t *Table) Add(cells ...string) {
 	t.Rows = append(t.Rows, CleanAll(cells))
 }
 
-// Clean makes what came from a file safe to print: control characters, which could move a
-// terminal's cursor, become "�"; tabs become spaces.
+// Clean makes a string from a file safe to print. It replaces control characters, which could move
+// a terminal's cursor, by "�", and tabs by spaces.
 func Clean(s string) string {
 	return strings.Map(func(r rune) rune {
 		switch {
@@ -119,7 +120,7 @@ func Clean(s string) string {
 	}, s)
 }
 
-// CleanAll returns what Clean makes of each string.
+// CleanAll returns the strings, each after Clean.
 func CleanAll(all []string) []string {
 	cleaned := make([]string, len(all))
 	for i, s := range all {
@@ -128,5 +129,5 @@ func CleanAll(all []string) []string {
 	return cleaned
 }
 
-// Empty reports whether nothing was added.
+// Empty reports whether nothing was added to the document.
 func (d *Document) Empty() bool { return len(d.blocks) == 0 }

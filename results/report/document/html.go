@@ -10,7 +10,7 @@ import (
 //go:embed page.html
 var pageTemplate string
 
-// HTML prints the document as one page that needs no other file and no script.
+// HTML prints the document as one page that needs no other files and no scripts.
 func (d *Document) HTML(w io.Writer) error {
 	page, err := template.New("page").Funcs(template.FuncMap{"mark": mark}).Parse(pageTemplate)
 	if err != nil {
@@ -23,7 +23,7 @@ func (d *Document) HTML(w io.Writer) error {
 	return page.Execute(w, blocks)
 }
 
-// An htmlBlock has one of its fields set.
+// An htmlBlock is a block for the HTML template. One of its fields is set.
 type htmlBlock struct {
 	H1, H2, H3, Paragraph string
 	List                  []string

@@ -6,20 +6,20 @@ import (
 	"sync"
 )
 
-// A Look is how text is printed. The zero value is for files and pipes.
+// A Look says how text is printed. The zero value is for files and pipes.
 type Look struct {
 	Width  int  // columns, MinWidth to MaxWidth; 0: DefaultWidth
-	Colour bool // verdicts in colour, intervals and notes dim
+	Colour bool // print verdicts in colour, intervals and notes dim
 }
 
 const (
-	// MinWidth and MaxWidth bound the columns that text takes, whatever Look.Width asks for.
+	// MinWidth and MaxWidth bound the width of text, whatever Look.Width is.
 	MinWidth, MaxWidth = 40, 160
-	// DefaultWidth is how many columns text takes where no terminal has a width.
+	// DefaultWidth is the width of text, in columns, if it is not printed to a terminal.
 	DefaultWidth = 100
 )
 
-// columns returns how many columns text takes that is to take width.
+// columns returns the number of columns that text takes for this Look.Width.
 func columns(width int) int {
 	if width == 0 {
 		return DefaultWidth
@@ -38,7 +38,7 @@ const (
 
 var colours = map[Tone]string{Good: green, Bad: red, Open: yellow}
 
-// coloured returns the text between the escape sequences, each line by itself.
+// coloured puts the escape sequences around each line of the text.
 func coloured(sequence, text string) string {
 	if sequence == "" || text == "" {
 		return text
@@ -46,12 +46,12 @@ func coloured(sequence, text string) string {
 	return sequence + strings.ReplaceAll(text, "\n", reset+"\n"+sequence) + reset
 }
 
-// bracketed matches what stands in brackets. It is compiled when it is first called.
+// bracketed matches text in brackets. It is compiled at the first call.
 var bracketed = sync.OnceValue(func() *regexp.Regexp {
 	return regexp.MustCompile(`\[[^\[\]\n]*\]`)
 })
 
-// dimIntervals returns the text with what stands in brackets dim.
+// dimIntervals makes text in brackets dim.
 func dimIntervals(text string) string {
 	return bracketed().ReplaceAllString(text, dim+"$0"+reset)
 }

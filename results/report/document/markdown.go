@@ -48,7 +48,7 @@ func markdownList(w io.Writer, items list) error {
 	return nil
 }
 
-// markdownNotes puts a backslash, Markdown's line break, after every note but the last.
+// markdownNotes prints notes. It puts a backslash, Markdown's line break, after each but the last.
 func markdownNotes(w io.Writer, notes []string) error {
 	lines := make([]string, len(notes))
 	for i, note := range notes {
@@ -60,11 +60,11 @@ func markdownNotes(w io.Writer, notes []string) error {
 
 var markdownEscapes = strings.NewReplacer(`\`, `\\`, "`", "\\`", "*", `\*`, "<", "&lt;", "|", `\|`)
 
-// EscapeMarkdown keeps what came from a file from being taken for markup. It leaves underscores:
-// within words they are no markup in GitHub's Markdown.
+// EscapeMarkdown escapes a string from a file so that it is not taken for markup. It leaves
+// underscores: within words they are not markup in GitHub's Markdown.
 func EscapeMarkdown(s string) string { return markdownEscapes.Replace(s) }
 
-// escapeCells is EscapeMarkdown for the cells of a table's row, each of which has one line.
+// escapeCells applies EscapeMarkdown to the cells of a row. Each cell has one line.
 func escapeCells(cells []string) []string {
 	escaped := make([]string, len(cells))
 	for i, cell := range cells {

@@ -16,8 +16,8 @@ type note struct {
 	texts []string // all texts of that shape, each once
 }
 
-// Note returns the marks of the notes with these texts, each once, and adds those that are new. It
-// returns "" where the table is to have none.
+// Note adds the notes with these texts that the table does not have yet, and returns the marks of
+// all of them, each once. If the table is Unnoted, it adds nothing and returns "".
 func (t *Table) Note(texts ...string) string {
 	if t.Unnoted {
 		return ""
@@ -34,7 +34,7 @@ func (t *Table) Note(texts ...string) string {
 	return marks
 }
 
-// add returns the number of the note with that text, counted from 0.
+// add returns the index of the note with that text, and adds the note if it is new.
 func (all *notes) add(text string) int {
 	shape := number().ReplaceAllString(text, "#")
 	i := slices.IndexFunc(*all, func(n note) bool { return n.shape == shape })
@@ -57,7 +57,7 @@ func (all notes) texts() []string {
 	return out
 }
 
-// letters are those that Unicode has as superscripts; there is no q.
+// letters are the superscript letters of Unicode, which has no q.
 const letters = "ᵃᵇᶜᵈᵉᶠᵍʰⁱʲᵏˡᵐⁿᵒᵖʳˢᵗᵘᵛʷˣʸᶻ"
 
 // mark returns the mark of note i: a superscript letter, with primes once all letters are used.
@@ -66,13 +66,13 @@ func mark(i int) string {
 	return string(all[i%len(all)]) + strings.Repeat("′", i/len(all))
 }
 
-// number matches the numbers in which texts of one note may differ. It is compiled when it is first
-// called.
+// number matches the numbers in which the texts of one note may differ. It is compiled at the first
+// call.
 var number = sync.OnceValue(func() *regexp.Regexp {
 	return regexp.MustCompile(`[0-9]+(\.[0-9]+)?`)
 })
 
-// String returns the note's text. A number in which its texts differ is written as a range.
+// String returns the note's text. It writes a number in which the texts differ as a range.
 func (n note) String() string {
 	first := n.texts[0]
 	if len(n.texts) == 1 {
@@ -98,13 +98,13 @@ func (n note) String() string {
 	})
 }
 
-// value returns the value of a number that was found in a text.
+// value returns the value of a number in a text.
 func value(text string) float64 {
-	x, _ := strconv.ParseFloat(text, 64) // what number matches is one
+	x, _ := strconv.ParseFloat(text, 64) // number matches only valid numbers
 	return x
 }
 
-// SameButNumbers reports whether two texts differ at most in numbers.
+// SameButNumbers reports whether two texts are equal except for their numbers.
 func SameButNumbers(a, b string) bool {
 	return number().ReplaceAllString(a, "#") == number().ReplaceAllString(b, "#")
 }

@@ -14,23 +14,23 @@ import (
 
 // Only this file uses tablewriter. The library aligns, pads and draws; this file wraps and splits.
 // The library's own wrapping gives every column the same share of the width, truncates words that
-// are wider than their column, and has no answer to more columns than fit.
+// are wider than their column, and cannot print a table whose columns do not fit.
 
 // Between is the space between two columns of a table.
 const Between = 2
 
-// narrow returns the width under which a column is not wrapped within words; the table is split
-// instead. Two such columns fit beside each other.
+// narrow returns the smallest width for which words are broken in a column. For a smaller width the
+// table is split instead. Two columns of this width fit beside each other.
 func narrow(width int) int { return min(24, (width-Between)/2) }
 
-// DisplayWidth returns how many columns of a terminal s takes, without its escape sequences. It
-// does not depend on the locale. tablewriter measures in the same way.
+// DisplayWidth returns the number of terminal columns that s takes, without its escape sequences.
+// It does not depend on the locale. tablewriter measures in the same way.
 func DisplayWidth(s string) int {
 	return twwidth.WidthWithOptions(s, twwidth.Options{EastAsianWidth: false})
 }
 
-// text prints the caption, the table in lines of at most look.Width columns, split if it must be,
-// and its notes.
+// text prints the caption, the table in lines of at most look.Width columns, and the notes. It
+// splits the table if necessary.
 func (t *Table) text(w io.Writer, look Look) error {
 	if t.Caption != "" {
 		if err := writeLines(w, look.Width, t.Caption); err != nil {
@@ -79,13 +79,15 @@ func (t *Table) colour() {
 	}
 }
 
-// split divides the table's columns so that each part fits into width, wrapping cells first.
+// split divides the table's columns into parts that fit into width. It wraps cells before it
+// splits.
 func (t *Table) split(width int) []*Table {
 	widths := t.widths()
 	if shrunk, ok := t.shrink(widths, width); ok {
 		return []*Table{t.wrapped(shrunk)}
 	}
-	// Any column fits beside the first, which stands in every part: a narrow one makes fewer parts.
+	// Any column fits beside the first column, which is in every part. A narrow first column makes
+	// fewer parts.
 	widest := (width - Between) / 2
 	widths[0] = min(widths[0], max(narrow(width), t.longestWord(0)), widest)
 	for i, c := range t.Columns {
@@ -109,7 +111,7 @@ func (t *Table) split(width int) []*Table {
 	return parts
 }
 
-// part returns a table of the first column and columns first to last−1.
+// part returns a table with the first column and columns first to last−1.
 func (t *Table) part(first, last int) *Table {
 	p := &Table{Ruled: t.Ruled, Plain: t.Plain}
 	p.Columns = append([]Column{t.Columns[0]}, t.Columns[first:last]...)
@@ -119,8 +121,8 @@ func (t *Table) part(first, last int) *Table {
 	return p
 }
 
-// widths returns the widths of the columns as they are. tablewriter draws an empty one as one
-// column of the terminal.
+// widths returns the widths of the columns without wrapping. An empty column has width 1, as
+// tablewriter draws it.
 func (t *Table) widths() []int {
 	widths := make([]int, len(t.Columns))
 	for i, c := range t.Columns {
@@ -141,7 +143,8 @@ func blockWidth(s string) int {
 	return widest
 }
 
-// shrink narrows text columns, widest first, until all fit into width; it reports whether they do.
+// shrink narrows text columns, the widest first, until all columns fit into width. It reports
+// whether they fit.
 func (t *Table) shrink(widths []int, width int) ([]int, bool) {
 	out := append([]int(nil), widths...)
 	least := make([]int, len(out))
@@ -196,7 +199,7 @@ func (t *Table) wrapped(widths []int) *Table {
 	return out
 }
 
-// render prints one table that fits.
+// render prints a table that fits.
 func (t *Table) render(w io.Writer) error {
 	rules := tw.Off
 	if t.Ruled {
@@ -220,10 +223,10 @@ func (t *Table) render(w io.Writer) error {
 	return nil
 }
 
-// markdown prints the table as GitHub's Markdown, however wide it is.
+// markdown prints the table as GitHub's Markdown, at any width.
 func (t *Table) markdown(w io.Writer) error {
 	headed := *t
-	headed.Plain = false // Markdown has no tables without heads
+	headed.Plain = false // in Markdown every table has a header row
 	out, err := headed.draw(renderer.NewMarkdown(), tw.CellConfig{
 		Padding: tw.CellPadding{Global: tw.PaddingDefault},
 		Filter:  tw.CellFilter{Global: escapeCells},
@@ -235,9 +238,9 @@ func (t *Table) markdown(w io.Writer) error {
 	return err
 }
 
-// draw returns the table as the renderer draws it, with the padding and the filter of cells. It
-// turns off tablewriter's defaults: rewriting headers ("p50" to "P 50"), trimming cells, and
-// measuring by the locale. It returns a string because tablewriter ignores the errors of a writer.
+// draw returns the table as the renderer draws it, with this configuration of cells. It turns off
+// tablewriter's defaults: rewriting headers ("p50" to "P 50"), trimming cells, and measuring by the
+// locale. It returns a string because tablewriter ignores the errors of a writer.
 func (t *Table) draw(look tw.Renderer, cells tw.CellConfig) (string, error) {
 	heads := make([]string, len(t.Columns))
 	aligns := make([]tw.Align, len(t.Columns))
@@ -268,7 +271,7 @@ func (t *Table) draw(look tw.Renderer, cells tw.CellConfig) (string, error) {
 	return out.String(), nil
 }
 
-// wrap breaks s into lines of at most width columns, between words where it can.
+// wrap breaks s into lines of at most width columns, between words if possible.
 func wrap(s string, width int) string {
 	var out []string
 	for _, line := range strings.Split(s, "\n") {
@@ -304,8 +307,8 @@ func wrapLine(line string, width int) []string {
 	return lines
 }
 
-// cut takes as many whole characters off word as fit into width, at least one. It cuts behind a
-// hyphen or the like, if there is one in the second half of the width.
+// cut splits word after as many whole characters as fit into width, but at least one. If the second
+// half of the width has a hyphen or a similar character, it splits after that.
 func cut(word string, width int) (head, rest string) {
 	at := 0
 	for i, r := range word {
@@ -320,7 +323,7 @@ func cut(word string, width int) (head, rest string) {
 	return word[:at], word[at:]
 }
 
-// Shorten returns s in one line of at most width columns, cut off at the end if it is longer.
+// Shorten returns s in one line of at most width columns. It cuts off the end of a longer text.
 func Shorten(s string, width int) string {
 	s = strings.ReplaceAll(Clean(s), "\n", " ")
 	if DisplayWidth(s) <= width {
@@ -350,8 +353,8 @@ func writeWrapped(w io.Writer, width int, text, prefix, indent string) error {
 }
 
 // Fold prints text in lines of at most width columns, without tabs and control characters. It
-// continues a line that is too long in the next one, indented by four more, and as a comment if the
-// line is one.
+// continues a long line in the next one, indented by four more columns. If the line is a comment,
+// so is its continuation.
 func Fold(w io.Writer, width int, text string) error {
 	width = columns(width)
 	for line := range strings.Lines(Clean(text)) {
@@ -364,7 +367,7 @@ func Fold(w io.Writer, width int, text string) error {
 		}
 		rest := strings.TrimLeft(line, "# ")
 		prefix := strings.TrimSuffix(line, rest)
-		if DisplayWidth(prefix) > width/2 { // too far in, or no comment
+		if DisplayWidth(prefix) > width/2 { // indented too far, or not a comment
 			prefix, rest = "", line
 		}
 		if err := writeWrapped(w, width, rest, prefix, prefix+"    "); err != nil {
@@ -374,8 +377,8 @@ func Fold(w io.Writer, width int, text string) error {
 	return nil
 }
 
-// WriteTable prints a table of text by itself: one heading per column, rows of as many cells, in
-// lines of at most width columns.
+// WriteTable prints a table as text, in lines of at most width columns. It has one heading per
+// column, and each row has as many cells.
 func WriteTable(w io.Writer, width int, headings []string, rows [][]string) error {
 	width = columns(width)
 	t := &Table{}

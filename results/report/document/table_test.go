@@ -25,7 +25,7 @@ func renderedIn(t *testing.T, width int, table *Table) string {
 	return "\n" + out.String()
 }
 
-// The library does not rewrite heads ("P 50 [MS]"), trim or pad.
+// The library does not rewrite heads ("P 50 [MS]"), trim cells or pad them.
 func TestTableText(t *testing.T) {
 	plain := &Table{Columns: []Column{{Head: "variant"}, {Head: "p50 [µs]", Right: true},
 		{Head: "note_x"}}}
@@ -54,7 +54,7 @@ func TestTableRules(t *testing.T) {
 	}
 }
 
-// Spaces at either end of a cell, empty lines in it and equal neighbours stay as they are.
+// Leading and trailing spaces of a cell, its empty lines, and equal neighbours stay as they are.
 func TestTableKeepsCells(t *testing.T) {
 	table := &Table{Columns: []Column{{Head: " a "}, {Head: "camelCase", Right: true}, {Head: "b"}}}
 	table.Add("  x", "same", "same")
@@ -74,7 +74,7 @@ func TestTableKeepsCells(t *testing.T) {
 	}
 }
 
-// A column in which nothing stands has a width, too.
+// An empty column has a width, too.
 func TestTableEmptyColumn(t *testing.T) {
 	for width := DefaultWidth - Between - 3; width <= DefaultWidth; width++ {
 		table := &Table{Columns: []Column{{Head: "a"}, {}}}
@@ -87,7 +87,7 @@ func TestTableEmptyColumn(t *testing.T) {
 	}
 }
 
-// Nothing in a cell ends it, starts another line, or becomes markup.
+// No text in a cell ends the cell, starts a new line, or becomes markup.
 func TestTableMarkdown(t *testing.T) {
 	table := &Table{Columns: []Column{{Head: "a|b"}, {Head: "p50\n[µs]", Right: true}}}
 	table.Add("one|two\\|", "1")
@@ -106,7 +106,7 @@ func TestTableMarkdown(t *testing.T) {
 	}
 }
 
-// Wrapping comes before splitting, and each part repeats the first column.
+// Cells are wrapped before the table is split, and each part repeats the first column.
 func TestTableWrapsThenSplits(t *testing.T) {
 	wide := &Table{Columns: []Column{{Head: "variant"}}}
 	cells := []string{"sockets=reuseport stop=migrate"}
@@ -143,7 +143,7 @@ stop=migrate
 	}
 }
 
-// Whatever the cells hold: no line too wide, and no character lost.
+// Whatever the cells contain, no line is too wide and no character is lost.
 func TestTableFitsAnything(t *testing.T) {
 	random := rand.New(rand.NewPCG(1, 2))
 	alphabet := []string{"a", "b=", "1", "漢", "é", "e\u0301", "👩‍🚀", " ", "\n", "-", "µ", "±"}
@@ -204,7 +204,7 @@ func TestWrap(t *testing.T) {
 		{"漢字漢", 5, "漢字\n漢"},
 		{"漢", 1, "漢"},
 		{"independent-of-control-plane", 19, "independent-of-\ncontrol-plane"},
-		{"a/bcdefghijkl", 9, "a/bcdefgh\nijkl"}, // too far in front
+		{"a/bcdefghijkl", 9, "a/bcdefgh\nijkl"}, // the slash is in the first half of the width
 		{"keep\nbreaks", 9, "keep\nbreaks"},
 		{"", 5, ""},
 	} {
@@ -259,7 +259,7 @@ func TestMark(t *testing.T) {
 	}
 }
 
-// Texts that differ in numbers alone are one note, with the range of each number.
+// Texts that differ only in numbers are one note, with the range of each number.
 func TestNotesMerge(t *testing.T) {
 	table := &Table{Columns: []Column{Left("a")}}
 	marks := []string{
@@ -278,7 +278,7 @@ func TestNotesMerge(t *testing.T) {
 	}
 }
 
-// Colours change nothing but the colour: without their escape sequences the text is the same.
+// Colours change nothing else: without the escape sequences the text is the same.
 func TestColour(t *testing.T) {
 	d := &Document{}
 	verdict := func(cell string) Tone {
@@ -317,7 +317,8 @@ func TestColour(t *testing.T) {
 	}
 }
 
-// A plain table has neither heads nor rules, and a caption stands above any table.
+// A plain table has no header row and no rules. Every table, plain or not, has its caption above
+// it.
 func TestPlainTable(t *testing.T) {
 	table := &Table{Plain: true, Caption: "All", Columns: []Column{Left("word"), Left("text")}}
 	table.Add("gate fail", strings.Repeat("text ", 8))
@@ -333,7 +334,7 @@ more       text
 	}
 }
 
-// No text, and no width, keeps Fold or Text from ending, or makes a line too long.
+// Fold and Text end, and keep lines within the width, for any text and any width.
 func TestFoldEnds(t *testing.T) {
 	for _, text := range []string{
 		strings.Repeat("#", 300), strings.Repeat(" ", 300) + "x", strings.Repeat("# ", 90) + "word",

@@ -40,7 +40,7 @@ func (d *Document) Text(w io.Writer, look Look) error {
 	return nil
 }
 
-// textTo underlines the two upper levels.
+// textTo prints the heading, underlined on levels 1 and 2.
 func (h heading) textTo(w io.Writer, width int) error {
 	if err := writeLines(w, width, h.text); err != nil {
 		return err
