@@ -27,12 +27,12 @@ import (
 //
 //	BenchmarkRollingRestart/sockets=reuseport/stop=close 1 0.4 dropped/restart 0.0005 gap-sec
 //
-// A scenario is a benchmark, named in camel case; a label is a part of its name, for -col, -row and
-// -filter: "benchstat -col /stop". Characters with a meaning in the format are percent-encoded in
-// labels (url.PathUnescape reverses it): load.rate=2000%2Fs. A scenario's baseline comes first, so
-// that -col compares with it.
+// A scenario is a benchmark, named in camel case. A label is a part of the benchmark's name, for
+// -col, -row and -filter: "benchstat -col /stop". In labels, characters with a meaning in the
+// format are percent-encoded (url.PathUnescape reverses it): load.rate=2000%2Fs. A scenario's
+// baseline comes first, so that -col compares with it.
 //
-// Configuration lines have what benchstat must not mix by default: it prints a table for each
+// Configuration lines show what benchstat must not mix by default. It prints a table for each
 // kernel and each CPU, or compares them with "-col kernel". Seed, version and time of the run are
 // in a comment, because runs that differ only in those are comparable.
 //
@@ -43,7 +43,7 @@ func Benchfmt(w io.Writer, run *results.Run, opts report.Options) error {
 	if err != nil {
 		return err
 	}
-	out := bufio.NewWriter(w) // keeps its first error for Flush
+	out := bufio.NewWriter(w) // keeps its first error until Flush
 	benchHead(out, run, scenarios)
 	for _, m := range unitsOf(scenarios) {
 		if m.Better != "" {
@@ -63,13 +63,14 @@ func Benchfmt(w io.Writer, run *results.Run, opts report.Options) error {
 	return out.Flush()
 }
 
-// benchUnits returns the metrics that are printed, in the order of benchstat's tables. They are
-// those that have columns in the text report.
+// benchUnits returns the metrics that are printed: those with columns in the text report. They are
+// in the order of benchstat's tables.
 func benchUnits() []metrics.Metric {
 	return slices.DeleteFunc(metrics.All(), func(m metrics.Metric) bool { return m.Bench == "" })
 }
 
-// benchFigure returns the trial's value of the metric, in base units; false if it has none.
+// benchFigure returns the trial's value of the metric, in base units. It returns false if the trial
+// has none.
 func benchFigure(m metrics.Metric, t *results.Trial) (float64, bool) {
 	x, ok := m.Of(t)
 	switch {
@@ -83,7 +84,7 @@ func benchFigure(m metrics.Metric, t *results.Trial) (float64, bool) {
 	return x, true
 }
 
-// unitsOf returns the metrics of which at least one valid trial has a figure.
+// unitsOf returns the metrics for which at least one valid trial has a figure.
 func unitsOf(scenarios []*results.Scenario) []metrics.Metric {
 	return slices.DeleteFunc(benchUnits(), func(m metrics.Metric) bool {
 		has := func(t *results.Trial) bool { _, ok := benchFigure(m, t); return ok }
@@ -95,7 +96,7 @@ func unitsOf(scenarios []*results.Scenario) []metrics.Metric {
 	})
 }
 
-// benchHead writes where and when the run was made.
+// benchHead writes lines that say where and when the run was made.
 func benchHead(out io.Writer, run *results.Run, scenarios []*results.Scenario) {
 	about := []string{
 		strings.TrimSpace(run.Program + " " + run.Version),
@@ -145,7 +146,7 @@ func benchOutside(out io.Writer, s *results.Scenario) {
 	}
 }
 
-// known returns n as text, or "" for 0, which means that the run lacks it.
+// known returns n as text. It returns "" for 0, which means that the run lacks the number.
 func known(n int) string {
 	if n == 0 {
 		return ""
@@ -194,8 +195,9 @@ func benchName(scenario string, labels map[string]string) string {
 	return name.String()
 }
 
-// benchTitle turns rolling-restart into RollingRestart, because a benchmark's name has a capital
-// after "Benchmark". It percent-encodes a hyphen before a digit, which has no capital.
+// benchTitle turns rolling-restart into RollingRestart, because "Benchmark" must be followed by a
+// capital letter in a benchmark's name. It percent-encodes a hyphen before a digit, which has no
+// capital form.
 func benchTitle(scenario string) string {
 	var title strings.Builder
 	for i, word := range strings.Split(percentEncoded(scenario), "-") {

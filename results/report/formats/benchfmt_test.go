@@ -183,7 +183,8 @@ func TestBenchName(t *testing.T) {
 
 var capitalOrEscape = regexp.MustCompile(`%[0-9A-F]{2}|[A-Z]`)
 
-// back checks that benchName can be reversed, with benchstat's split of a name into parts.
+// back checks that a benchmark's name can be turned back into scenario and labels, using
+// benchstat's split of the name into parts.
 func back(t *testing.T, r *benchfmt.Result, scenario string, want map[string]string) {
 	t.Helper()
 	base, parts := r.Name.Parts()
@@ -254,7 +255,7 @@ func TestBenchfmtProjections(t *testing.T) {
 	}
 }
 
-// Newlines in values do not split lines, and comments say what no line shows.
+// Newlines in values do not split lines. Comments say what no line shows.
 func TestBenchfmtComments(t *testing.T) {
 	run := reporttest.FinishedRun()
 	run.Warnings = []string{"two\nBenchmarkLines 1 1 gap-sec"}
@@ -284,7 +285,8 @@ func TestBenchfmtComments(t *testing.T) {
 	}
 }
 
-// A trial without figures has no line, and a missing value of the environment no configuration.
+// A trial without figures has no line. A missing value of the environment has no configuration
+// line.
 func TestBenchfmtOfLittle(t *testing.T) {
 	variants := []*results.Variant{{Trials: []*results.Trial{{Valid: true}}}}
 	run := &results.Run{Scenarios: []*results.Scenario{{Name: "s", Variants: variants}}}

@@ -16,10 +16,10 @@ import (
 	"reuseport-bench/results/report/document"
 )
 
-// CSV prints one row per trial, valid or not, for spreadsheets and data frames. The columns are the
-// scenario, one "label.…" per label of any variant, block and order; then validity, counts, one
-// "lost_by_cause.…" per cause that occurred, and the figures of metrics.Figures. An empty field
-// means that the trial has no such figure.
+// CSV prints one row per trial, valid or not, for spreadsheets and data frames. The first columns
+// are the scenario, one "label.…" per label of any variant, block and order. Then come validity,
+// counts, one "lost_by_cause.…" per cause that occurred, and the figures of metrics.Figures. An
+// empty field means that the trial has no such figure.
 func CSV(w io.Writer, run *results.Run, opts report.Options) error {
 	scenarios, err := opts.Select(run)
 	if err != nil {
@@ -83,7 +83,7 @@ func (c csvColumns) head() []string {
 	return append(head, c.figures...)
 }
 
-// unsent returns how many attempts the load never reached, or nil if that is unknown.
+// unsent returns the number of attempts that the load never reached, or nil if it is unknown.
 func unsent(t *results.Trial) *int64 {
 	n, ok := t.Unsent()
 	if !ok {

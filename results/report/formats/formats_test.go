@@ -170,7 +170,7 @@ func TestNeverSent(t *testing.T) {
 	}
 }
 
-// The texts in JUnit XML have no faults that people would notice, see reporttest.Faults.
+// The texts in JUnit XML have none of the faults that reporttest.Faults finds.
 func TestJUnitReadsWell(t *testing.T) {
 	for name, run := range map[string]*results.Run{
 		"finished": reporttest.FinishedRun(), "interrupted": reporttest.InterruptedRun(),

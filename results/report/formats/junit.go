@@ -26,9 +26,9 @@ import (
 //   - "A/A: …" if the baseline was measured twice: an error if it differs from itself;
 //   - "finished" only if the run did not finish: an error, as its gates were not judged.
 //
-// The time of a case is how long the load ran in its trials, that of a suite is the sum. It is left
-// out if it is unknown for one trial. A timestamp is the run's start. Characters that XML cannot
-// represent, or that are not printable, become U+FFFD.
+// The time of a case is how long the load ran in the case's trials. The time of a suite is the sum
+// over its cases. A time is left out if that of any trial is unknown. A timestamp is the run's
+// start. Characters that XML cannot represent, or that are not printable, become U+FFFD.
 func JUnit(w io.Writer, run *results.Run, opts report.Options) error {
 	scenarios, err := opts.Select(run)
 	if err != nil {
@@ -89,8 +89,8 @@ type (
 		Failure   *junitProblem `xml:"failure"`
 		SystemOut string        `xml:"system-out,omitempty"`
 	}
-	// junitProblem has everything a reader needs in its text: GitLab shows that and not the
-	// message.
+	// junitProblem has everything that a reader needs in its text, because GitLab shows the text
+	// but not the message.
 	junitProblem struct {
 		Type    string `xml:"type,attr,omitempty"`
 		Message string `xml:"message,attr"`
@@ -149,8 +149,8 @@ func junitScenario(run *results.Run, s *results.Scenario) junitSuite {
 	return suite
 }
 
-// junitProperties returns what could have changed a figure, but nothing that identifies the
-// machine. It leaves out what the run lacks.
+// junitProperties returns what could have changed a figure, except what identifies the machine. It
+// leaves out properties that the run lacks.
 func junitProperties(run *results.Run, s *results.Scenario) []junitProperty {
 	e := run.Environment
 	properties := []junitProperty{
@@ -170,7 +170,7 @@ func caseName(what string, labels map[string]string) string {
 	return what + " [" + results.LabelString(labels) + "]"
 }
 
-// measuredCase returns the case for whether the variant has enough valid trials.
+// measuredCase returns the case that says whether the variant has enough valid trials.
 func measuredCase(s *results.Scenario, v *results.Variant) junitCase {
 	c := junitCase{Name: caseName("measured", v.Labels), Class: s.Name}
 	if v.SkippedReason != nil {
@@ -214,7 +214,7 @@ func gateCase(s *results.Scenario, g results.GateResult) junitCase {
 }
 
 // watched returns how long the load ran in the variants' trials, in seconds with the three decimals
-// that the schema allows. It returns "" without trials, or if the time of one is unknown.
+// that the schema allows. It returns "" without trials, or if the time of one trial is unknown.
 func watched(variants []*results.Variant) string {
 	var total time.Duration
 	trials := 0

@@ -35,7 +35,7 @@ var junitSchema = map[string]junitElement{
 	},
 	"testsuite": {
 		must: []string{"name", "tests", "failures", "errors"},
-		// Without hostname, which the schema allows and we do not disclose.
+		// hostname is left out. The schema allows it, but we do not disclose it.
 		may: []string{
 			"group", "time", "skipped", "timestamp", "id", "package", "file", "log", "url",
 			"version",
@@ -59,7 +59,8 @@ var junitSchema = map[string]junitElement{
 // surefireTime is the schema's pattern for a suite's time, without thousands separators.
 var surefireTime = regexp.MustCompile(`^[0-9]+\.[0-9]{3}$`)
 
-// checkJUnit returns how a document violates the schema, and which counts differ from its elements.
+// checkJUnit returns an error that says where a document violates the schema, and which counts
+// differ from the number of elements.
 func checkJUnit(document string) error {
 	var problems []error
 	complain := func(format string, args ...any) {
@@ -70,7 +71,7 @@ func checkJUnit(document string) error {
 	}
 	type open struct {
 		name   string
-		counts map[string]int // of the elements inside
+		counts map[string]int // of the elements inside, by name
 		attr   map[string]string
 	}
 	stack := []open{{counts: map[string]int{}}}
@@ -184,7 +185,7 @@ func TestCheckJUnit(t *testing.T) {
 	}
 }
 
-// junitOutcomes returns the cases of each suite, as "classname: name: outcome".
+// junitOutcomes returns the cases of all suites, as "classname: name: outcome".
 func junitOutcomes(t *testing.T, run *results.Run) []string {
 	t.Helper()
 	var suites junitSuites
@@ -275,7 +276,7 @@ func setWatched(s *results.Scenario, ns int64) {
 	}
 }
 
-// If the time of one trial is unknown, those of its case, suite and document are left out.
+// If the time of one trial is unknown, the times of its case, suite and document are left out.
 func TestJUnitTime(t *testing.T) {
 	times := func(run *results.Run) (suites string, each []string) {
 		var got junitSuites
