@@ -13,7 +13,7 @@ import (
 	"reuseport-bench/results/unit"
 )
 
-// maxAnnotations is how many annotations of a kind GitHub shows of a step
+// maxAnnotations is the number of annotations of each kind that GitHub shows for a step
 // (https://github.com/actions/toolkit/blob/main/docs/problem-matchers.md#limitations).
 const maxAnnotations = 10
 
@@ -27,15 +27,15 @@ const (
 // (https://docs.github.com/actions/reference/workflows-and-actions/workflow-commands).
 type annotation struct {
 	kind  string
-	file  string // "": at no file
-	line  int    // 0: at its first
+	file  string // "": none
+	line  int    // 0: the first line
 	title string
 	text  string
 }
 
 // Annotations prints workflow commands of GitHub Actions for the run's gates that did not pass, and
-// for what it could not measure. It prints at most ten errors and ten warnings, since GitHub shows
-// no more; the tenth says how many are left out.
+// for what it could not measure. It prints at most ten errors and ten warnings, because GitHub
+// shows no more. The tenth says how many are left out.
 func Annotations(w io.Writer, run *results.Run, opts Options) error {
 	scenarios, err := opts.Select(run)
 	if err != nil {
@@ -142,7 +142,7 @@ func writeAnnotations(w io.Writer, lists ...[]annotation) error {
 	return err
 }
 
-// The escapes of GitHub's own toolkit
+// The escapes are those of GitHub's own toolkit
 // (https://github.com/actions/toolkit/blob/main/packages/core/src/command.ts).
 var (
 	escapeData     = strings.NewReplacer("%", "%25", "\r", "%0D", "\n", "%0A")

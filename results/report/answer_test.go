@@ -12,7 +12,8 @@ import (
 	"reuseport-bench/results/summary"
 )
 
-// restartVariant is of ten trials of four restarts, of which the first ones lost these many.
+// restartVariant returns a variant with ten trials of four restarts. lost has the losses of the
+// first trials; the others lose nothing.
 func restartVariant(labels map[string]string, lost ...int64) *results.Variant {
 	v := &results.Variant{Labels: labels}
 	for i := range 10 {
@@ -25,7 +26,7 @@ func restartVariant(labels map[string]string, lost ...int64) *results.Variant {
 	return v
 }
 
-// steadyVariant is of eight trials without steps, whose p99 is times as long as usual.
+// steadyVariant returns a variant with eight trials without steps. Its p99 is multiplied by times.
 func steadyVariant(labels map[string]string, times int64) *results.Variant {
 	v := &results.Variant{Labels: labels}
 	for i := range 8 {
@@ -36,7 +37,7 @@ func steadyVariant(labels map[string]string, times int64) *results.Variant {
 	return v
 }
 
-// first returns the variant with its first trials alone.
+// first returns the variant with only its first trials.
 func first(trials int, v *results.Variant) *results.Variant {
 	return &results.Variant{Labels: v.Labels, Trials: v.Trials[:trials]}
 }
@@ -134,7 +135,7 @@ func TestAnswers(t *testing.T) {
 	}
 }
 
-// Conditions select the group, all of it and nothing else, and name what its variants share.
+// Conditions select exactly the variants of the group, and name the labels that these share.
 func TestConditions(t *testing.T) {
 	var all []*results.Variant
 	for _, stop := range []string{"close", "drain"} {
@@ -202,7 +203,7 @@ func TestNames(t *testing.T) {
 	}
 }
 
-// Every table has its rows in the same order.
+// The rows have the same order in every table.
 func TestOrderOfRows(t *testing.T) {
 	text := reporttest.Printed(t, Markdown, reporttest.FinishedRun())
 	text, _, _ = strings.Cut(text, "## steady")

@@ -47,7 +47,7 @@ func TestBriefGolden(t *testing.T) {
 	}
 }
 
-// storedRuns returns the runs that the repository has.
+// storedRuns returns the runs that are stored in the repository.
 func storedRuns(t *testing.T) map[string]*results.Run {
 	t.Helper()
 	var files []string
@@ -72,8 +72,8 @@ func storedRuns(t *testing.T) map[string]*results.Run {
 	return runs
 }
 
-// Every stored run has a screen of at most 40 lines, at any width from 80 columns on, with a
-// sentence for each scenario that decided something and no word that moves a cursor.
+// The screen of every stored run has at most 40 lines, at any width of 80 columns or more. It has a
+// sentence for each scenario that decided something, and no character that moves a cursor.
 func TestBriefFitsAScreen(t *testing.T) {
 	for name, run := range storedRuns(t) {
 		for _, width := range []int{80, 100, 120, 160} {
@@ -94,8 +94,7 @@ func TestBriefFitsAScreen(t *testing.T) {
 	}
 }
 
-// A screen fits any terminal, whatever the run holds, and has no escape sequence unless it is to
-// have colours.
+// A screen fits any terminal, whatever the run contains. It has escape sequences only with colours.
 func TestBriefWidth(t *testing.T) {
 	escape := regexp.MustCompile("\x1b\\[[0-9]*m")
 	for name, run := range map[string]*results.Run{
@@ -121,7 +120,7 @@ func TestBriefWidth(t *testing.T) {
 	}
 }
 
-// A run of many scenarios has their sentences, and says where the rest is.
+// The screen of a run with many scenarios has a sentence for each, and says where the tables are.
 func TestBriefOfMany(t *testing.T) {
 	run := reporttest.FinishedRun()
 	first := run.Scenarios[0]
@@ -141,11 +140,11 @@ func TestBriefOfMany(t *testing.T) {
 	}
 }
 
-// What was not measured has no sentence and no row.
+// A variant that was not measured has no sentence and no row.
 func TestNothingUnmeasured(t *testing.T) {
 	run := reporttest.FinishedRun()
 	s := run.Scenarios[0]
-	for _, trial := range s.Variants[0].Trials { // close, which loses
+	for _, trial := range s.Variants[0].Trials { // stop=close, which loses attempts
 		trial.Valid, trial.InvalidReasons = false, []string{"late"}
 	}
 	summary.FillRun(run)

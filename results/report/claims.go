@@ -12,9 +12,9 @@ import (
 	"reuseport-bench/results/unit"
 )
 
-// Claims prints the claims ledger as the run decided it: each claim in a sentence, the scenario
-// that tests it, the verdict, the figures behind it, and how to read them. It uses only the look
-// of the options.
+// Claims prints the claims ledger with the run's decisions. For each claim it prints a sentence,
+// the scenario that tests it, the verdict, the figures behind the verdict, and how to read them. Of
+// the options it uses only the look.
 func Claims(w io.Writer, run *results.Run, opts Options) error {
 	d := &document.Document{}
 	d.Heading(1, "Claims")
@@ -64,7 +64,8 @@ func claimBlocks(d *document.Document, run *results.Run) {
 	}
 }
 
-// touchedClaims returns the claims that the run says something about, and the number of others.
+// touchedClaims returns the claims that the run tested at least in part, and the number of other
+// claims.
 func touchedClaims(run *results.Run) (touched []results.Claim, others int) {
 	for _, c := range run.Claims {
 		if c.Verdict != claims.VerdictNotTested || claims.Tests(run, c.ID) {
@@ -76,7 +77,7 @@ func touchedClaims(run *results.Run) (touched []results.Claim, others int) {
 	return touched, others
 }
 
-// untouchedText says of how many claims the run says nothing.
+// untouchedText says how many claims the run does not test.
 func untouchedText(touched, others int) string {
 	if touched == 0 {
 		return fmt.Sprintf("none of %s is tested by this run: reuseport-bench claims",

@@ -7,8 +7,8 @@ import (
 
 // A Column is a column of the tables of figures.
 type Column struct {
-	Head    string   // as printed, in one line and without its unit
-	Metrics []string // what it shows in one table or another; none: it is a term
+	Head    string   // as printed, but in one line and without the unit
+	Metrics []string // what it shows in any table; empty: the head is a term
 }
 
 // Columns returns every column of the tables of figures, in the order of a report.
@@ -32,7 +32,7 @@ func Columns() []Column {
 	return all
 }
 
-// oneLine returns the head of a column in one line, without the unit in brackets.
+// oneLine returns a column's head in one line, without the unit in brackets.
 func oneLine(head string) string {
 	head, _, _ = strings.Cut(head, " [")
 	return strings.ReplaceAll(head, "\n", " ")

@@ -27,19 +27,20 @@ func CompareMarkdown(w io.Writer, c *compare.Comparison) error {
 	return compareDocument(c, layoutWide).Markdown(w)
 }
 
-// CompareJSON prints the comparison for programs: the base and the head by themselves, the change,
-// and how it came out.
+// CompareJSON prints the comparison for programs: the figures of base and head, the change and the
+// outcome.
 func CompareJSON(w io.Writer, c *compare.Comparison) error {
 	return jsonfile.EncodeIndented(w, c)
 }
 
-// A compareLayout is how the table of deltas names its variants.
+// A compareLayout is a way to show the names of variants in the table of deltas.
 type compareLayout int
 
 const (
-	// layoutText has a line above the variant's deltas: a column would take too much of the width.
+	// layoutText puts the name on a line above the variant's deltas, because a column would take
+	// too much of the width.
 	layoutText compareLayout = iota
-	layoutWide               // has a column
+	layoutWide               // puts the name in a column
 )
 
 func compareDocument(c *compare.Comparison, layout compareLayout) *document.Document {
@@ -65,7 +66,7 @@ func sideText(s compare.Side) string {
 		unit.Plural(s.Runs, "run"), s.StartedAt.UTC().Format("2006-01-02 15:04:05 UTC"))
 }
 
-// methodText says in a line how a scenario was compared.
+// methodText says in one line how a scenario was compared.
 func methodText(c *compare.Comparison, s *compare.ScenarioComparison) string {
 	deltas := deltasOf(s)
 	how, besides := "As two samples", "\nWhat the machine did between base and head counts as a "+
@@ -92,7 +93,7 @@ func deltasOf(s *compare.ScenarioComparison) (deltas []*results.Delta) {
 	return deltas
 }
 
-// deltaTable returns a table with a row for each delta to show.
+// deltaTable returns a table with one row for each delta that is shown.
 func deltaTable(
 	s *compare.ScenarioComparison, layout compareLayout, show func(*results.Delta) bool,
 ) *document.Table {
@@ -123,7 +124,7 @@ func deltaTable(
 	return t
 }
 
-// indent sets a variant's metrics off from its name; a table would trim spaces.
+// indent marks the lines of a variant's metrics. A table would trim spaces.
 const indent = "· "
 
 // deltaScales returns one scale for each metric of the scenario.
@@ -146,7 +147,7 @@ func deltaScales(s *compare.ScenarioComparison) map[string]unit.Scale {
 func metricText(d *results.Delta, in unit.Scale) string {
 	m, ok := metrics.Find(d.Metric)
 	if !ok {
-		return d.Metric // of a newer program
+		return d.Metric // the metric is from a newer program
 	}
 	return m.In(in)
 }
@@ -165,23 +166,23 @@ func deltaCells(t *document.Table, d *results.Delta, in unit.Scale) []string {
 	}
 }
 
-// spreadText writes a center, and the distance of the farther end of its interval, as benchstat
-// does: two whole intervals would not fit beside the change's.
+// spreadText writes a center and the distance to the farther end of its interval, as benchstat
+// does. Two whole intervals would not fit beside the interval of the change.
 func spreadText(s results.Summary, metric string, in unit.Scale) string {
 	text := figure(s, metrics.UnitOf(metric), in, false)
 	if s.Lo == nil || s.Hi == nil || s.Method == results.MethodRuleOfThree || s.TooFew {
 		return text
 	}
 	far := max(s.Center-*s.Lo, *s.Hi-s.Center)
-	// More than 100 % says less than the distance itself.
+	// Above 100 %, the distance itself says more than the percentage.
 	if s.Center == 0 || far > math.Abs(s.Center) {
 		return text + " ± " + unit.Digits(far/in.Factor, 2)
 	}
 	return fmt.Sprintf("%s ± %.0f %%", text, 100*far/math.Abs(s.Center))
 }
 
-// changeText writes a ratio as the percent by which it differs from 1, and a difference in the
-// metric's unit.
+// changeText writes a ratio as its difference from 1 in percent, and a difference in the metric's
+// unit.
 func changeText(d *results.Delta, in unit.Scale) string {
 	write, suffix := func(x float64) string { return signed(x/in.Factor, unit.Number) }, ""
 	if d.Scale == results.ScaleRatio {
@@ -198,7 +199,7 @@ func signed(x float64, write func(float64) string) string {
 	return text
 }
 
-// tenths writes percents with one decimal below 100, and without the sign of a zero.
+// tenths writes a percentage, with one decimal below 100 and without the sign of a zero.
 func tenths(x float64) string {
 	if math.Abs(x) < 0.05 {
 		return "0.0"
@@ -209,7 +210,7 @@ func tenths(x float64) string {
 	return strconv.FormatFloat(x, 'f', 1, 64)
 }
 
-// thresholdText says which changes matter, and how to read the table.
+// thresholdText says which changes matter and how to read the table.
 func thresholdText(s *compare.ScenarioComparison) string {
 	var parts []string
 	for _, d := range deltasOf(s) {
@@ -250,7 +251,8 @@ var mergedColumns = []responseColumn{
 	{"max", func(p *results.Percentiles) int64 { return p.Max }},
 }
 
-// responseBlock adds the response time over all attempts, and how many trials it is of.
+// responseBlock adds the response times over all attempts, and the number of trials that they
+// cover.
 func responseBlock(d *document.Document, s *compare.ScenarioComparison) {
 	t := &document.Table{Columns: []document.Column{document.Left("variant"),
 		document.Right("valid/all\ntrials")}}
@@ -300,7 +302,8 @@ func (c responseColumn) cell(p *results.Percentiles, in unit.Scale) string {
 	return in.Of(float64(c.of(p)))
 }
 
-// missingBlocks says what voids the comparison, what could not be compared, and what else to know.
+// missingBlocks says what makes the comparison void, what could not be compared, and what else the
+// reader should know.
 func missingBlocks(d *document.Document, s *compare.ScenarioComparison) {
 	for _, block := range []struct {
 		head  string

@@ -21,10 +21,10 @@ import (
 	"reuseport-bench/servers/testkit"
 )
 
-// comparePrinter is any of the formats of a comparison.
+// comparePrinter prints a comparison in one of the formats.
 type comparePrinter func(io.Writer, *compare.Comparison) error
 
-// textOf prints a comparison as text in lines of so many columns.
+// textOf prints a comparison as text in lines of at most width columns.
 func textOf(width int) comparePrinter {
 	return func(w io.Writer, c *compare.Comparison) error {
 		return CompareText(w, c,
@@ -46,8 +46,8 @@ func compared(t *testing.T, p comparePrinter, c *compare.Comparison) string {
 	return out.String()
 }
 
-// blockRuns are runs of one block each, of which the k-th of 2n began k minutes after the first:
-// base and head took turns, the one before the other and the other way round.
+// blockRuns returns one side's n runs of one block each. The runs of both sides start one minute
+// apart, and the sides take turns: base, head, head, base.
 func blockRuns(
 	version string, n int, head bool, trial func(block int) map[string]*results.Trial,
 ) (runs []*results.Run) {
@@ -78,7 +78,7 @@ func blockRuns(
 	return runs
 }
 
-// slower is a trial whose response times are so many percent longer, and whose losses are these.
+// slower returns a trial whose response times are longer by this percentage, with these losses.
 func slower(block int, percent int64, lost ...int64) *results.Trial {
 	t := reporttest.RestartTrial(block, lost...)
 	p := t.ResponseNS
@@ -91,8 +91,9 @@ func slower(block int, percent int64, lost ...int64) *results.Trial {
 	return t
 }
 
-// comparison has what a report must cope with: a change for the worse and one for the better,
-// changes that are none, invalid trials, a variant with too few, and warnings.
+// comparison returns a comparison with everything that a report must handle: a change for the
+// worse, one for the better, changes that do not matter, invalid trials, a variant with too few,
+// and warnings.
 func comparison(t *testing.T) *compare.Comparison {
 	t.Helper()
 	base := blockRuns("v0.1.0", 16, false, func(b int) map[string]*results.Trial {
@@ -149,7 +150,7 @@ func TestCompareTextKeepsItsWord(t *testing.T) {
 	}
 }
 
-// Sides that were offered different rates are compared, and the change is noted.
+// Sides that were offered different rates are compared, and a note says so.
 func TestCompareUnlike(t *testing.T) {
 	trials := func(rate float64) func(int) map[string]*results.Trial {
 		return func(block int) map[string]*results.Trial {
@@ -202,7 +203,7 @@ func TestCompareTextWidth(t *testing.T) {
 	if got := spreadText(few, metrics.LostPerRestart, unit.Plain()); got != "2 in 3: too few" {
 		t.Errorf("few restarts: got %q", got)
 	}
-	// A table that had to be split would name metrics without their figures.
+	// If the table were split, a part would have metrics without their figures.
 	if n := strings.Count(compared(t, textOf(100), comparison(t)), "variant, metric"); n != 1 {
 		t.Errorf("the table of deltas is in %d parts", n)
 	}
@@ -219,7 +220,7 @@ func TestCompareJSONIsReadBack(t *testing.T) {
 	}
 }
 
-// A comparison of little gives a report, not a stack trace.
+// A comparison with little content gives a report, not a stack trace.
 func TestEveryCompareFormatOfLittle(t *testing.T) {
 	for name, c := range map[string]*compare.Comparison{
 		"nothing":  {},
@@ -279,7 +280,7 @@ func TestChangeText(t *testing.T) {
 	}
 }
 
-// The interval's farther end counts: a near one would make the figure look better than it is.
+// The farther end of the interval counts: the nearer end would make the figure look too precise.
 func TestSpreadText(t *testing.T) {
 	for _, test := range []struct {
 		s    results.Summary
@@ -291,7 +292,7 @@ func TestSpreadText(t *testing.T) {
 		{results.Summary{Center: 0, Lo: new(0.), Hi: new(0.5)}, "0 ± 0.5"},
 		{results.Summary{Center: 200}, "200"},
 		{results.Summary{Center: 200, Lo: new(0.), Hi: new(400.)}, "200 ± 100 %"},
-		// 1341 % of it
+		// the distance is 1341 % of the figure
 		{results.Summary{Center: 0.667, Lo: new(5.63e-6), Hi: new(9.61)}, "0.667 ± 8.9"},
 	} {
 		if got := spreadText(test.s, metrics.LostPerAttempt, unit.Plain()); got != test.want {
@@ -304,7 +305,8 @@ func TestSpreadText(t *testing.T) {
 	}
 }
 
-// Of more than a job summary may hold, whole scenarios are left out, those that need no look first.
+// If a comparison is too large for a job summary, whole scenarios are left out. Those that need no
+// attention go first.
 func TestCompareGitHubLimit(t *testing.T) {
 	c := comparison(t)
 	c.Scenarios[0].Void = nil

@@ -16,38 +16,38 @@ import (
 	"reuseport-bench/servers/testkit"
 )
 
-// A documentTable is a table of a document, made from runs in results/baseline.
+// A documentTable is a table in a document, made from runs in results/baseline.
 type documentTable struct {
-	heads   []string // of the columns that name the rows
+	heads   []string // heads of the columns that name the rows
 	columns []documentColumn
 	rows    []documentRow
 }
 
-// A documentRow is about one variant of a run.
+// A documentRow is about one variant in a run.
 type documentRow struct {
 	names  []string
 	run    string
 	labels string // "stop=close load.rate=2000/s"
-	// moved names the runs that replace others in this row.
+	// moved maps the name of a run to the name of the run that replaces it in this row.
 	moved map[string]string
 }
 
-// A documentColumn has a metric of the row's variant, or text of its own.
+// A documentColumn shows a metric of the row's variant, or a text.
 type documentColumn struct {
 	head     string
 	metric   string
 	interval bool
-	none     string // written where the variant lacks the metric; "": –
-	scale    string // "µs", where it is not the one that reports choose
+	none     string // written if the variant lacks the metric; "": –
+	scale    string // such as "µs"; "": the one that reports choose
 	text     func(*results.Variant) string
-	// run and labels choose another variant than the row's: of another run, and with further
-	// labels. same replaces labels of the row; "" drops one.
+	// run and labels choose another variant than the row's: one in another run, or with further
+	// labels. same replaces labels of the row; "" removes one.
 	run    string
 	labels string
 	same   map[string]string
 }
 
-// Tables in documents say what the committed runs do; -update (make generate) rewrites them.
+// Tables in documents match the committed runs. The flag -update (make generate) rewrites them.
 func TestDocuments(t *testing.T) {
 	b := baselines{t, map[string]*results.Run{}}
 	tables := map[string]string{}
@@ -98,8 +98,8 @@ func (b baselines) variants(run string) []*results.Variant {
 		(*results.Variant).IsAA)
 }
 
-// variant returns the only variant of a run that has all the labels, and lacks those with the value
-// "".
+// variant returns the only variant in a run that has all the labels. The value "" means that the
+// variant lacks the label.
 func (b baselines) variant(run string, labels map[string]string) *results.Variant {
 	b.t.Helper()
 	found := slices.DeleteFunc(b.variants(run), func(v *results.Variant) bool {
@@ -141,7 +141,7 @@ func labelsOf(text string) map[string]string {
 	return labels
 }
 
-// markdown writes a table: one scale per column, its unit in the head.
+// markdown writes a table. Each column has one scale, with its unit in the head.
 func (b baselines) markdown(t documentTable) string {
 	lines := make([]string, 2+len(t.rows))
 	add := func(line int, cell string) { lines[line] += " " + cell + " |" }
@@ -190,7 +190,7 @@ func (c documentColumn) cell(v *results.Variant, in unit.Scale) string {
 	return figure(s, metrics.UnitOf(c.metric), in, c.interval)
 }
 
-// Columns that several tables have.
+// Columns that are in several tables.
 var (
 	outageCell    = documentColumn{head: "outage", metric: metrics.Outage, interval: true}
 	shareCell     = documentColumn{head: "dropped share in it", metric: metrics.LostShare}
@@ -221,7 +221,7 @@ var (
 	}}
 )
 
-// way names a way of restarting by its labels.
+// way describes a way of restarting, from its labels.
 func way(labels map[string]string) string {
 	how := map[string]string{
 		"reuseport": "one socket each", "shared": "one shared socket",
@@ -233,12 +233,12 @@ func way(labels map[string]string) string {
 	return "`" + labels["stop"] + "`, " + how
 }
 
-// restartRows returns a row for each way of restarting, the least loss first.
+// restartRows returns a row for each way of restarting, sorted by losses, the smallest first.
 func (b baselines) restartRows() []documentRow {
 	at := map[string]string{"load.rate": "2000/s", "load.connections": "new"}
 	var variants []*results.Variant
 	for _, v := range b.variants("restart-matrix") {
-		// Exclusive sockets were measured again: see results/baseline/README.md.
+		// Exclusive sockets were measured again later: see results/baseline/README.md.
 		if results.Includes(v.Labels, at) && v.Labels["sockets"] != "exclusive" {
 			variants = append(variants, v)
 		}
@@ -273,8 +273,8 @@ func (b baselines) restartRows() []documentRow {
 	return rows
 }
 
-// readmeAnswer is the table of README: the stop modes that a reader may have today, and what to
-// use.
+// readmeAnswer returns the table in README: the stop modes that a reader may use today, and what to
+// use instead.
 func readmeAnswer() documentTable {
 	const (
 		at   = " load.rate=2000/s load.connections=new"
@@ -372,8 +372,8 @@ func (b baselines) loadBalancer() documentTable {
 	return t
 }
 
-// rowsOf returns rows of one run: pairs of a name, which may have several cells apart by " | ", and
-// labels.
+// rowsOf returns rows from one run. Each pair is a name and labels. A name may have several cells,
+// separated by " | ".
 func rowsOf(run string, pairs ...string) (rows []documentRow) {
 	for i := 0; i < len(pairs); i += 2 {
 		names := strings.Split(pairs[i], " | ")
@@ -406,7 +406,7 @@ func coldStart() documentTable {
 func endpointLag() documentTable {
 	dropped := perStepCell
 	dropped.text = func(v *results.Variant) string {
-		if v.Labels["path"] == "direct" { // its step takes no pod away
+		if v.Labels["path"] == "direct" { // the step of this variant removes no pod
 			trials := v.ValidTrials()
 			return fmt.Sprintf("%d in %s", results.Total(trials).Dropped,
 				unit.Plural(len(trials), "trial"))

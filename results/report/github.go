@@ -15,20 +15,21 @@ import (
 	"reuseport-bench/results/unit"
 )
 
-// maxSummary is the size limit of a step's job summary, in bytes; GitHub refuses a larger one whole
+// maxSummary is the size limit for the job summary of a step, in bytes. GitHub refuses all of a
+// larger one
 // (https://docs.github.com/actions/reference/workflows-and-actions/workflow-commands#step-isolation-and-limits).
 const maxSummary = 1 << 20
 
-// The signs of a job summary, each beside the word that it stands for.
+// The signs in a job summary. Each is beside the word that it stands for.
 const (
 	signGood = "✅"
 	signBad  = "❌"
 	signOpen = "⚠️"
 )
 
-// GitHub prints the run as a job summary of GitHub Actions, for $GITHUB_STEP_SUMMARY: the verdict
-// in a line, the gates, and the figures folded away. It takes at most 1 MiB: where that is too
-// little, whole scenarios are left out, first those whose gates passed, the last of them first.
+// GitHub prints the run as a job summary for GitHub Actions ($GITHUB_STEP_SUMMARY): the verdict in
+// one line, the gates, and the figures folded away. It prints at most 1 MiB. If that is too little,
+// it leaves out whole scenarios: first those whose gates passed, starting with the last.
 func GitHub(w io.Writer, run *results.Run, opts Options) error {
 	scenarios, err := opts.Select(run)
 	if err != nil {
@@ -47,7 +48,7 @@ func GitHub(w io.Writer, run *results.Run, opts Options) error {
 		page)
 }
 
-// CompareGitHub prints the comparison as a job summary, see GitHub.
+// CompareGitHub prints the comparison as a job summary; see GitHub.
 func CompareGitHub(w io.Writer, c *compare.Comparison) error {
 	page := func(shown []*compare.ScenarioComparison, left string) (*summaryPage, error) {
 		p := &summaryPage{}
@@ -64,7 +65,7 @@ func CompareGitHub(w io.Writer, c *compare.Comparison) error {
 		func(s *compare.ScenarioComparison) string { return s.Name }, page)
 }
 
-// writeSummary prints as many scenarios as there is room for.
+// writeSummary prints as many scenarios as fit.
 func writeSummary[S any](
 	w io.Writer,
 	all []S,
@@ -72,7 +73,7 @@ func writeSummary[S any](
 	name func(S) string,
 	page func([]S, string) (*summaryPage, error),
 ) error {
-	// The order in which they are left out: good ones first, the last one of each kind first.
+	// Scenarios are left out in this order: good ones first, and among equals the last first.
 	var victims, others []int
 	for i, s := range slices.Backward(all) {
 		if good(s) {
@@ -125,7 +126,7 @@ func leftText(left []string) string {
 // A summaryPage is Markdown in which parts can be folded away.
 type summaryPage struct {
 	bytes.Buffer
-	err error // the first
+	err error // the first error
 }
 
 func (p *summaryPage) put(d *document.Document) {
@@ -138,7 +139,7 @@ func (p *summaryPage) put(d *document.Document) {
 	p.err = d.Markdown(p)
 }
 
-// fold adds the document, hidden behind a line that opens it.
+// fold adds the document folded away. The reader sees only line, and opens the document with it.
 func (p *summaryPage) fold(line string, d *document.Document) {
 	if d.Empty() {
 		return
@@ -149,7 +150,7 @@ func (p *summaryPage) fold(line string, d *document.Document) {
 	fmt.Fprint(p, "\n</details>\n")
 }
 
-// runHead returns the verdict, where it was measured, and what is wrong with the run as a whole.
+// runHead returns the verdict, the place of the measurement, and what is wrong with the whole run.
 func runHead(run *results.Run, scenarios []*results.Scenario, left string) *document.Document {
 	d := &document.Document{}
 	d.Heading(1, runVerdict(run, scenarios))
@@ -169,7 +170,7 @@ func runHead(run *results.Run, scenarios []*results.Scenario, left string) *docu
 	return d
 }
 
-// Verdict says in a line how the gates came out, and what could not be measured, without signs.
+// Verdict says in one line how the gates came out and what could not be measured, without signs.
 func Verdict(run *results.Run, opts Options) (string, error) {
 	scenarios, err := opts.Select(run)
 	if err != nil {
@@ -178,7 +179,7 @@ func Verdict(run *results.Run, opts Options) (string, error) {
 	return plainVerdict(run, scenarios), nil
 }
 
-// plainVerdict returns what runVerdict does, without signs.
+// plainVerdict returns the text of runVerdict without signs.
 func plainVerdict(run *results.Run, scenarios []*results.Scenario) string {
 	unsigned := strings.NewReplacer(signGood+" ", "", signBad+" ", "", signOpen+" ", "")
 	return unsigned.Replace(runVerdict(run, scenarios))
@@ -241,7 +242,7 @@ func runVerdict(run *results.Run, scenarios []*results.Scenario) string {
 	return strings.Join(parts, "; ")
 }
 
-// scenarioTrouble says why a scenario decides nothing, or not all it should, a reason each.
+// scenarioTrouble lists the reasons why a scenario decides nothing, or less than it should.
 func scenarioTrouble(s *results.Scenario) (lines []string) {
 	if s.Void != "" {
 		lines = append(lines, "void: "+s.Void)
@@ -259,8 +260,8 @@ func isGood(s *results.Scenario) bool {
 			func(g results.GateResult) bool { return g.Outcome != results.GatePass })
 }
 
-// tooFew says which variants have fewer valid trials than the scenario needs, and why. Of a
-// scenario that was stopped it says nothing: none of its trials was valid.
+// tooFew says which variants have fewer valid trials than the scenario needs, and why. It says
+// nothing about a scenario that was stopped, because none of its trials was valid.
 func tooFew(s *results.Scenario) (lines []string) {
 	if s.Stopped != "" {
 		return nil
@@ -278,7 +279,8 @@ func tooFew(s *results.Scenario) (lines []string) {
 	return lines
 }
 
-// gatePart adds every gate that did not pass, failed ones first, and folded those that did.
+// gatePart adds the gates that did not pass, failed ones first. It adds the gates that passed,
+// folded.
 func gatePart(p *summaryPage, scenarios []*results.Scenario) {
 	newTable := func() *document.Table {
 		t := &document.Table{}
@@ -316,7 +318,7 @@ func gatePart(p *summaryPage, scenarios []*results.Scenario) {
 	p.fold(unit.Plural(len(passed.Rows), "gate")+" passed", folded)
 }
 
-// scenarioPart adds what the scenario is and what it decided, and folded its figures.
+// scenarioPart adds the scenario's description and decisions. It adds the figures, folded.
 func scenarioPart(p *summaryPage, s *results.Scenario) {
 	d, figures := &document.Document{}, &document.Document{}
 	aboutBlocks(d, s)
@@ -325,7 +327,7 @@ func scenarioPart(p *summaryPage, s *results.Scenario) {
 	p.fold("losses and response time of "+unit.Plural(len(s.Variants), "variant"), figures)
 }
 
-// compareHead returns the verdict, and what was compared.
+// compareHead returns the verdict, and says what was compared.
 func compareHead(c *compare.Comparison, left string) *document.Document {
 	d := &document.Document{}
 	d.Heading(1, compareVerdict(c))
@@ -337,7 +339,7 @@ func compareHead(c *compare.Comparison, left string) *document.Document {
 	return d
 }
 
-// compareVerdict says in a line what the exit status of 'compare' is made of.
+// compareVerdict says in one line what determines the exit status of 'compare'.
 func compareVerdict(c *compare.Comparison) string {
 	all, better, unknown := 0, 0, 0
 	for _, s := range c.Scenarios {
@@ -368,7 +370,7 @@ func compareVerdict(c *compare.Comparison) string {
 	return strings.Join(parts, "; ")
 }
 
-// unchangedText says how much is known where no change was found.
+// unchangedText says how much is known about the metrics for which no change was found.
 func unchangedText(s *compare.ScenarioComparison) string {
 	if n := countUnknown(s); n > 0 {
 		return fmt.Sprintf("No change that matters was found; %d of %s too wide to tell.", n,
@@ -394,7 +396,7 @@ func countOutcomes(s *compare.ScenarioComparison) map[string]int {
 	return n
 }
 
-// comparedPart adds what changed, and folded all that was compared.
+// comparedPart adds what changed. It adds everything that was compared, folded.
 func comparedPart(p *summaryPage, c *compare.Comparison, s *compare.ScenarioComparison) {
 	d := &document.Document{}
 	d.Heading(2, s.Name)

@@ -60,7 +60,7 @@ func TestGitHubLimit(t *testing.T) {
 			t.Errorf("%q there: got %t, want %t", want, !there, there)
 		}
 	}
-	// too large by itself, and all others are good
+	// This scenario is too large by itself, and all others are good.
 	run.Scenarios[0].About = strings.Repeat(about, 20)
 	if out := reporttest.Printed(t, GitHub, run); len(out) > maxSummary ||
 		strings.Contains(out, "\n## rolling-restart\n") {
@@ -68,7 +68,7 @@ func TestGitHubLimit(t *testing.T) {
 	}
 }
 
-// As packages/core/src/command.ts of actions/toolkit writes them.
+// The expected text is what packages/core/src/command.ts in actions/toolkit writes.
 func TestAnnotationEscapes(t *testing.T) {
 	a := annotation{annotationError, "a,b:c%.yaml", 7, "x: y,\r\nz", "50 %: a,\r\nb"}
 	if got, want := a.String(), "::error file=a%2Cb%3Ac%25.yaml,line=7,title=x%3A y%2C%0D%0Az::50 "+
@@ -81,7 +81,8 @@ func TestAnnotationEscapes(t *testing.T) {
 	}
 }
 
-// Failed gates come before everything else, ten of a kind, and the tenth says what is not shown.
+// Failed gates come before everything else. There are at most ten annotations of a kind, and the
+// tenth says what is not shown.
 func TestAnnotationsLimit(t *testing.T) {
 	run := reporttest.GatedRun()
 	s := run.Scenarios[0]
@@ -108,7 +109,7 @@ func TestAnnotationsLimit(t *testing.T) {
 	}
 }
 
-// A run that has nothing to tell tells nothing.
+// A run with only good news has no annotations.
 func TestAnnotationsOfAGoodRun(t *testing.T) {
 	run := reporttest.FinishedRun()
 	run.Scenarios = run.Scenarios[1:]

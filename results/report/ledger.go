@@ -14,9 +14,9 @@ import (
 	"reuseport-bench/results/unit"
 )
 
-// Ledger prints the ledger of each variant: the client's outcome against the server's, summed over
-// the trials that count, the balance, and the kernel's counters over the same trials. Rows that
-// nothing explains occur in invalid trials only; they are listed apart.
+// Ledger prints the ledger of each variant: the client's outcome against the server's, the balance,
+// and the kernel's counters. All are summed over the trials that count. Rows that nothing explains
+// occur only in invalid trials, and are listed separately.
 func Ledger(w io.Writer, run *results.Run, opts Options) error {
 	scenarios, err := opts.Select(run)
 	if err != nil {
@@ -61,8 +61,8 @@ func ledgerBlocks(d *document.Document, v *results.Variant) {
 	}
 }
 
-// triesLine sums the tries of clients that try again; "" where they do not. The ledger above it
-// counts each attempt by its last try.
+// triesLine sums the tries of clients that retry. It returns "" if clients do not retry. The ledger
+// above the line counts each attempt by its last try.
 func triesLine(trials []*results.Trial) string {
 	var sum results.Retries
 	failed := map[string]int64{}
@@ -135,7 +135,7 @@ func equalityBlock(d *document.Document, trials []*results.Trial) {
 	d.Table(t)
 }
 
-// agreementBlock compares the causes that are inferred with those that the kernel's events give.
+// agreementBlock compares the inferred causes with those from the kernel's events.
 func agreementBlock(d *document.Document, trials []*results.Trial) {
 	attempts := map[results.Agreement]int64{}
 	for _, t := range trials {
@@ -183,7 +183,8 @@ func balance(trials []*results.Trial) string {
 		count(all.Attempts), sign, strings.Join(terms, " + "), count(all.Residual))
 }
 
-// ledgerTable returns the trials' ledger rows that keep selects, summed, largest first.
+// ledgerTable sums the trials' ledger rows for which keep is true, and returns them, the largest
+// first.
 func ledgerTable(trials []*results.Trial, keep func(results.LedgerRow) bool) *document.Table {
 	attempts := map[results.LedgerRow]int64{}
 	for _, t := range trials {
@@ -211,7 +212,7 @@ func ledgerTable(trials []*results.Trial, keep func(results.LedgerRow) bool) *do
 	return t
 }
 
-// counterLine sums the kernel's counters that moved.
+// counterLine sums the kernel's counters that changed.
 func counterLine(trials []*results.Trial) string {
 	sums := map[string]int64{}
 	for _, t := range trials {
@@ -228,8 +229,8 @@ func counterLine(trials []*results.Trial) string {
 	return strings.Join(parts, ", ")
 }
 
-// Losses lists every lost attempt that the run recorded, trial by trial, the invalid ones too.
-// Instants count from the trial's first scheduled attempt.
+// Losses lists every lost attempt that the run recorded, by trial, including invalid trials.
+// Instants are measured from the trial's first scheduled attempt.
 func Losses(w io.Writer, run *results.Run, opts Options) error {
 	scenarios, err := opts.Select(run)
 	if err != nil {
@@ -294,7 +295,7 @@ func lossBlocks(d *document.Document, v *results.Variant, t *results.Trial) {
 	}
 }
 
-// lastError returns how a lost attempt's last try failed.
+// lastError describes how a lost attempt's last try failed.
 func lastError(l results.Loss) string {
 	text := l.Phase + ": " + l.Error
 	if l.Tries > 1 {
@@ -303,8 +304,8 @@ func lastError(l results.Loss) string {
 	return text
 }
 
-// seriesBlock adds the windows of a trial in which something was lost, with the queues and the
-// steps of that time, and when the kernel counted refused or moved connections.
+// seriesBlock adds the windows of a trial in which attempts were lost, with the queues and steps of
+// those windows. It also adds when the kernel counted refused or moved connections.
 func seriesBlock(d *document.Document, t *results.Trial) {
 	s := t.Series
 	if s == nil {
@@ -360,6 +361,6 @@ func seriesBlock(d *document.Document, t *results.Trial) {
 	}
 }
 
-// milliseconds writes an instant in ms with three decimals: instants are compared with each other,
-// so they are not rounded.
+// milliseconds writes an instant in ms with three decimals. Instants are not rounded further,
+// because readers compare them with each other.
 func milliseconds(ns int64) string { return strconv.FormatFloat(float64(ns)/1e6, 'f', 3, 64) }

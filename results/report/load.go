@@ -13,7 +13,7 @@ import (
 	"reuseport-bench/results/unit"
 )
 
-// clients returns how many clients the variant's closed loop had; 0: its load was an open loop.
+// clients returns the number of clients in the variant's closed loop, or 0 for an open loop.
 func clients(v *results.Variant) int {
 	for _, t := range v.Trials {
 		if t.Concurrency > 0 {
@@ -23,7 +23,7 @@ func clients(v *results.Variant) int {
 	return 0
 }
 
-// clientCount writes clients.
+// clientCount writes the number of clients.
 func clientCount(_ *document.Table, _ *results.Scenario, v *results.Variant) string {
 	if n := clients(v); n > 0 {
 		return strconv.Itoa(n)
@@ -31,7 +31,7 @@ func clientCount(_ *document.Table, _ *results.Scenario, v *results.Variant) str
 	return missing
 }
 
-// loopText returns a variant's labels and, where its load was a closed loop, says so.
+// loopText returns a variant's labels. If its load was a closed loop, the text says so.
 func loopText(v *results.Variant) string {
 	text := results.LabelString(v.Labels)
 	if n := clients(v); n > 0 {
@@ -40,7 +40,7 @@ func loopText(v *results.Variant) string {
 	return text
 }
 
-// closedBlock says which variants had closed loops, and what is not known of those.
+// closedBlock says which variants had closed loops, and what is not known about those variants.
 func closedBlock(d *document.Document, s *results.Scenario, measured []*results.Variant) {
 	n := newNames(s)
 	var closed []string
@@ -67,14 +67,14 @@ func closedBlock(d *document.Document, s *results.Scenario, measured []*results.
 		"are not known.")
 }
 
-// A stageRow is what became of the attempts of one stage of a variant's load, over its trials.
+// A stageRow summarizes the attempts in one stage of a variant's load, over its trials.
 type stageRow struct {
 	variant, name     string
 	attempts, dropped int64
-	median, high      []float64 // of response time, ns: p50 and p99 of each trial
+	median, high      []float64 // response time in ns: p50 and p99 of each trial
 }
 
-// stageBlock adds a table of the loads' stages, if they have any; percentiles are medians over
+// stageBlock adds a table of the loads' stages, if there are any. Percentiles are medians over
 // trials.
 func stageBlock(d *document.Document, s *results.Scenario, measured []*results.Variant) {
 	n := newNames(s)
@@ -121,7 +121,7 @@ func stageRows(v *results.Variant, name string) (rows []stageRow) {
 	return rows
 }
 
-// stageName says when a stage begins, how long it takes, and its rate.
+// stageName says when a stage begins, how long it takes, and what its rate is.
 func stageName(s *results.Stage) string {
 	rate := unit.Digits(s.ToPerSecond, 6) + "/s"
 	if s.FromPerSecond != s.ToPerSecond {
@@ -131,7 +131,7 @@ func stageName(s *results.Stage) string {
 	return fmt.Sprintf("at %v for %v: %s", at, length, rate)
 }
 
-// center returns the median of values; 0 without any.
+// center returns the median of values, or 0 if there are none.
 func center(values []float64) float64 {
 	if len(values) == 0 {
 		return 0
@@ -147,10 +147,10 @@ func medianText(values []float64, in unit.Scale) string {
 	return figure(stats.Median(values, stats.Confidence), unit.Nanoseconds, in, true)
 }
 
-// A phase is how far an attempt has come.
+// A phase is a point that an attempt can reach.
 type phase struct {
 	name string
-	of   string // what its metrics begin with
+	of   string // the prefix of its metrics
 }
 
 // metric returns the name of the metric for a percentile of the time until the phase is reached.
@@ -158,7 +158,8 @@ func (p phase) metric(percentile string) string { return p.of + "_" + percentile
 
 var phases = []phase{{"connected", "connect"}, {"first byte", "first_byte"}, {"whole", "service"}}
 
-// phaseBlock adds when served attempts reached each phase; nothing in runs without phases.
+// phaseBlock adds the times at which served attempts reached each phase. It adds nothing for runs
+// without phases.
 func phaseBlock(d *document.Document, s *results.Scenario, measured []*results.Variant) {
 	known := func(v *results.Variant) bool {
 		_, ok := v.Summary[phases[0].metric("p50")]

@@ -8,8 +8,8 @@ import (
 	"reuseport-bench/scenarios/vocabulary"
 )
 
-// names are how the variants of a scenario are called in its tables: by the labels in which they
-// differ. Those that all share are said once.
+// names gives the variants of a scenario their names in tables: the labels in which they differ.
+// Labels that all variants share are printed once.
 type names struct {
 	scenario *results.Scenario
 	varying  []string // keys, in the order of reports
@@ -42,8 +42,8 @@ func newNames(s *results.Scenario) names {
 // of returns the name of a variant.
 func (n names) of(v *results.Variant) string { return n.ofLabels(v.Labels) }
 
-// ofLabels returns the name of the variant with these labels. One that differs from no other is
-// called by all its labels, and without any as the scenario.
+// ofLabels returns the name of the variant with these labels. If the variant has no label that
+// varies, the name is all its labels or, without labels, the scenario's name.
 func (n names) ofLabels(labels map[string]string) string {
 	var parts []string
 	for _, key := range n.varying {
@@ -60,8 +60,8 @@ func (n names) ofLabels(labels map[string]string) string {
 	return results.LabelString(labels)
 }
 
-// sharedText returns what all variants have in common, for a caption; "" if that is in their names,
-// or there is nothing.
+// sharedText returns the labels that all variants share, for a caption. It returns "" if there are
+// none, or if the names contain them.
 func (n names) sharedText() string {
 	if len(n.varying) == 0 || len(n.shared) == 0 {
 		return ""
@@ -69,13 +69,13 @@ func (n names) sharedText() string {
 	return "All: " + results.LabelString(n.shared)
 }
 
-// tellingKeys are settings whose values say what they are without the setting's name.
+// tellingKeys are settings whose values are clear without the setting's name.
 var tellingKeys = []string{
 	"sockets", "stop", "selector", "accept", "server.kind", "path", "network", "load.rate",
 	"load.pace", results.LabelArm,
 }
 
-// label writes a label: its value alone where that says what it is.
+// label writes a label. It writes only the value if that is clear by itself.
 func (n names) label(key, value string) string {
 	_, isWord := wordOf(key, value)
 	if slices.Contains(tellingKeys, key) || key == "load.connections" && isWord {
@@ -84,7 +84,8 @@ func (n names) label(key, value string) string {
 	return n.shortKey(key) + "=" + value
 }
 
-// shortKey returns the end of a setting's path, as much of it as tells it from other varying ones.
+// shortKey returns the shortest end of a setting's path that distinguishes it from other varying
+// settings.
 func (n names) shortKey(key string) string {
 	parts := strings.Split(key, ".")
 	for i := len(parts) - 1; i > 0; i-- {
@@ -93,7 +94,7 @@ func (n names) shortKey(key string) string {
 			return other != key &&
 				strings.HasSuffix(other, "."+short)
 		}
-		// The last part of a path of three says too little: retry.max.
+		// In a path of three parts the last part alone is not clear: retry.max.
 		if len(parts)-i >= len(parts)-1 && !slices.ContainsFunc(n.varying, others) {
 			return short
 		}
@@ -101,7 +102,7 @@ func (n names) shortKey(key string) string {
 	return key
 }
 
-// wordOf returns the phrase of a value, and whether the setting is a word that has the value.
+// wordOf returns the phrase for a value, and whether the value is one of the setting's words.
 func wordOf(key, value string) (phrase string, ok bool) {
 	for _, v := range vocabulary.Values(key) {
 		if v.Name == value {

@@ -11,7 +11,7 @@ import (
 	"reuseport-bench/results/unit"
 )
 
-// missing stands where a variant has no such figure.
+// missing is printed if a variant has no such figure.
 const missing = "–"
 
 // headIn returns a column's head with its scale's unit.
@@ -32,7 +32,7 @@ const (
 )
 
 // verdictMark returns the mark of a comparison that shows no change, with the number of trials
-// after which it might; "" for any other.
+// after which it might. It returns "" for any other comparison.
 func verdictMark(d *results.Delta) string {
 	switch {
 	case d.Verdict == results.VerdictSame:
@@ -45,7 +45,7 @@ func verdictMark(d *results.Delta) string {
 	return markUnknown + " +" + strconv.Itoa(*d.MoreTrials)
 }
 
-// markText explains the marks; what is one of those that shrink an interval.
+// markText explains the marks. what names the things of which more would narrow the interval.
 func markText(what string) string {
 	return fmt.Sprintf("%s: the same, the whole interval is less than a change that matters. "+
 		"%s: the interval is too wide to tell; +N: about N more %s of each would tell, if they "+
@@ -53,9 +53,8 @@ func markText(what string) string {
 		markSame, markUnknown, what)
 }
 
-// figure writes a summary of a metric that has the unit u, in its column's scale. A rate per
-// restart is written as a count if there were few restarts, and as "≤ 3/R" if nothing was seen in
-// R of them.
+// figure writes a summary of a metric with unit u, in the scale of its column. It writes a rate per
+// restart as a count if there were few restarts, and as "≤ 3/R" if nothing was seen in R restarts.
 func figure(s results.Summary, u unit.Unit, in unit.Scale, withInterval bool) string {
 	perRestart := u == unit.PerRestart
 	switch {
@@ -75,8 +74,8 @@ func figure(s results.Summary, u unit.Unit, in unit.Scale, withInterval bool) st
 	return spread(s, in)
 }
 
-// wide is the width of an interval, as a share of its figure, from which on two significant digits
-// say all there is to say.
+// wide is the width of an interval, as a share of the figure, from which on the figure has two
+// significant digits.
 const wide = 0.1
 
 // spread writes a figure with its interval: three significant digits, or two where the interval is
@@ -85,7 +84,7 @@ func spread(s results.Summary, in unit.Scale) string {
 	return unit.Spread(s.Center, s.Lo, s.Hi, digits(s, in))
 }
 
-// digits returns how spread writes the figure and the ends of its interval.
+// digits returns the function with which spread writes the figure and the ends of its interval.
 func digits(s results.Summary, in unit.Scale) func(float64) string {
 	if s.Lo == nil || s.Hi == nil || *s.Hi-*s.Lo <= wide*math.Abs(s.Center) {
 		return in.Of
@@ -94,7 +93,7 @@ func digits(s results.Summary, in unit.Scale) func(float64) string {
 	if size == 0 {
 		size = max(math.Abs(*s.Lo), math.Abs(*s.Hi))
 	}
-	// An end much smaller than the figure has one decimal more than it.
+	// An end much smaller than the figure has one more decimal than the figure.
 	most := max(0, 1-int(math.Floor(math.Log10(size/in.Factor)))) + 1
 	return func(x float64) string {
 		x /= in.Factor
@@ -110,7 +109,7 @@ func digits(s results.Summary, in unit.Scale) func(float64) string {
 	}
 }
 
-// verdictTone returns the tone of a cell that begins with a verdict, or is one.
+// verdictTone returns the tone of a cell that is a verdict or begins with one.
 func verdictTone(cell string) document.Tone {
 	for _, t := range []struct {
 		tone  document.Tone

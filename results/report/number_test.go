@@ -28,8 +28,8 @@ func TestVerdictMark(t *testing.T) {
 func TestShareOfCapacity(t *testing.T) {
 	out := reporttest.Printed(t, Markdown, reporttest.SharesRun())
 	for _, want := range []string{
-		"| loop | 8/8 | 529ᵃ | 882 |", // noted
-		"| http | 8/8 | 264 | 440 |",  // nothing is known of its occupancy
+		"| loop | 8/8 | 529ᵃ | 882 |", // with a note
+		"| http | 8/8 | 264 | 440 |",  // the occupancy is unknown
 		"offered 0.6 of capacity, the workers were occupied 0.44 of the time",
 		"| httpᵃ |",
 		"not like for like: it was offered 264/s, its counterpart 529/s",
@@ -42,7 +42,7 @@ func TestShareOfCapacity(t *testing.T) {
 	}
 }
 
-// No format for people has a number in exponent form, a share above 1 or one of many.
+// No format for people has a number in exponent form, a share above 1, or a plural noun after "1".
 func TestEveryFormatReadsWell(t *testing.T) {
 	reports := map[string]string{}
 	for name, run := range map[string]*results.Run{
@@ -85,7 +85,7 @@ func TestEveryFormatReadsWell(t *testing.T) {
 	}
 }
 
-// Programs get every digit.
+// Formats for programs have every digit.
 func TestMachineFormatsKeepPrecision(t *testing.T) {
 	run := reporttest.SharesRun()
 	run.Scenarios[0].Variants[0].Trials[0].Occupancy.Load = 0.1234567890123456
@@ -157,7 +157,7 @@ func TestCPUSet(t *testing.T) {
 	}
 }
 
-// A ledger that does not balance must say so.
+// If a ledger does not balance, the report says so.
 func TestBalance(t *testing.T) {
 	trial := &results.Trial{Attempts: 10, Served: 7, LostByCause: map[string]int64{"refused": 2,
 		"client": 0}, Residual: 1}

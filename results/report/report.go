@@ -8,23 +8,23 @@ import (
 	"reuseport-bench/results/report/document"
 )
 
-// Options says what of a run to print, and how. The zero value prints all of it for a file.
+// Options says which parts of a run to print, and how. The zero value prints all of it for a file.
 type Options struct {
-	// Scenarios are the names of those to print. Empty: all.
+	// Scenarios are the names of the scenarios to print. Empty: all.
 	Scenarios []string
-	// Width is how many columns text may take, see document.Look. 0: document.DefaultWidth.
+	// Width is the width of text in columns; see document.Look. 0: document.DefaultWidth.
 	Width int
 	// Colour prints verdicts in colour, and intervals and notes dim.
 	Colour bool
-	// Path is where the run is, as a user names it: Brief says so. "": the newest.
+	// Path is the run's path, as a user names it, for Brief to print. "": the newest run.
 	Path string
-	// Page is where the run is as HTML. "": nowhere.
+	// Page is the path of the run as HTML. "": there is none.
 	Page string
 }
 
 func (o Options) look() document.Look { return document.Look{Width: o.Width, Colour: o.Colour} }
 
-// Select returns the scenarios of the run that o selects; an unknown name is an error.
+// Select returns the scenarios in the run that o selects. An unknown name is an error.
 func (o Options) Select(run *results.Run) ([]*results.Scenario, error) {
 	if len(o.Scenarios) == 0 {
 		return run.Scenarios, nil
@@ -46,12 +46,12 @@ func Text(w io.Writer, run *results.Run, opts Options) error {
 	return write(run, opts, func(d *document.Document) error { return d.Text(w, opts.look()) })
 }
 
-// Markdown prints the run in GitHub's Markdown, to be pasted into documents and pull requests.
+// Markdown prints the run in GitHub's Markdown, for documents and pull requests.
 func Markdown(w io.Writer, run *results.Run, opts Options) error {
 	return write(run, opts, func(d *document.Document) error { return d.Markdown(w) })
 }
 
-// HTML prints the run as one page that needs no other file and no script.
+// HTML prints the run as one page that needs no other files and no scripts.
 func HTML(w io.Writer, run *results.Run, opts Options) error {
 	return write(run, opts, func(d *document.Document) error { return d.HTML(w) })
 }
@@ -64,7 +64,7 @@ func write(run *results.Run, opts Options, as func(*document.Document) error) er
 	return as(d)
 }
 
-// JSON prints the run as run.json has it.
+// JSON prints the run in the form of run.json.
 func JSON(w io.Writer, run *results.Run, opts Options) error {
 	scenarios, err := opts.Select(run)
 	if err != nil {

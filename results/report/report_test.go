@@ -25,7 +25,7 @@ import (
 	"reuseport-bench/servers/testkit"
 )
 
-// printer is any of the package's formats.
+// printer prints a run in one of the package's formats.
 type printer func(io.Writer, *results.Run, Options) error
 
 func TestGolden(t *testing.T) {
@@ -61,7 +61,7 @@ func TestGolden(t *testing.T) {
 	}
 }
 
-// What is printed as JSON is what is read back, and prints the same again.
+// A run printed as JSON can be read back, and prints the same again.
 func TestJSONRoundTrip(t *testing.T) {
 	run, err := stored.Load(filepath.Join("testdata", "small.json"))
 	if err != nil {
@@ -75,7 +75,7 @@ func TestJSONRoundTrip(t *testing.T) {
 	}
 }
 
-// No line of text is wider than it may be, and none holds anything that moves the cursor.
+// No line of text exceeds the width, and no line contains anything that moves the cursor.
 func TestTextWidth(t *testing.T) {
 	for name, run := range map[string]*results.Run{
 		"finished": reporttest.FinishedRun(), "interrupted": reporttest.InterruptedRun(),
@@ -110,7 +110,7 @@ func textFits(t *testing.T, name, out string, width int) {
 }
 
 // A terminal set to Chinese must not change the layout. Table libraries look at their environment
-// when the process starts, hence another process.
+// when the process starts, so the test starts another process.
 func TestGoldenInAnotherLocale(t *testing.T) {
 	test := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestGolden$")
 	test.Env = append(os.Environ(), "LANG=zh_CN.UTF-8", "LC_ALL=zh_CN.UTF-8",
@@ -120,21 +120,21 @@ func TestGoldenInAnotherLocale(t *testing.T) {
 	}
 }
 
-// The invalid trials' 88.8 s and the words that reports keep for something else must not show.
+// The invalid trials' 88.8 s must not be printed, nor words that reports use only in another sense.
 func TestTextKeepsItsWord(t *testing.T) {
 	out := reporttest.Printed(t, Text, reporttest.FinishedRun())
 	if strings.Contains(out, "88.8") || strings.Contains(out, "888") {
 		t.Error("an invalid trial's response time shows")
 	}
 	for _, want := range []string{
-		"≤ 3/40",                 // no loss in 40 restarts
-		"8/10",                   // valid of all trials
+		"≤ 3/40",                 // none lost in 40 restarts
+		"8/10",                   // valid trials of all
 		"needs CAP_BPF",          // why a variant was skipped
 		"residual is 1, not 0",   // why a trial is invalid
 		"0 ± 500",                // the gap's resolution
 		"need ≥ 6 trials for a",  // why there is no interval
 		"cut off by the trial's", // a censored gap
-		"< 0.001",                // a tiny p
+		"< 0.001",                // a very small p
 		"1.00 [1.00, 1.00] =",    // a ratio that is the same
 		"0 in 6: too few",        // restarts
 		"1.00 ?",                 // a ratio without an interval
@@ -182,7 +182,7 @@ func TestOptionsScenarios(t *testing.T) {
 	}
 }
 
-// A full disk behind the pipe must not pass for success.
+// A full disk behind a pipe must be an error.
 func TestWriteErrors(t *testing.T) {
 	for format, p := range map[string]printer{
 		"text": Text, "markdown": Markdown, "html": HTML, "json": JSON, "github": GitHub,
@@ -199,7 +199,7 @@ func TestWriteErrors(t *testing.T) {
 	}
 }
 
-// What a file holds must not become markup.
+// Text from a file must not become markup.
 func TestMarkupIsEscaped(t *testing.T) {
 	run := reporttest.FinishedRun()
 	run.Scenarios[0].About = "<script>alert(1)</script> a|b *c* `d`"
@@ -235,7 +235,7 @@ func TestJSONSelects(t *testing.T) {
 	}
 }
 
-// Who could listen, and who got connections, is counted in workers of workers.
+// The table counts the workers that could listen, and those that got connections: "2 of 3".
 func TestSharingTable(t *testing.T) {
 	trial := &results.Trial{Valid: true, Attempts: 40, Served: 40, ControlPlane: "embedded",
 		Workers: []results.Worker{
@@ -259,8 +259,8 @@ func TestSharingTable(t *testing.T) {
 	}
 }
 
-// Where new workers could not have their address nobody was replaced: that is no restart without
-// loss.
+// If new workers could not bind their address, no worker was replaced. Such a step is not a restart
+// without loss.
 func TestTakenAddress(t *testing.T) {
 	trial := &results.Trial{Valid: true, Attempts: 40, Served: 40, Workers: []results.Worker{
 		{ID: 0, Accepted: 40}, {ID: 1, Generation: 1, BindError: "EADDRINUSE"},
@@ -281,8 +281,8 @@ func TestTakenAddress(t *testing.T) {
 	}
 }
 
-// What trying again hid and cost has a table where clients did, beside the variants where they did
-// not.
+// If clients retry, a table shows what retries hid and cost. It includes variants whose clients did
+// not retry.
 func TestRetryTable(t *testing.T) {
 	const head = "Clients that try again"
 	run := reporttest.FinishedRun()
@@ -322,8 +322,8 @@ func TestRetryTable(t *testing.T) {
 	}
 }
 
-// A closed loop is called one by every format for people, and what takes a schedule is not printed
-// of it, least of all as 0.
+// Every format for people calls a closed loop by that name. Figures that need a schedule are not
+// printed for it, least of all as 0.
 func TestClosedLoopIsLabelled(t *testing.T) {
 	run := reporttest.LoopsRun()
 	run.Scenarios = run.Scenarios[:1]
@@ -350,7 +350,7 @@ func TestClosedLoopIsLabelled(t *testing.T) {
 	}
 }
 
-// Where variants differ in a lag, the report says how the outage follows it.
+// If variants differ in a lag, the report says how the outage depends on the lag.
 func TestSlopeLine(t *testing.T) {
 	scenario := &results.Scenario{Name: "endpoint-lag", MinValid: 1, Trials: 2}
 	for lag, ms := range map[string]int64{"0s": 0, "100ms": 100, "1s": 1000} {
@@ -375,7 +375,7 @@ func TestSlopeLine(t *testing.T) {
 	}
 }
 
-// What the load never sent has a column of its own, and ranks nobody.
+// Attempts that the load never sent have their own column, and do not affect the order of variants.
 func TestNeverSentIsApart(t *testing.T) {
 	rows := func(run *results.Run, heading string) (head string, rows []string) {
 		_, table, found := strings.Cut(reporttest.Printed(t, Markdown, run), "### "+heading+"\n")

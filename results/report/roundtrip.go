@@ -11,7 +11,7 @@ import (
 	"reuseport-bench/results/unit"
 )
 
-// roundTripBlock says who added a round trip, how exactly, and how the losses depend on it.
+// roundTripBlock says what added a round trip, how precisely, and how the losses depend on it.
 func roundTripBlock(d *document.Document, s *results.Scenario, measured []*results.Variant) {
 	by := func(who string) []*results.Variant {
 		return slices.DeleteFunc(slices.Clone(measured), func(v *results.Variant) bool {

@@ -10,8 +10,8 @@ import (
 	"reuseport-bench/results/summary"
 )
 
-// roundTripRun is a run at three round trips. Every restart loses what comes in one, at 1000/s; in
-// every second trial one more.
+// roundTripRun returns a run with three round trips. Every restart loses the attempts of one round
+// trip at 1000/s, and in every second trial one more.
 func roundTripRun(by string, relay *results.Relay) *results.Run {
 	s := &results.Scenario{Name: "round-trip", MinValid: 1, Trials: 2}
 	for _, ms := range []int64{0, 10, 20} {
@@ -32,8 +32,8 @@ func roundTripRun(by string, relay *results.Relay) *results.Run {
 	return run
 }
 
-// The report says who delayed the packets, what a relay added, and how the losses follow the round
-// trip.
+// The report says what delayed the packets, how much a relay added, and how the losses depend on
+// the round trip.
 func TestRoundTrip(t *testing.T) {
 	relay := &results.Relay{
 		Packets: 60_000, ExcessNS: &results.Percentiles{Mean: 60_000, P99: 400_000},
@@ -50,7 +50,8 @@ func TestRoundTrip(t *testing.T) {
 	}{
 		{"relay", roundTripRun(results.ByRelay, relay), []string{
 			byRelay, slope,
-			// Twice 60 + 25 µs more than asked; p99, wait, 60,000 ÷ 6000, 0.5 ÷ 2 s.
+			// The round trip is longer by 2 × (60 + 25) µs. Then come p99, wait, 60,000 ÷ 6000, and
+			// 0.5 ÷ 2 s.
 			"| round_trip=10ms | 10.2ᵃ | 400ᵃ | 25.0ᵃ | 10.0 | 0.250 |",
 			"| round_trip=20ms | 20.2ᵃ |",
 		}, []string{byNetem, "round_trip=0ms"}},

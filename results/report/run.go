@@ -26,8 +26,8 @@ func scenarioList(run *results.Run) string {
 	return strings.Join(out, ", ")
 }
 
-// runDocument returns the whole report: the verdict, each scenario, the claims, and where all this
-// was measured.
+// runDocument returns the whole report: the verdict, each scenario, the claims, and the environment
+// of the measurement.
 func runDocument(run *results.Run, opts Options) (*document.Document, error) {
 	scenarios, err := opts.Select(run)
 	if err != nil {
@@ -49,7 +49,8 @@ func runDocument(run *results.Run, opts Options) (*document.Document, error) {
 	return d, nil
 }
 
-// fewScenarios is how many scenarios a title names; of more it says how many they are.
+// fewScenarios is the number of scenarios that a title names. If there are more, it gives their
+// number.
 const fewScenarios = 3
 
 // title names the scenarios.
@@ -69,7 +70,7 @@ func startText(run *results.Run) string {
 	return run.StartedAt.UTC().Format("2006-01-02 15:04:05 UTC")
 }
 
-// interruptedText says how far a run came that has not finished.
+// interruptedText says how far an unfinished run came.
 func interruptedText(scenarios []*results.Scenario) string {
 	return "INTERRUPTED, or still running: " + Progress(scenarios) + ". All figures are of " +
 		"those alone."
@@ -144,11 +145,11 @@ func environment(run *results.Run) []string {
 // idleCPUs is the probe of 'doctor' that says what other programs used of the CPUs.
 const idleCPUs = "idle_cpus"
 
-// states are the probes that describe the machine rather than what it can do: cpuFacts says the
-// same.
+// states are the probes that describe the machine rather than what it can do. cpuFacts gives the
+// same information.
 var states = []string{idleCPUs, "cores", "cpu_governor", "whole_cpus"}
 
-// cpuFacts says how the CPUs belong together, and what else decides how fast they are.
+// cpuFacts says how the CPUs are grouped, and what else determines their speed.
 func cpuFacts(m *results.Machine) string {
 	facts := []string{unit.Plural(m.Cores, "physical core")}
 	if len(m.Capacities) > 1 {
@@ -173,8 +174,8 @@ func cpuFacts(m *results.Machine) string {
 	return strings.Join(facts, ", ")
 }
 
-// harnessPlace says on which CPUs the harness was to run while the load did, and on which its
-// threads had run when the load ended; "" of a run in which it was not bound to any.
+// harnessPlace says on which CPUs the harness was to run during the load, and on which its threads
+// had run when the load ended. It returns "" if the harness was not bound to CPUs.
 func harnessPlace(run *results.Run) string {
 	e := run.Environment
 	if len(e.HarnessCPUs) == 0 {
@@ -213,7 +214,7 @@ func harnessPlace(run *results.Run) string {
 	return place
 }
 
-// cpuSet writes CPU numbers as the kernel's lists do: "0-2,5".
+// cpuSet writes CPU numbers in the syntax of the kernel's lists: "0-2,5".
 func cpuSet(cpus []int) string {
 	if len(cpus) == 0 {
 		return "any"

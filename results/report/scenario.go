@@ -18,29 +18,29 @@ import (
 	"reuseport-bench/results/unit"
 )
 
-// A figureColumn is one column of a table of variants: a metric, or text of its own.
+// A figureColumn is a column in a table of variants. It shows a metric or a text.
 type figureColumn struct {
 	head     string
 	metric   string
 	interval bool
 	// beside is a metric printed after "±", in the same scale.
 	beside string
-	// text, where set, writes the cell instead of the metric.
+	// text, if set, writes the cell instead of the metric.
 	text func(*document.Table, *results.Scenario, *results.Variant) string
-	// why, where set, says why a variant's figure is not to be printed; empty: print it.
+	// why, if set, returns the reason why a variant's figure is not printed, or "" if it is.
 	why     func(*results.Variant) string
 	unnoted bool // without the notes of its figures
-	// tone, where set, colours the cell.
+	// tone, if set, colours the cell.
 	tone func(string) document.Tone
 }
 
 var (
 	trialsColumn  = figureColumn{head: "valid/all\ntrials", text: trialCount}
 	offeredColumn = figureColumn{head: "offered [1/s]", metric: metrics.Offered}
-	// capacityColumn is left out, because it is empty, unless the load is a share of the capacity.
+	// capacityColumn is empty, and so left out, unless the load is a share of the capacity.
 	capacityColumn = figureColumn{head: "capacity [1/s]", metric: metrics.Capacity,
 		text: capacityCell}
-	// closedColumns are left out, because they are empty, unless the load was a closed loop.
+	// closedColumns are empty, and so left out, unless the load was a closed loop.
 	closedColumns = []figureColumn{
 		{head: "closed loop,\nclients", metric: metrics.Concurrency, text: clientCount},
 		{head: "served [1/s]", metric: metrics.ServedPerSecond, interval: true},
@@ -171,8 +171,8 @@ var (
 	}
 )
 
-// scenarioBlocks adds one scenario: what it is, what it decided, its tables, and what is in none of
-// them.
+// scenarioBlocks adds one scenario: its description, its decisions, its tables, and what they leave
+// out.
 func scenarioBlocks(d *document.Document, s *results.Scenario) {
 	aboutBlocks(d, s)
 	measuredBlocks(d, s)
@@ -206,8 +206,8 @@ func aboutBlocks(d *document.Document, s *results.Scenario) {
 	}
 }
 
-// ordered returns the scenario's variants in the order of all its tables: where steps may lose
-// something, those first that lose least; else as the scenario has them.
+// ordered returns the scenario's variants in the order for all its tables. If steps may lose
+// attempts, variants that lose least come first; otherwise the order is the scenario's.
 func ordered(s *results.Scenario) []*results.Variant {
 	all := slices.Clone(s.Variants)
 	_, steps := kinds(all)
@@ -219,7 +219,7 @@ func ordered(s *results.Scenario) []*results.Variant {
 	return all
 }
 
-// lossOf returns the figure by which a variant is sorted; one without comes last.
+// lossOf returns the figure by which a variant is sorted. A variant without a figure comes last.
 func lossOf(v *results.Variant) float64 {
 	if s, ok := v.Summary[metrics.DroppedPerRestart]; ok {
 		return s.Center
@@ -242,7 +242,8 @@ func measuredBlocks(d *document.Document, s *results.Scenario) {
 	outsideBlocks(d, s)
 }
 
-// capacityText says of which capacity the load was a share; "" where it was no share.
+// capacityText says of which capacity the load was a share. It returns "" if the load was not a
+// share.
 func capacityText(s *results.Scenario) string {
 	var all []float64
 	for _, v := range s.Variants {
@@ -261,7 +262,7 @@ func capacityText(s *results.Scenario) string {
 		low, high)
 }
 
-// figureBlocks adds the tables of figures: switchover where there were steps, spread where not.
+// figureBlocks adds the tables of figures: switchover if there were steps, otherwise spread.
 func figureBlocks(d *document.Document, s *results.Scenario, measured []*results.Variant) {
 	restarts, steps := kinds(measured)
 	lossColumns := steadyLossColumns
@@ -348,7 +349,7 @@ func figureBlocks(d *document.Document, s *results.Scenario, measured []*results
 	ratioBlock(d, s, measured)
 }
 
-// earlyBlock says in which trials something was read while the load ran.
+// earlyBlock says in how many trials journals were read while the load ran.
 func earlyBlock(d *document.Document, measured []*results.Variant) {
 	trials, early, reads := 0, 0, int64(0)
 	for _, v := range measured {
@@ -385,8 +386,8 @@ func takenBlock(d *document.Document, measured []*results.Variant) {
 	}
 }
 
-// retryBlock adds what retries hid and cost, where clients tried again. Variants whose clients did
-// not are in the table, too.
+// retryBlock adds what retries hid and cost, if clients retried. The table includes variants whose
+// clients did not retry.
 func retryBlock(d *document.Document, s *results.Scenario, measured []*results.Variant) {
 	if !slices.ContainsFunc(measured, func(v *results.Variant) bool {
 		_, ok := v.Summary[metrics.Tries]
@@ -405,7 +406,7 @@ func retryBlock(d *document.Document, s *results.Scenario, measured []*results.V
 	d.Table(figureTable(s, measured, retryColumns))
 }
 
-// slopeBlock adds how the outage follows the lags that the variants differ in.
+// slopeBlock says how the outage depends on the lags in which the variants differ.
 func slopeBlock(d *document.Document, s *results.Scenario) {
 	var lines []string
 	for _, slope := range summary.Slopes(s, metrics.Outage, "kube.endpoint_lag", "kube.node_lag") {
@@ -418,8 +419,8 @@ func slopeBlock(d *document.Document, s *results.Scenario) {
 	}
 }
 
-// slopeText says how something follows a lag: by how much for each second, and what it is without
-// lag.
+// slopeText says how something depends on a lag: its change for each second of lag, and its value
+// without lag.
 func slopeText(what string, s summary.Slope, perSecond, atNone string) string {
 	over := s.Key
 	if s.Rest != "" {
@@ -488,7 +489,7 @@ func ratioBlock(d *document.Document, s *results.Scenario, measured []*results.V
 		markText("blocks"))
 }
 
-// ratioText writes a ratio with its interval, and the mark of verdictMark.
+// ratioText writes a ratio with its interval and the mark from verdictMark.
 func ratioText(d *results.Delta) string {
 	text := figure(d.Change, unit.None, unit.Plain(), true)
 	if m := verdictMark(d); m != "" {
@@ -521,7 +522,7 @@ func figureTable(
 func fillFigures(
 	t *document.Table, s *results.Scenario, variants []*results.Variant, columns []figureColumn,
 ) {
-	// A column that no variant has a figure for says nothing.
+	// Leave out columns for which no variant has a figure.
 	columns = slices.DeleteFunc(slices.Clone(columns), func(c figureColumn) bool {
 		return (c.text == nil || c.metric != "") &&
 			!slices.ContainsFunc(variants, func(v *results.Variant) bool {
@@ -547,7 +548,7 @@ func fillFigures(
 	}
 }
 
-// trialCount writes "valid/all", with a note when too few are valid.
+// trialCount writes "valid/all", with a note if too few are valid.
 func trialCount(t *document.Table, s *results.Scenario, v *results.Variant) string {
 	valid := len(v.ValidTrials())
 	text := fmt.Sprintf("%d/%d", valid, len(v.Trials))
@@ -558,8 +559,7 @@ func trialCount(t *document.Table, s *results.Scenario, v *results.Variant) stri
 	return text
 }
 
-// capacityCell writes the capacity of which the variant's load is a share, also where no trial
-// counts.
+// capacityCell writes the capacity of which the variant's load is a share, even if no trial counts.
 func capacityCell(_ *document.Table, _ *results.Scenario, v *results.Variant) string {
 	if v.CapacityPerSecond == nil {
 		return missing
@@ -567,7 +567,7 @@ func capacityCell(_ *document.Table, _ *results.Scenario, v *results.Variant) st
 	return unit.Number(*v.CapacityPerSecond)
 }
 
-// ofWorkers returns how to write a metric that counts workers: "1 of 3".
+// ofWorkers returns a function that writes a metric that counts workers: "1 of 3".
 func ofWorkers(metric string) func(*document.Table, *results.Scenario, *results.Variant) string {
 	return func(_ *document.Table, _ *results.Scenario, v *results.Variant) string {
 		s, ok := v.Summary[metric]
@@ -586,7 +586,8 @@ func restartCount(_ *document.Table, _ *results.Scenario, v *results.Variant) st
 	return count(int64(n))
 }
 
-// neverSent returns how many attempts the load never sent, in the variant's trials that count.
+// neverSent returns the number of attempts that the load never sent, in the variant's trials that
+// count.
 func neverSent(v *results.Variant) (sum int64) {
 	for _, t := range v.ValidTrials() {
 		n, _ := t.Unsent()
@@ -595,7 +596,7 @@ func neverSent(v *results.Variant) (sum int64) {
 	return sum
 }
 
-// neverSentCount writes neverSent, if all trials that count recorded it.
+// neverSentCount writes the result of neverSent, if all trials that count recorded it.
 func neverSentCount(v *results.Variant) string {
 	valid := v.ValidTrials()
 	unknown := func(t *results.Trial) bool { _, ok := t.Unsent(); return !ok }
@@ -605,7 +606,7 @@ func neverSentCount(v *results.Variant) string {
 	return count(neverSent(v))
 }
 
-// halfOpenCount writes how many of the handshakes that were held up were lost.
+// halfOpenCount writes how many of the held-up handshakes were lost.
 func halfOpenCount(_ *document.Table, _ *results.Scenario, v *results.Variant) string {
 	var h results.HalfOpen
 	for _, t := range v.ValidTrials() {
@@ -624,7 +625,7 @@ func halfOpenCount(_ *document.Table, _ *results.Scenario, v *results.Variant) s
 // unit returns the unit of the column's metric.
 func (c figureColumn) unit() unit.Unit { return metrics.UnitOf(c.metric) }
 
-// scale returns one scale for the whole column.
+// scale returns the scale for the whole column.
 func (c figureColumn) scale(variants []*results.Variant) unit.Scale {
 	var values []float64
 	for _, v := range variants {
@@ -648,7 +649,7 @@ func (c figureColumn) cell(
 	if c.text != nil {
 		return c.text(t, scenario, v)
 	}
-	// An older run may have stored a figure nonetheless.
+	// An older run may have stored a figure anyway.
 	if c.why != nil && c.why(v) != "" {
 		return missing + t.Note(c.why(v))
 	}
@@ -670,12 +671,12 @@ func (c figureColumn) cell(
 		return text
 	}
 	if !c.interval && s.Method == results.MethodNone && len(warnings) > 0 {
-		warnings = warnings[1:] // why there is no interval: none is printed here
+		warnings = warnings[1:] // the reason why there is no interval, which is not printed here
 	}
 	return text + t.Note(warnings...)
 }
 
-// causeBlocks adds the causes of lost attempts, and how they are known.
+// causeBlocks adds the causes of lost attempts and the evidence for them.
 func causeBlocks(d *document.Document, s *results.Scenario, variants []*results.Variant) {
 	causes := s.Causes()
 	if len(causes) == 0 {
@@ -718,8 +719,8 @@ func causeBlocks(d *document.Document, s *results.Scenario, variants []*results.
 	}
 }
 
-// inferredText says where causes are inferred: the kernel was not asked, or some of its events were
-// missed.
+// inferredText says for which variants causes are inferred, because the kernel was not asked or
+// some of its events were missed.
 func inferredText(variants []*results.Variant) string {
 	var lines []string
 	dropped := int64(0)
@@ -750,7 +751,7 @@ func inferredText(variants []*results.Variant) string {
 	return strings.Join(lines, "\n")
 }
 
-// outsideBlocks lists what is in no figure: invalid trials and skipped variants.
+// outsideBlocks lists what the figures leave out: invalid trials and skipped variants.
 func outsideBlocks(d *document.Document, s *results.Scenario) {
 	var invalid, skipped []string
 	n := newNames(s)
@@ -773,7 +774,7 @@ func outsideBlocks(d *document.Document, s *results.Scenario) {
 	}
 }
 
-// InvalidTexts says how many of the variant's trials are invalid, and why, a reason each.
+// InvalidTexts says how many of the variant's trials are invalid, and lists the reasons.
 func InvalidTexts(v *results.Variant) []string {
 	var texts []string
 	_, reasons := v.InvalidTrials()
@@ -816,7 +817,7 @@ func gateBlocks(d *document.Document, s *results.Scenario) {
 	}
 }
 
-// AAText says how the baseline came out against itself.
+// AAText says how the baseline compared with itself.
 func AAText(aa []*results.Delta) string {
 	var lines []string
 	for _, delta := range aa {

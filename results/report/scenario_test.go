@@ -9,8 +9,7 @@ import (
 	"reuseport-bench/results/report/document"
 )
 
-// A figure that is not known stands as missing, with the reason, and so does one that an older run
-// has stored.
+// An unknown figure is printed as missing, with the reason, even if an older run has stored one.
 func TestUnpredicted(t *testing.T) {
 	variant := func(timeout string, step results.Step, stored bool) *results.Variant {
 		v := &results.Variant{Labels: map[string]string{"timeout": timeout},
@@ -47,7 +46,7 @@ func TestUnpredicted(t *testing.T) {
 			t.Errorf("no note %q in\n%s", note, text)
 		}
 	}
-	// Nobody has a figure: the reason is still told.
+	// No variant has a figure, but the reason is still printed.
 	alone := figureTable(&results.Scenario{}, []*results.Variant{unknown}, serviceColumns)
 	if text := markdown(t, alone); !strings.Contains(text, "about then") {
 		t.Errorf("alone:\n%s", text)

@@ -12,7 +12,7 @@ import (
 	"reuseport-bench/scenarios/vocabulary"
 )
 
-// starts counts the trials of variants whose steps started workers in one way.
+// starts counts the trials of variants whose steps started workers in the same way.
 type starts struct {
 	start    vocabulary.Start
 	variants []string
@@ -20,7 +20,7 @@ type starts struct {
 	counts   results.Starts
 }
 
-// startsBlock says how steps started workers, and how soon those were ready; it adds nothing if no
+// startsBlock says how steps started workers, and how soon these were ready. It adds nothing if no
 // step started any.
 func startsBlock(d *document.Document, scenario *results.Scenario, measured []*results.Variant) {
 	n := newNames(scenario)
@@ -51,7 +51,8 @@ func startsBlock(d *document.Document, scenario *results.Scenario, measured []*r
 	}
 }
 
-// fewVariants is how many variants a line names; of more it says how many they are.
+// fewVariants is the number of variants that a line names. If there are more, it gives their
+// number.
 const fewVariants = 3
 
 // where names the variants.

@@ -10,7 +10,8 @@ import (
 	"reuseport-bench/scenarios/vocabulary"
 )
 
-// started returns a variant with one trial whose steps were ready after those many milliseconds.
+// started returns a variant with one trial. Its steps were ready after these numbers of
+// milliseconds.
 func started(stop string, starts *results.Starts, ready ...int64) *results.Variant {
 	t := &results.Trial{Valid: true, Starts: starts}
 	for _, ms := range ready {

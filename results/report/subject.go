@@ -12,7 +12,8 @@ import (
 	"reuseport-bench/scenarios/vocabulary"
 )
 
-// A condition selects the variants that have all its labels; "" stands for a label that they lack.
+// A condition selects the variants that have all its labels. The value "" means that a variant
+// lacks the label.
 type condition map[string]string
 
 // selects reports whether the variant has all labels of the condition.
@@ -25,13 +26,15 @@ func (c condition) selects(v *results.Variant) bool {
 	return true
 }
 
-// mostVarying is how many labels a condition is searched in: their subsets are tried.
+// mostVarying is the number of labels among which conditions are searched. All their subsets are
+// tried.
 const mostVarying = 8
 
-// conditions returns few short conditions that select the variants of the group, and no other of
-// all. Each has all varying labels that its variants share, but for those that follow from others.
+// conditions returns a few short conditions that together select the variants of the group, and no
+// others. Each has all varying labels that its variants share, except those that follow from
+// others.
 func (n names) conditions(group, all []*results.Variant) []condition {
-	// How workers stop is part of every condition, if they differ in it: it is what was done.
+	// If variants differ in how workers stop, every condition includes it: it is what was done.
 	var always, keys []string
 	for _, key := range n.varying[:min(len(n.varying), mostVarying)] {
 		if key == "stop" {
@@ -88,8 +91,8 @@ func (n names) complete(c condition, all []*results.Variant) {
 	}
 }
 
-// follows reports whether a label follows from others: how a worker stops and who selects decide
-// which sockets and servers can be meant.
+// follows reports whether a label follows from the condition's other labels. For example, the stop
+// mode and the selector determine which sockets are possible.
 func follows(key string, c condition) bool {
 	switch key {
 	case "sockets":
@@ -111,7 +114,7 @@ func countSelected(c condition, variants []*results.Variant) (n int) {
 	return n
 }
 
-// subsets returns the subsets of so many keys.
+// subsets returns the subsets with size keys.
 func subsets(keys []string, size int) (all [][]string) {
 	if size == 0 {
 		return [][]string{nil}
@@ -124,8 +127,8 @@ func subsets(keys []string, size int) (all [][]string) {
 	return all
 }
 
-// with returns the labels of a condition as they end a sentence's subject: "with one shared socket
-// at 2000/s"; "" if there are none to name.
+// with returns the labels of a condition in the form that ends a sentence's subject, such as "with
+// one shared socket at 2000/s". It returns "" if there are none to name.
 func (n names) with(labels map[string]string) string {
 	var parts []string
 	end := ""
@@ -154,17 +157,19 @@ func (n names) with(labels map[string]string) string {
 	return strings.TrimSpace(end)
 }
 
-// doing returns the subject that a condition is of: how workers are stopped, or what the step does.
+// doing returns the subject for a condition: how workers are stopped, or what the step does.
 func (n names) doing(c condition, step string) string {
 	stop := cmp.Or(c["stop"], n.shared["stop"])
 	subject := cmp.Or(vocabulary.Phrase("stop", stop), stop, step)
 	return strings.TrimSpace(subject + " " + n.with(c))
 }
 
-// mostSubjects is how many subjects a sentence names; of more it says how many there are.
+// mostSubjects is the number of subjects that a sentence names. If there are more, it gives their
+// number.
 const mostSubjects = 6
 
-// enumerate joins parts as a sentence does: "a, b and c"; and parts that are lists: "a; b; c".
+// enumerate joins parts as in a sentence: "a, b and c". If parts are lists themselves, it uses
+// semicolons: "a; b; c".
 func enumerate(parts []string) string {
 	last := len(parts) - 1
 	isList := func(part string) bool { return strings.Contains(part, " and ") }
@@ -177,13 +182,13 @@ func enumerate(parts []string) string {
 	return strings.Join(parts[:last], ", ") + " and " + parts[last]
 }
 
-// sentence begins the text with a capital letter.
+// sentence returns the text with a capital letter at the start.
 func sentence(text string) string {
 	r, size := utf8.DecodeRuneInString(text)
 	return string(unicode.ToUpper(r)) + text[size:]
 }
 
-// labelsWith returns the labels with these keys.
+// labelsWith returns the variant's labels whose keys are to be kept.
 func labelsWith(v *results.Variant, keep func(key string) bool) map[string]string {
 	labels := maps.Clone(v.Labels)
 	maps.DeleteFunc(labels, func(key, _ string) bool { return !keep(key) })

@@ -1,4 +1,4 @@
-// Package reporttest makes runs to be printed in tests.
+// Package reporttest makes runs for tests to print.
 package reporttest
 
 import (
@@ -28,8 +28,8 @@ func Labels(pairs ...string) map[string]string {
 	return m
 }
 
-// RestartTrial is the i-th trial of a variant: 6000 attempts at 2000/s and a restart for each of
-// lost.
+// RestartTrial returns trial i of a variant: 6000 attempts at 2000/s, and a restart for each
+// element of lost.
 func RestartTrial(i int, lost ...int64) *results.Trial {
 	vary := int64(i*37%11) * 1000 // so that intervals are not points
 	t := &results.Trial{
@@ -68,7 +68,7 @@ func RestartTrial(i int, lost ...int64) *results.Trial {
 	return t
 }
 
-// lose turns a served attempt into one reset at close by step k.
+// lose turns a served attempt into one that step k reset at close.
 func lose(t *results.Trial, k int, scheduled int64) {
 	t.Lost++
 	t.Dropped++
@@ -91,9 +91,9 @@ func lose(t *results.Trial, k int, scheduled int64) {
 	})
 }
 
-// FinishedRun is a run with what a report must cope with: a variant that loses, one that loses
-// nothing, one with invalid trials, one with too few valid ones, one skipped; and a scenario
-// without steps.
+// FinishedRun returns a run with the cases that a report must handle: a variant that loses, one
+// that loses nothing, one with invalid trials, one with too few valid trials, one that was skipped,
+// and a scenario without steps.
 func FinishedRun() *results.Run {
 	lossy := &results.Variant{Labels: Labels("sockets", "reuseport", "stop", "close")}
 	clean := &results.Variant{Labels: Labels("sockets", "reuseport", "stop", "drain")}
@@ -151,7 +151,7 @@ func FinishedRun() *results.Run {
 	return run
 }
 
-// ResidualTrial is invalid because one attempt is unaccounted for.
+// ResidualTrial returns a trial that is invalid because nothing explains one attempt.
 func ResidualTrial(i int) *results.Trial {
 	t := RestartTrial(i, 0, 0, 0, 0, 0)
 	t.Valid, t.InvalidReasons, t.Residual = false, []string{"residual is 1, not 0"}, 1
@@ -161,8 +161,8 @@ func ResidualTrial(i int) *results.Trial {
 	return t
 }
 
-// LaggingTrial is invalid because the generator could not keep up, and has a figure that would
-// show.
+// LaggingTrial returns a trial that is invalid because the generator could not keep up. It has a
+// conspicuous figure, which no report may print.
 func LaggingTrial(i int) *results.Trial {
 	t := RestartTrial(i, 3, 3, 3, 3, 3)
 	t.Valid, t.InvalidReasons = false, []string{"schedule lag p99 31.2 ms > 10 % of response p99",
@@ -172,7 +172,7 @@ func LaggingTrial(i int) *results.Trial {
 	return t
 }
 
-// InterruptedRun is FinishedRun, stopped after three blocks.
+// InterruptedRun returns FinishedRun, stopped after three blocks.
 func InterruptedRun() *results.Run {
 	run := FinishedRun()
 	run.FinishedAt, run.Claims = nil, nil
@@ -190,8 +190,8 @@ func InterruptedRun() *results.Run {
 	return run
 }
 
-// StoppedRun is of a busy machine with a CPU quota: its first scenario was stopped, because none of
-// its trials was valid.
+// StoppedRun returns a run from a busy machine with a CPU quota. Its first scenario was stopped,
+// because none of its trials was valid.
 func StoppedRun() *results.Run {
 	run := FinishedRun()
 	run.Environment.Machine = &results.Machine{
@@ -222,7 +222,7 @@ func StoppedRun() *results.Run {
 	return run
 }
 
-// SmallRun is FinishedRun with the last trial of each variant alone.
+// SmallRun returns FinishedRun with only the last trial of each variant.
 func SmallRun() *results.Run {
 	run := FinishedRun()
 	for _, s := range run.Scenarios {
@@ -235,7 +235,7 @@ func SmallRun() *results.Run {
 	return run
 }
 
-// WatchedRun is SmallRun as a program writes it that says where it ran itself and what it used.
+// WatchedRun returns SmallRun, with records of where the program ran and what it used.
 func WatchedRun() *results.Run {
 	run := SmallRun()
 	run.Environment.HarnessCPUs = []int{0}
@@ -277,7 +277,7 @@ func watched(t *results.Trial) {
 	}
 }
 
-// NastyRun has everything that could make a line too long or a terminal misbehave.
+// NastyRun returns a run with everything that could make a line too long or a terminal misbehave.
 func NastyRun() *results.Run {
 	run := FinishedRun()
 	long := strings.Repeat("very-long-", 30)
@@ -355,8 +355,8 @@ func nastyTrial(t *results.Trial, long string) {
 	}
 }
 
-// SharesRun is of variants that were offered 0.6 of capacities that differ: what they were offered
-// differs, too, and the first, of which the occupancy is known, was less occupied than that.
+// SharesRun returns a run whose variants have different capacities and were offered 0.6 of them. So
+// their offered rates differ. The occupancy of the first variant is known, and lower than 0.6.
 func SharesRun() *results.Run {
 	variant := func(kind string, capacity float64, load float64) *results.Variant {
 		v := &results.Variant{Labels: Labels("server.kind", kind), CapacityPerSecond: &capacity}
@@ -385,8 +385,8 @@ func SharesRun() *results.Run {
 	return run
 }
 
-// LoopsRun has a scenario whose load is a closed loop, with restarts, and one in which a closed
-// loop stands beside an open one with stages; phases are known of both.
+// LoopsRun returns a run with two scenarios. The load of one is a closed loop, with restarts. The
+// other compares a closed loop with an open loop that has stages. Phases are known for both.
 func LoopsRun() *results.Run {
 	run := FinishedRun()
 	run.Claims = nil
@@ -423,7 +423,7 @@ func LoopsRun() *results.Run {
 	return run
 }
 
-// closedTrial makes the load of a trial a closed loop of 67 clients.
+// closedTrial turns the load of a trial into a closed loop with 67 clients.
 func closedTrial(t *results.Trial) *results.Trial {
 	t.Concurrency, t.ServedPerSecond = 67, new(1990+float64(t.Block))
 	t.OfferedPerSecond, t.ScheduleLagP99NS = nil, nil
@@ -435,7 +435,7 @@ func closedTrial(t *results.Trial) *results.Trial {
 	return phased(t)
 }
 
-// phased adds phases, service time, and the moments of response time to a trial.
+// phased adds phases, service time, and the mean and deviation of response time to a trial.
 func phased(t *results.Trial) *results.Trial {
 	vary := int64(t.Block) * 1000
 	of := func(p50, p90, p99 int64) *results.Percentiles {
@@ -447,7 +447,7 @@ func phased(t *results.Trial) *results.Trial {
 	return t
 }
 
-// FewRun has what one trial with two restarts, and 150 ms of schedule lag, make of a report.
+// FewRun returns a run with one trial, two restarts, and 150 ms of schedule lag.
 func FewRun() *results.Run {
 	run := FinishedRun()
 	s := run.Scenarios[0]
@@ -464,7 +464,7 @@ func FewRun() *results.Run {
 	return run
 }
 
-// GatedRun is FinishedRun with every outcome that a gate can have, and a scenario that is void.
+// GatedRun returns FinishedRun with every outcome that a gate can have, and a void scenario.
 func GatedRun() *results.Run {
 	run := FinishedRun()
 	s, steady := run.Scenarios[0], run.Scenarios[1]
@@ -481,7 +481,7 @@ func GatedRun() *results.Run {
 	return run
 }
 
-// LittleRuns are runs that hold next to nothing.
+// LittleRuns returns runs with almost no content.
 func LittleRuns() map[string]*results.Run {
 	return map[string]*results.Run{
 		"nothing":        {},
@@ -503,10 +503,11 @@ func LittleRuns() map[string]*results.Run {
 	}
 }
 
-// Widths are widths of terminals that text is to fit, in columns. The last is that of files.
+// Widths returns the widths of terminals for which text is tested, in columns. The last is the
+// width of files.
 func Widths() []int { return []int{40, 60, 80, 160, 100} }
 
-// Printed is what p prints of the run, with the zero value of its options.
+// Printed returns the run as p prints it with the zero value of its options.
 func Printed[O any](
 	t testing.TB, p func(io.Writer, *results.Run, O) error, run *results.Run,
 ) string {
@@ -519,7 +520,7 @@ func Printed[O any](
 	return out.String()
 }
 
-// A Failing writer is one whose disk is full after so many bytes.
+// A Failing writer fails after this many bytes, as with a full disk.
 type Failing int
 
 func (f *Failing) Write(p []byte) (int, error) {
@@ -529,8 +530,8 @@ func (f *Failing) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// NeverSend turns served attempts of a trial into ones that the load never sent, put down to its
-// first step.
+// NeverSend turns n served attempts of a trial into ones that the load never sent, in the window of
+// its first step.
 func NeverSend(t *results.Trial, n int64) {
 	t.Steps[0].Dropped = new(t.Steps[0].Lost)
 	t.Steps[0].Lost += n
@@ -543,20 +544,20 @@ func NeverSend(t *results.Trial, n int64) {
 	})
 }
 
-// passages are the patterns of Faults. They are compiled when it is first called, as everywhere.
+// passages are the patterns of Faults. They are compiled at the first call.
 var passages = sync.OnceValue(func() (p struct{ exponent, bound, percent, one *regexp.Regexp }) {
 	p.exponent = regexp.MustCompile(`[0-9]e[-+][0-9]`)
 	p.bound = regexp.MustCompile(`≤ ([0-9]+)/([0-9]+)`)
 	p.percent = regexp.MustCompile(`± ([0-9]+) %`)
-	// It counts nouns that reports count; "1 of 10 trials" is right.
+	// It matches only nouns that reports count; "1 of 10 trials" is right.
 	p.one = regexp.MustCompile(`(^|[^0-9.,:/\]])\b1 ((more|valid|planned|lost) )*` +
 		`(trials|restarts|steps|attempts|blocks|pairs|variants|gates|comparisons|runs|events|` +
 		`counts|reasons|scenarios|CPUs|workers|connections)\b`)
 	return p
 })
 
-// Faults are the passages of a text that do not read well: a number in exponent form, a share above
-// 1, a bound from too few, one of many.
+// Faults returns the passages in a text that do not read well: a number in exponent form, a share
+// above 1, a bound from too few restarts, a plural noun after "1".
 func Faults(text string) (faults []string) {
 	p := passages()
 	text = strings.Join(strings.Fields(text), " ")
