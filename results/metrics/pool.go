@@ -161,7 +161,7 @@ func jain(s *results.Spread) float64        { return s.Jain }
 func maxOverMean(s *results.Spread) float64 { return s.MaxOverMean }
 func topShare(s *results.Spread) float64    { return s.TopShare }
 
-// retried returns a function that divides a count of retries by the attempts. It returns false if
+// retried returns a function that divides a count of retries by the attempts, and returns false if
 // clients do not retry.
 func retried(of func(*results.Retries) (int64, bool)) func(*results.Trial) (float64, bool) {
 	return func(t *results.Trial) (float64, bool) {
