@@ -16,8 +16,8 @@ var namePattern = sync.OnceValue(func() *regexp.Regexp {
 	return regexp.MustCompile(`^[a-z0-9]+(-[a-z0-9]+)*$`)
 })
 
-// checkScenario checks the scenario as a whole and its variants, and stores the variants in s. d
-// has decoded s.
+// checkScenario checks the scenario and its variants, and stores the variants in s. d is the
+// decoder that decoded s.
 func checkScenario(s *Scenario, d *strictyaml.Decoder) {
 	switch {
 	case !d.Trusts("name"):
@@ -57,9 +57,10 @@ func checkScenario(s *Scenario, d *strictyaml.Decoder) {
 	checkGates(s, d)
 }
 
-// checkVariants checks all variants and returns them. A problem that the file has without its
-// matrix, and that every variant has, is reported at its own line; any other at the matrix, once
-// per block, with the labels of the first variant that has it.
+// checkVariants checks all variants and returns them. It reports a problem at the line of the
+// setting if every variant has the problem, and the file without its matrix has it, too. It reports
+// any other problem at the matrix, once per block, with the labels of the first variant that has
+// it.
 func checkVariants(s *Scenario, d *strictyaml.Decoder, all []point) []Variant {
 	type place struct {
 		finding
@@ -105,7 +106,8 @@ func checkVariants(s *Scenario, d *strictyaml.Decoder, all []point) []Variant {
 	return variants
 }
 
-// matrixLine returns the line of the axis that varies path in a block, or of the block.
+// matrixLine returns the line of the axis that varies path in a block. If no axis varies it,
+// matrixLine returns the line of the block.
 func matrixLine(s *Scenario, d *strictyaml.Decoder, block int, path string) int {
 	for _, axis := range s.Matrix[block] {
 		if axis.Key == path {
@@ -134,7 +136,8 @@ func checkDuplicates(d *strictyaml.Decoder, all []point, variants []Variant) {
 	}
 }
 
-// checkBaseline sets s.Baseline to the labels of the one variant that it selects.
+// checkBaseline sets s.Baseline to all labels of the one variant that it selects. The default is
+// the first variant.
 func checkBaseline(s *Scenario, d *strictyaml.Decoder, all []point) {
 	if !d.Trusts("baseline") {
 		return
@@ -162,10 +165,10 @@ func checkBaseline(s *Scenario, d *strictyaml.Decoder, all []point) {
 	}
 }
 
-// labelsHint returns the hint for labels that no variant has: the key or value that was probably
-// meant, and the variants.
+// labelsHint returns the hint for labels that no variant has. The hint names the key or value that
+// was probably meant, and lists the variants.
 func labelsHint(labels Labels, all []point) string {
-	values := map[string][]string{} // of the variants, by key
+	values := map[string][]string{} // the values that variants have for each key
 	for _, p := range all {
 		for key, value := range p.labels {
 			values[key] = append(values[key], value)

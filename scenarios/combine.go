@@ -12,18 +12,18 @@ import (
 	"reuseport-bench/scenarios/vocabulary"
 )
 
-// finding is a problem with a setup as a whole. It has a path, and not yet a line.
+// finding is a problem with a setup as a whole. It has a path, but no line yet.
 type finding struct{ path, what, hint string }
 
-// setupCheck collects the findings of one setup. A rule is skipped when a value that it reads has a
-// problem of its own, so that one mistake is reported once.
+// setupCheck collects the findings of one setup. It skips a rule if a value that the rule reads has
+// a problem of its own, so that each mistake is reported only once.
 type setupCheck struct {
 	*Setup
 	d     *strictyaml.Decoder
 	found []finding
 }
 
-// checkSetup finds values that are missing or do not go together.
+// checkSetup returns a finding for each value that is missing or contradicts another one.
 func checkSetup(s *Setup, d *strictyaml.Decoder) []finding {
 	c := &setupCheck{Setup: s, d: d}
 	c.stopAndSockets()
@@ -64,7 +64,8 @@ func (c *setupCheck) add(path, what, hint string) {
 	c.found = append(c.found, finding{path, path + what, hint})
 }
 
-// stopAndSockets checks the stop mode against the settings that it works with.
+// stopAndSockets checks that the stop mode works with the path, the sockets, the selector and the
+// kind of server.
 func (c *setupCheck) stopAndSockets() {
 	if !c.d.Trusts("stop", "sockets") {
 		return
@@ -89,15 +90,15 @@ func (c *setupCheck) stopAndSockets() {
 	}
 }
 
-// needs adds the finding that the value of a word, at path, works with some values of another
-// setting only.
+// needs adds the finding that the value at path works only with some values of another setting.
 func needs[V, T ~string](c *setupCheck, path string, value V, setting string,
 	only vocabulary.Only[T]) {
 	values := vocabulary.Join(only.Values, " or ")
 	c.add(path, fmt.Sprintf(": %s needs %s: %s", value, setting, values), only.Why)
 }
 
-// forMany removes the way to listen for a single worker, unless it is the only one.
+// forMany removes SocketsExclusive, which is for a single worker, from the values of only. It keeps
+// SocketsExclusive if that is the only value.
 func forMany(only vocabulary.Only[vocabulary.Sockets]) vocabulary.Only[vocabulary.Sockets] {
 	many := slices.DeleteFunc(slices.Clone(only.Values), func(s vocabulary.Sockets) bool {
 		return s == vocabulary.SocketsExclusive
@@ -108,13 +109,14 @@ func forMany(only vocabulary.Only[vocabulary.Sockets]) vocabulary.Only[vocabular
 	return only
 }
 
-// exclusive checks what a socket allows that no second one can be bound beside.
+// exclusive checks the settings against sockets: exclusive. No second socket can be bound to the
+// address of an exclusive one.
 func (c *setupCheck) exclusive() {
 	if c.Sockets != vocabulary.SocketsExclusive ||
 		!c.d.Trusts("sockets", "workers", "workers_per_cpu", "timeline", "stop") {
 		return
 	}
-	// HAProxy connects to each worker at a port of its own.
+	// HAProxy connects to each worker at a different port.
 	proxied := c.Path == vocabulary.PathHAProxy && c.d.Trusts("path")
 	if !proxied && (c.Workers != 1 || c.WorkersPerCPU != 0) {
 		c.add("workers", ": sockets: exclusive is for one worker",
@@ -138,7 +140,8 @@ func (c *setupCheck) exclusive() {
 	}
 }
 
-// roundTrip checks what a round trip needs, and that it leaves time for an attempt.
+// roundTrip checks that the other settings allow a round trip, and that the round trip leaves time
+// for an attempt.
 func (c *setupCheck) roundTrip() {
 	if c.RoundTrip == 0 ||
 		!c.d.Trusts("round_trip", "network", "load.timeout", "load.retry") {
@@ -168,7 +171,7 @@ func (c *setupCheck) roundTrip() {
 	}
 }
 
-// proxy checks what works behind a proxy.
+// proxy checks the settings that need a proxy, and those that do not work behind one.
 func (c *setupCheck) proxy() {
 	if !c.d.Trusts("path", "haproxy.checks", "haproxy.redispatch") {
 		return
@@ -198,7 +201,8 @@ func (c *setupCheck) proxy() {
 	}
 }
 
-// podStops returns the names of the stop modes of pods: first those that ask the worker to end.
+// podStops returns the names of the stop modes for pods. Those that ask the worker to end come
+// first.
 func podStops() []string {
 	var asked, unasked []string
 	for _, m := range vocabulary.StopModes() {
@@ -212,7 +216,7 @@ func podStops() []string {
 	return append(asked, unasked...)
 }
 
-// placement checks what workers in one network namespace can share.
+// placement checks that the placement and the users of pods go with the path and the timeline.
 func (c *setupCheck) placement() {
 	if !c.d.Trusts("path", "kube", "timeline") || !c.InPods() {
 		return
@@ -236,7 +240,7 @@ func (c *setupCheck) placement() {
 	}
 }
 
-// cluster checks what works in a cluster.
+// cluster checks the settings that need a cluster, and those that do not work in one.
 func (c *setupCheck) cluster() {
 	if !c.d.Trusts("network", "path", "kube", "family", "sockets", "timeline", "trace") {
 		return
@@ -310,7 +314,8 @@ func (c *setupCheck) cluster() {
 	}
 }
 
-// ports checks that attempts from the same port can be told apart.
+// ports checks load.ports. Attempts from the same port must be so far apart that they can be
+// distinguished.
 func (c *setupCheck) ports() {
 	l := c.Load
 	if l.Ports == 0 || !c.d.Trusts("load", "path") {
@@ -344,7 +349,7 @@ func (c *setupCheck) ports() {
 	}
 }
 
-// connections checks the settings of kept connections, and that connections are kept at all.
+// connections checks the settings that need kept connections, and the number of connections.
 func (c *setupCheck) connections() {
 	l, s := c.Load, c.Server
 	if !c.d.Trusts("load.connections") {
@@ -387,7 +392,7 @@ func (c *setupCheck) rollout() {
 	deletes := c.doesAny(func(k vocabulary.StepKind) bool { return k.Pods && k.Stops })
 	switch {
 	case k.ProbePeriod > 0 && k.Readiness != vocabulary.ReadinessProbe &&
-		k.Readiness != vocabulary.ReadinessStarted: // a matrix may vary between the two
+		k.Readiness != vocabulary.ReadinessStarted: // a matrix may list both
 		c.add("kube.probe_period", ": only readiness: probe has a probe period",
 			"use kube.readiness: probe, or remove probe_period")
 	case (k.MaxSurge > 0 || k.MaxUnavailable > 0) && !update:
@@ -452,7 +457,7 @@ func (c *setupCheck) filters() (n int) {
 	return n
 }
 
-// coldStart checks what a cold worker needs.
+// coldStart checks the settings that a cold-start needs, and those that need a cold-start.
 func (c *setupCheck) coldStart() {
 	if !c.d.Trusts("timeline", "server.cold", "selector") {
 		return
@@ -490,7 +495,8 @@ func (c *setupCheck) start() {
 	}
 }
 
-// listen checks the addresses of sockets against how the sockets are made.
+// listen checks server.listen against the way in which workers get their sockets. It also checks
+// server.defer_accept.
 func (c *setupCheck) listen() {
 	const path = "server.listen"
 	if !c.d.Trusts(path, "server.defer_accept", "sockets", "stop", "selector", "timeline") {
@@ -545,8 +551,7 @@ func (c *setupCheck) users() {
 	}
 }
 
-// steps checks the kinds of step against how a worker's successor gets its socket, and against
-// faults.
+// steps checks that each step works with the stop mode, the sockets and the faults.
 func (c *setupCheck) steps() {
 	if !c.d.Trusts("timeline", "stop", "sockets", "server.fault") {
 		return
@@ -576,7 +581,7 @@ func (c *setupCheck) steps() {
 	}
 }
 
-// sysctl checks kernel parameters against settings that set them, too.
+// sysctl checks that the given kernel parameters do not contradict the stop mode.
 func (c *setupCheck) sysctl() {
 	given := c.Sysctl.MigrateReq
 	if given != nil && *given == 0 && c.Stop == vocabulary.StopMigrate &&
@@ -617,7 +622,7 @@ func (c *setupCheck) count() {
 	}
 }
 
-// accept checks the way to accept against the workers and the timeline.
+// accept checks that the accept mode works with the workers, their connections and the timeline.
 func (c *setupCheck) accept() {
 	if !c.d.Trusts("accept", "sockets", "server.kind") {
 		return
@@ -644,7 +649,8 @@ func (c *setupCheck) accept() {
 	}
 }
 
-// selector checks the selector against the sockets that it selects from.
+// selector checks that the selector works with the sockets, the pins and the servers. It also
+// checks canary.
 func (c *setupCheck) selector() {
 	if !c.d.Trusts("selector", "sockets") {
 		return
@@ -728,7 +734,7 @@ func (c *setupCheck) load() {
 	}
 	c.duration()
 	c.pace()
-	// The rate of a share of the capacity is known once the capacity is measured.
+	// A share of the capacity becomes a rate only when the capacity has been measured.
 	if l.Rate.PerSecond == 0 || l.Duration == 0 || !c.d.Trusts("load.rate", "load.duration") {
 		return
 	}
@@ -736,9 +742,9 @@ func (c *setupCheck) load() {
 		l.Rate.PerSecond*l.Duration.Seconds())
 }
 
-// attempts checks the number of attempts, n. what begins the message.
+// attempts checks n, the number of attempts. The message of a finding begins with what.
 func (c *setupCheck) attempts(what string, n float64) {
-	n = math.Round(n*1e6) / 1e6 // so that 0.1/s over 10 s is the one attempt it says
+	n = math.Round(n*1e6) / 1e6 // so that 0.1/s over 10 s is exactly one attempt
 	switch {
 	case n < 1:
 		c.add("load", ": "+what+" no attempt", "raise the rate or the duration")
@@ -754,7 +760,7 @@ func (c *setupCheck) duration() {
 	}
 }
 
-// closedLoop checks a closed loop against settings that need a schedule.
+// closedLoop checks that a closed loop has no settings that need a schedule.
 func (c *setupCheck) closedLoop() {
 	l := c.Load
 	const why = "in a closed loop each client sends when its last attempt has ended; remove "
@@ -832,7 +838,7 @@ func (c *setupCheck) stages() {
 	c.attempts("the stages schedule", n)
 }
 
-// retry checks the settings of retries against each other and the load.
+// retry checks that the settings of retries go with each other and with the load.
 func (c *setupCheck) retry() {
 	r := c.Load.Retry
 	const path = "load.retry"
@@ -887,7 +893,7 @@ func (c *setupCheck) retry() {
 	}
 }
 
-// pace checks the settings that only one pace has.
+// pace checks the settings that apply to only one pace.
 func (c *setupCheck) pace() {
 	l := c.Load
 	if !c.d.Trusts("load.pace", "load.from", "load.burst") {
@@ -949,7 +955,7 @@ func (c *setupCheck) step(i int) {
 	}
 }
 
-// target checks the target of a step, as far as it is known before the trial.
+// target checks the target of a step, as far as that is possible before the trial.
 func (c *setupCheck) target(path string, step Step) {
 	switch step.Do.Kind().Targets {
 	case vocabulary.TargetNode:

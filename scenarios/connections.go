@@ -8,15 +8,15 @@ import (
 	"reuseport-bench/scenarios/vocabulary"
 )
 
-// Connections is how attempts get a connection.
+// Connections says how attempts get a connection.
 type Connections struct {
 	How vocabulary.Connections
-	// Count, if it is not 0, is the number of connections that are opened before the load and kept;
-	// How is ConnectionsReused then.
+	// Count is the number of connections to open before the load and keep, or 0 if no number is
+	// set. If Count is not 0, How is ConnectionsReused.
 	Count int
 }
 
-// String writes c as a scenario would: "reused", or "8".
+// String formats c as in a scenario: "reused" or "8".
 func (c Connections) String() string {
 	if c.Count > 0 {
 		return strconv.Itoa(c.Count)
@@ -24,7 +24,7 @@ func (c Connections) String() string {
 	return string(c.How)
 }
 
-// DecodeText sets c from what String writes; see strictyaml.TextDecoder.
+// DecodeText sets c from text in the format of String; see strictyaml.TextDecoder.
 func (c *Connections) DecodeText(text string, s strictyaml.Setting) *strictyaml.Problem {
 	if !strictyaml.IsNumber(text) {
 		p := strictyaml.CheckChoice(text, s)
@@ -45,5 +45,5 @@ func (c *Connections) DecodeText(text string, s strictyaml.Setting) *strictyaml.
 	return nil
 }
 
-// NumberKey says that {count: 8} stands for 8; see strictyaml.KeyedNumber.
+// NumberKey returns the key in {count: 8}, which means 8; see strictyaml.KeyedNumber.
 func (*Connections) NumberKey() string { return "count" }

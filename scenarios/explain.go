@@ -13,9 +13,9 @@ import (
 	"reuseport-bench/scenarios/vocabulary"
 )
 
-// Explain writes the scenario with every default written out. As comments follow its variants and
-// how each differs from the baseline, and what the values mean that the matrix lists. The output is
-// a scenario file again, unless it is too large. s must be valid, as Load returns it.
+// Explain writes the scenario with every default written out. Comments after it list the variants,
+// how each differs from the baseline, and the meanings of the values in the matrix. The output is
+// again a scenario file, unless it is too large. s must be valid, as returned by Load.
 func (s *Scenario) Explain(w io.Writer) error {
 	file, err := strictyaml.Marshal(*s)
 	if err != nil {
@@ -58,7 +58,7 @@ func (s *Scenario) explainVariants(out *bytes.Buffer) {
 		longest = max(longest, len(differences[i]))
 	}
 	between := "  "
-	if len("#   ")+width+len(between)+longest > tableWidth { // no table then
+	if len("#   ")+width+len(between)+longest > tableWidth { // too wide for a table
 		width, between = 0, "\n#       "
 	}
 	for i, v := range variants {
@@ -66,7 +66,7 @@ func (s *Scenario) explainVariants(out *bytes.Buffer) {
 	}
 }
 
-// explainValues writes what the values mean that the matrix lists.
+// explainValues writes the meanings of the values in the matrix.
 func (s *Scenario) explainValues(out *bytes.Buffer) {
 	var lines []string
 	for _, block := range s.Matrix {
@@ -84,9 +84,10 @@ func (s *Scenario) explainValues(out *bytes.Buffer) {
 	}
 }
 
-// difference lists the settings of the matrix that differ in other, as "stop: close -> drain".
+// difference lists the settings of the matrix in which other differs from base, for example "stop:
+// close -> drain".
 func (s *Scenario) difference(base, other Setup) string {
-	keys := Labels{} // for their order
+	keys := Labels{} // for results.LabelKeys, which sorts them
 	for _, block := range s.Matrix {
 		for _, axis := range block {
 			keys[axis.Key] = ""
@@ -102,7 +103,7 @@ func (s *Scenario) difference(base, other Setup) string {
 	return strings.Join(differences, ", ")
 }
 
-// settingText returns the value at a dotted path as in a file; "none" for empty text.
+// settingText returns the value at a dotted path in the form of a file, or "none" if it is empty.
 func settingText(s Setup, path string) string {
 	v, ok := strictyaml.Lookup(&s, path)
 	if !ok {

@@ -73,7 +73,7 @@ func explain(t *testing.T, s *Scenario) []byte {
 	return out.Bytes()
 }
 
-// explained returns s after Explain wrote it and Parse read it again.
+// explained writes s with Explain, and returns the result of parsing the output.
 func explained(t *testing.T, s *Scenario) *Scenario {
 	t.Helper()
 	text := explain(t, s)

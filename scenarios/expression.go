@@ -18,26 +18,28 @@ import (
 	"reuseport-bench/scenarios/strictyaml"
 )
 
-// An evaluation decides an expectation, and refuses one that does not follow its grammar:
+// An evaluation evaluates an expectation. It refuses an expectation that does not follow this
+// grammar:
 //
 //	condition  = comparison | condition ("and" | "or") condition | "not" condition
 //	comparison = number ("<" | "<=" | ">" | ">=" | "==" | "!=") number
 //	number     = metric | literal | number ("+" | "-" | "*" | "/") number | "-" number
 //	           | ("abs" | "min" | "max") "(" number, ... ")"
 //
-// That is a small part of the language of expr-lang/expr, whose parser reads it. The rest is
-// refused, because it accepts expressions that mean something else than they seem to.
+// The grammar is a small part of the language of expr-lang/expr, whose parser reads the
+// expectation. The rest of that language is refused, because it has expressions that do not mean
+// what they seem to mean.
 //
-// Numbers are intervals. When a scenario is loaded, the interval of a figure is the range of its
-// metric, and a comparison that has the same result for the whole range is refused, because it
-// decides nothing. When results are judged, the interval is the number that was measured.
+// Numbers are evaluated as intervals. When a scenario is loaded, the interval of a figure is the
+// range of its metric. A comparison that has the same result for the whole range decides nothing,
+// so it is refused. When results are judged, the interval is the single number that was measured.
 type evaluation struct {
 	known    figureNames
-	value    func(name string) interval // of a figure, named as in run.json
+	value    func(name string) interval // by the name of a figure in run.json
 	measured bool                       // values are measured, so comparisons may be constant
 
 	names []string // the figures found, as in run.json
-	equal []string // those on either side of == or !=
+	equal []string // the figures on either side of == or !=
 }
 
 const (
@@ -47,8 +49,8 @@ const (
 		"> >= == !=, and joins comparisons by and, or, not: " + exampleExpectation
 )
 
-// parseExpectation returns the tree of an expectation, with durations as numbers of nanoseconds.
-// Its problem has no line.
+// parseExpectation returns the syntax tree of an expectation. Durations in it are numbers of
+// nanoseconds. The returned Problem has no line.
 func parseExpectation(expect string) (ast.Node, *Problem) {
 	if n := len(expect); n > maxExpectation {
 		return nil, &Problem{
@@ -71,7 +73,7 @@ func parseExpectation(expect string) (ast.Node, *Problem) {
 	return tree.Node, nil
 }
 
-// unseen refuses input that the parser accepts without a trace in the tree.
+// unseen refuses input that the parser accepts but leaves out of the tree.
 func unseen(expect string) *Problem {
 	switch {
 	case strings.Contains(expect, ";"):
@@ -116,8 +118,8 @@ func (e *evaluation) condition(node ast.Node) (truth, *Problem) {
 	}
 }
 
-// joined evaluates two conditions joined by and, or by or. It skips the second if the first
-// decides: attempts == 0 or lost / attempts < 0.1.
+// joined evaluates two conditions joined by "and" or "or". It skips the second if the first
+// decides, as in attempts == 0 or lost / attempts < 0.1.
 func (e *evaluation) joined(n *ast.BinaryNode) (truth, *Problem) {
 	left, problem := e.condition(n.Left)
 	or := n.Operator == "or" || n.Operator == "||"
@@ -292,8 +294,8 @@ func notAllowed(node ast.Node) *Problem {
 	return &Problem{What: fmt.Sprintf("%s is not allowed here", node), Hint: hint}
 }
 
-// dotted returns the name that node spells: lost_by_cause.timeout, also if it is written
-// lost_by_cause["timeout"].
+// dotted returns the dotted name that node stands for. For lost_by_cause["timeout"] this is
+// lost_by_cause.timeout.
 func dotted(node ast.Node) (name string, ok bool) {
 	switch n := node.(type) {
 	case *ast.IdentifierNode:
@@ -307,7 +309,8 @@ func dotted(node ast.Node) (name string, ok bool) {
 	return "", false
 }
 
-// unknownMetric returns the problem of a name that is not a metric, or only the beginning of some.
+// unknownMetric returns the problem with a name that is not a metric. The name may be the beginning
+// of several metrics' names.
 func unknownMetric(name string, known []string) *Problem {
 	var inside []string
 	for _, k := range known {
@@ -352,7 +355,7 @@ func parseMessage(err error) string {
 }
 
 var (
-	// word matches a name with all its dots, or a number with the letters beside it.
+	// word matches a name including its dots, or a number including the letters next to it.
 	word = sync.OnceValue(func() *regexp.Regexp {
 		return regexp.MustCompile(`[0-9.][0-9._]*[eE][-+][\pL\pN_.]+|[\pL\pN_.]+`)
 	})
@@ -364,7 +367,7 @@ var (
 
 const durationHint = "write a duration such as 5ms"
 
-// nanoseconds replaces durations such as 5ms by their number of nanoseconds.
+// nanoseconds replaces durations such as 5ms with their numbers of nanoseconds.
 func nanoseconds(expect string) (string, *Problem) {
 	var problem *Problem
 	expect = word().ReplaceAllStringFunc(expect, func(literal string) string {

@@ -10,8 +10,8 @@ import (
 	"github.com/expr-lang/expr/ast"
 )
 
-// An expectation is refused if one of its comparisons has the same result for all measured values,
-// and only then.
+// An expectation is refused as constant if, and only if, one of its comparisons has the same result
+// for all values that can be measured.
 func TestConstantComparisons(t *testing.T) {
 	const (
 		count  = "lost is a whole number, 0 or more"
@@ -93,8 +93,8 @@ func TestConstantComparisons(t *testing.T) {
 	}
 }
 
-// For any two numbers, the result of an operation lies in the result for their intervals, and a
-// comparison that is certain for the intervals is true for the numbers.
+// The result of an operation on two numbers lies in the result of the operation on their intervals.
+// A comparison that is certain for the intervals is true for the numbers.
 func TestIntervals(t *testing.T) {
 	random := rand.New(rand.NewPCG(1, 2))
 	ends := []float64{math.Inf(-1), -7, -1, -0.5, 0, 0.5, 1, 2, 1e9, math.Inf(1)}
@@ -144,7 +144,7 @@ func TestIntervals(t *testing.T) {
 	}
 }
 
-// draw returns an interval between two of the ends.
+// draw returns a random interval whose bounds are two of ends.
 func draw(random *rand.Rand, ends []float64) interval {
 	lo, hi := ends[random.IntN(len(ends)-1)], ends[1+random.IntN(len(ends)-1)]
 	a := interval{lo: min(lo, hi), hi: max(lo, hi), whole: random.IntN(2) == 0}
@@ -154,7 +154,7 @@ func draw(random *rand.Rand, ends []float64) interval {
 	return a
 }
 
-// number returns a number in a, often one of its ends.
+// number returns a random number in a, often one of the bounds of a.
 func (a interval) number(random *rand.Rand) float64 {
 	x := a.lo + random.Float64()*(a.hi-a.lo)
 	switch {
@@ -179,8 +179,8 @@ func (a interval) number(random *rand.Rand) float64 {
 	return x
 }
 
-// An expectation is either refused with a hint, or can be evaluated for all values that figures can
-// have, without errors except divisions by zero and overflow. A comparison that is refused as
+// An expectation is refused with a hint, or it can be evaluated for all values that figures can
+// have. The only errors are then divisions by zero and overflow. A comparison that is refused as
 // constant is constant.
 func FuzzExpectation(f *testing.F) {
 	for _, name := range Names() {
@@ -242,7 +242,8 @@ func comparing(n *ast.BinaryNode) bool {
 	return slices.Contains([]string{"<", "<=", ">", ">=", "==", "!="}, n.Operator)
 }
 
-// measured returns an evaluation in which each figure is one of the values it can have.
+// measured returns an evaluation in which each figure has one of its possible values, chosen at
+// random.
 func measured(random *rand.Rand) *evaluation {
 	known, values := allFigures(), map[string]float64{}
 	return &evaluation{known: known, measured: true, value: func(name string) interval {

@@ -12,10 +12,10 @@ import (
 	"reuseport-bench/scenarios/strictyaml"
 )
 
-// An Expectation is what a gate expects, compiled.
+// An Expectation is the compiled expression of a gate.
 type Expectation struct {
-	// Names are the figures in it, named as in run.json and sorted; the baseline's begin with
-	// BaselinePrefix.
+	// Names are the names of the figures in the expression, as in run.json, sorted. Names of the
+	// baseline's figures begin with BaselinePrefix.
 	Names []string
 
 	gate  Gate
@@ -34,7 +34,7 @@ func (g Gate) Compile() (*Expectation, error) {
 	return e, nil
 }
 
-// compile is Compile, but returns a Problem without a line.
+// compile is like Compile, but returns a Problem, which has no line.
 func (g Gate) compile() (*Expectation, *Problem) {
 	tree, problem := parseExpectation(g.Expect)
 	if problem != nil {
@@ -52,7 +52,8 @@ func (g Gate) compile() (*Expectation, *Problem) {
 	}, nil
 }
 
-// Figures returns the figures in it that have an interval, sorted, without the baseline's prefix.
+// Figures returns the sorted names of the figures in the expression that have an interval, without
+// BaselinePrefix.
 func (e *Expectation) Figures() (names []string) {
 	for _, name := range e.Names {
 		if !e.known.figure(name).exact {
@@ -63,8 +64,8 @@ func (e *Expectation) Figures() (names []string) {
 	return slices.Compact(names)
 }
 
-// Eval reports whether figures with these values meet the expectation. It calls value for each of
-// Names, and fails if value returns false or NaN, for a figure that was not measured, or if the
+// Eval reports whether the expectation is met. It calls value for each of Names. It fails if value
+// returns false or NaN, which mean that the figure was not measured. It also fails if the
 // expectation divides by a figure that is 0.
 func (e *Expectation) Eval(value func(name string) (float64, bool)) (bool, error) {
 	measured := map[string]interval{}
@@ -86,13 +87,13 @@ func (e *Expectation) Eval(value func(name string) (float64, bool)) (bool, error
 	return is.always(), nil
 }
 
-// gatingMetrics returns the metrics with an interval that gates name, each with the line that names
-// it first.
+// gatingMetrics returns the names of the metrics with an interval that gates use. lines holds, for
+// each, the line of the first gate that uses it.
 func gatingMetrics(gates []Gate) (names []string, lines []int) {
 	for _, g := range gates {
 		e, err := g.Compile()
 		if err != nil {
-			continue // it has a problem of its own
+			continue // checkGate reports the problem
 		}
 		for _, name := range e.Figures() {
 			if !slices.Contains(names, name) {
@@ -103,8 +104,8 @@ func gatingMetrics(gates []Gate) (names []string, lines []int) {
 	return names, lines
 }
 
-// equalFigure returns a figure with an interval on either side of == or !=; "" if the expression
-// has none.
+// equalFigure returns a figure with an interval that stands on either side of == or !=. It returns
+// "" if there is none.
 func (e *Expectation) equalFigure() string {
 	for _, name := range e.equal {
 		if !e.known.figure(name).exact {
@@ -123,8 +124,8 @@ func checkGates(s *Scenario, d *strictyaml.Decoder) {
 	}
 }
 
-// checkGate checks gate i of s. clean: the matrix could be read in full, so what a gate selects can
-// be checked.
+// checkGate checks gate i of s. clean means that the whole matrix could be read, so that the
+// variants that the gate selects can be checked, too.
 func checkGate(s *Scenario, d *strictyaml.Decoder, i int, all []point, clean bool) {
 	g, path := s.Gates[i], fmt.Sprintf("gates[%d]", i)
 	selects := slices.ContainsFunc(all, func(p point) bool { return p.labels.Includes(g.When) })
@@ -164,7 +165,7 @@ func checkGate(s *Scenario, d *strictyaml.Decoder, i int, all []point, clean boo
 				"give the variant's own a bound")
 		}
 	}
-	// A gate on a figure that the timeline never causes would stay undecided after all trials.
+	// A gate on a figure that the timeline never produces would stay undecided after all trials.
 	for _, name := range expectation.Names {
 		if needs := expectation.known.figure(name).needs; d.Trusts("timeline") && !s.does(needs) {
 			d.Fail(g.Line, path+".expect", name+" is never measured",
@@ -182,8 +183,8 @@ func checkGate(s *Scenario, d *strictyaml.Decoder, i int, all []point, clean boo
 	}
 }
 
-// otherLoop returns the first variant that includes the labels and has another kind of load; nil if
-// no variant does.
+// otherLoop returns the first variant that has the labels, but another kind of load than loop. It
+// returns nil if there is none.
 func (s *Scenario) otherLoop(loop metrics.Loop, labels Labels) *Variant {
 	closed := loop == metrics.ClosedLoop
 	for i := range s.Variants {

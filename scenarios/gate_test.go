@@ -16,7 +16,7 @@ import (
 	"reuseport-bench/scenarios/vocabulary"
 )
 
-// values are figures by name; others are 0.
+// values maps names of figures to their values. The value of a missing figure is 0.
 type values map[string]float64
 
 func (v values) of(name string) (float64, bool) { return v[name], true }
@@ -29,8 +29,8 @@ func eval(expect string, v values) (bool, error) {
 	return e.Eval(v.of)
 }
 
-// Every count and every metric can be named as in run.json, percentiles also by their older names,
-// and evaluates to the figure with that name.
+// An expectation can name every count and every metric as in run.json, and percentiles also by
+// their older names. Each name evaluates to the figure with that name.
 func TestEveryFigure(t *testing.T) {
 	spelled := map[string]string{}
 	for _, c := range metrics.Counts() {
@@ -298,7 +298,7 @@ func TestGateOnEveryStep(t *testing.T) {
 		var problems *Problems
 		if _, err := Parse("f", []byte(lines)); errors.As(err, &problems) {
 			for _, p := range problems.Problems {
-				// Without the problem that there are too many gates.
+				// Ignore the problem that there are too many gates.
 				if !strings.HasPrefix(p.What, "gates: the gates judge ") {
 					_, what, _ := strings.Cut(p.What, ": ")
 					got = append(got, what)

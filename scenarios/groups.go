@@ -2,10 +2,10 @@ package scenarios
 
 import "slices"
 
-// A Group is the embedded scenarios that are about one kind of deployment.
+// A Group lists the embedded scenarios for one kind of deployment.
 type Group struct {
 	Title string
-	Names []string // those to read first come first
+	Names []string // in the order in which to read them
 }
 
 var groups = []Group{
@@ -30,5 +30,5 @@ var groups = []Group{
 	}},
 }
 
-// Groups returns the embedded scenarios, each in one group.
+// Groups returns all groups. Each embedded scenario is in exactly one of them.
 func Groups() []Group { return slices.Clone(groups) }

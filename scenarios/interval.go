@@ -2,8 +2,8 @@ package scenarios
 
 import "math"
 
-// An interval is the values that a number of an expectation may have: lo to hi, either of which may
-// be infinite. A known number has lo equal to hi.
+// An interval is the range of values that a number in an expectation may have. The bounds lo and hi
+// may be infinite. For a known number they are equal.
 type interval struct {
 	lo, hi float64
 	whole  bool // whole numbers only
@@ -23,7 +23,7 @@ func (a interval) minus(b interval) interval { return a.plus(b.negative()) }
 func (a interval) times(b interval) interval {
 	product := func(x, y float64) float64 {
 		if x == 0 || y == 0 {
-			return 0 // also if the other bound is infinite, because no value is
+			return 0 // even if the other bound is infinite: all values are finite
 		}
 		return x * y
 	}
@@ -31,7 +31,8 @@ func (a interval) times(b interval) interval {
 		product(a.hi, b.hi))
 }
 
-// over returns a / b. b must not be exactly 0; a 0 among several values is omitted.
+// over returns a / b. b must contain a number other than 0. If b also contains 0, over ignores the
+// 0.
 func (a interval) over(b interval) interval {
 	if b.lo < 0 && b.hi > 0 {
 		return interval{lo: math.Inf(-1), hi: math.Inf(1)}
@@ -59,12 +60,12 @@ func (a interval) abs() interval {
 	return hull(a.whole, math.Abs(a.lo), math.Abs(a.hi))
 }
 
-// least returns the interval of min(x, y), x in a and y in b.
+// least returns the interval of min(x, y) for x in a and y in b.
 func least(a, b interval) interval {
 	return interval{min(a.lo, b.lo), min(a.hi, b.hi), a.whole && b.whole}
 }
 
-// greatest returns the interval of max(x, y), x in a and y in b.
+// greatest returns the interval of max(x, y) for x in a and y in b.
 func greatest(a, b interval) interval {
 	return interval{max(a.lo, b.lo), max(a.hi, b.hi), a.whole && b.whole}
 }
@@ -78,7 +79,8 @@ func hull(whole bool, bounds ...float64) interval {
 	return h
 }
 
-// A truth says whether a condition holds for some numbers, and whether it fails for some.
+// A truth says two things about a condition: whether it holds for some numbers, and whether it
+// fails for some.
 type truth struct{ holds, fails bool }
 
 // always reports whether the condition holds for all numbers.
@@ -89,7 +91,7 @@ func (t truth) never() bool { return t.fails && !t.holds }
 
 func (t truth) not() truth { return truth{t.fails, t.holds} }
 
-// compare returns whether x operator y holds and fails, for x in a and y in b.
+// compare returns the truth of x operator y for x in a and y in b.
 func (a interval) compare(operator string, b interval) truth {
 	switch operator {
 	case "<":

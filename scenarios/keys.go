@@ -10,15 +10,15 @@ import (
 	"reuseport-bench/scenarios/vocabulary"
 )
 
-// A Key is a key of scenario files, described for people.
+// A Key describes one key of scenario files to readers.
 type Key struct {
 	Path    string // dotted; [] stands for any element of a list
-	Doc     string // what it is, in sentences
+	Doc     string // its meaning, in sentences
 	Type    string // "duration", "word", "list of …"
-	Range   string // "1ms to 1m"; "" where there are no bounds
-	Default string // what a file without the key gets; "" for a key that holds others
-	Example string // a value, where the type does not show how to write one; else ""
-	Needs   string // what it has an effect with only; "" for none
+	Range   string // "1ms to 1m", or "" if it has no bounds
+	Default string // the value if a file omits the key, or ""
+	Example string // a value if the type does not show how to write one, or ""
+	Needs   string // the settings without which it has no effect, or ""
 	Values  []vocabulary.Value
 }
 
@@ -66,7 +66,7 @@ func paths(t reflect.Type, prefix string) (all []string) {
 	return all
 }
 
-// settingKey describes a single value.
+// settingKey describes the key of a single value.
 func settingKey(s strictyaml.Setting) Key {
 	k := Key{
 		Path: s.Path, Doc: s.Doc, Type: keyType(s.Path), Default: s.Unset, Example: s.Example,
@@ -84,7 +84,7 @@ func settingKey(s strictyaml.Setting) Key {
 	return k
 }
 
-// boundFormat returns how the bounds of the setting at path are written.
+// boundFormat returns the function that formats the bounds of the setting at path.
 func boundFormat(path string) func(float64) string {
 	switch fieldAt(path).(type) {
 	case *time.Duration, *Lag:
@@ -147,9 +147,9 @@ func keyType(path string) string {
 	return "text"
 }
 
-// description is what editors show for the key: what it is, what it needs, what it is by default,
-// and what each of its values means. The schema says the rest in fields of its own, except for the
-// bounds of values that are written as text.
+// description returns the text that editors show for the key: its meaning, its needs, its default,
+// and the meaning of each value. The range is included only for values that are written as text,
+// because the schema has fields for the bounds of numbers.
 func (k Key) description() string {
 	var b strings.Builder
 	b.WriteString(k.Doc)

@@ -9,8 +9,8 @@ import (
 	"reuseport-bench/scenarios/strictyaml"
 )
 
-// String writes the labels as "sockets=reuseport stop=close": sockets first, then stop, then the
-// others in alphabetical order. No labels: "".
+// String formats the labels as in "sockets=reuseport stop=close": sockets first, then stop, then
+// the others in alphabetical order. Without labels it returns "".
 func (l Labels) String() string {
 	if len(l) == 0 {
 		return ""
@@ -18,10 +18,10 @@ func (l Labels) String() string {
 	return results.LabelString(l)
 }
 
-// Includes reports whether every label of other is also one of l. No labels are included in any.
+// Includes reports whether l has every label of other. It returns true if other is empty.
 func (l Labels) Includes(other Labels) bool { return results.Includes(l, other) }
 
-// Equal reports whether l and other are the same labels; nil equals empty.
+// Equal reports whether l and other have the same labels. Nil equals empty.
 func (l Labels) Equal(other Labels) bool { return maps.Equal(l, other) }
 
 // DecodeYAML sets l from a mapping of single values; see strictyaml.NodeDecoder.
@@ -39,7 +39,7 @@ func (l *Labels) DecodeYAML(d *strictyaml.Decoder, n *yaml.Node, path string) {
 	*l = labels
 }
 
-// EncodeYAML returns what DecodeYAML reads.
+// EncodeYAML returns l in the form that DecodeYAML reads.
 func (l Labels) EncodeYAML() *yaml.Node {
 	mapping := strictyaml.Flow(&yaml.Node{Kind: yaml.MappingNode})
 	for _, key := range results.LabelKeys(l) {

@@ -10,15 +10,15 @@ import (
 	"reuseport-bench/scenarios/strictyaml"
 )
 
-// A Lag is a duration that is fixed, or drawn anew each time.
+// A Lag is a fixed duration, or one that is drawn from a distribution each time.
 type Lag struct {
-	// Distribution is what it is drawn from: "" (always A), "uniform" (from A to B),
-	// "exponential" (of mean A) or "lognormal" (with median A and 99th percentile B).
+	// Distribution is the distribution of the lag: "" (always A), "uniform" (from A to B),
+	// "exponential" (with mean A) or "lognormal" (with median A and 99th percentile B).
 	Distribution string
 	A, B         time.Duration
 }
 
-// String writes l as a scenario would: "100ms", "uniform(10ms..1s)", "exponential(100ms)",
+// String formats l as in a scenario: "100ms", "uniform(10ms..1s)", "exponential(100ms)",
 // "lognormal(100ms..1s)".
 func (l Lag) String() string {
 	switch l.Distribution {
@@ -31,7 +31,8 @@ func (l Lag) String() string {
 	return fmt.Sprintf("%s(%s..%s)", l.Distribution, a, b)
 }
 
-// Typical returns a fixed lag itself, or the middle of its range, its mean or its median.
+// Typical returns a fixed lag itself, the middle of a uniform lag's range, the mean of an
+// exponential lag, or the median of a lognormal lag.
 func (l Lag) Typical() time.Duration {
 	if l.Distribution == "uniform" {
 		return l.A + (l.B-l.A)/2
@@ -59,7 +60,7 @@ var drawnLag = sync.OnceValue(func() *regexp.Regexp {
 const lagExamples = "write 100ms, uniform(10ms..1s), exponential(100ms), or " +
 	"lognormal(100ms..1s): median and 99th percentile"
 
-// DecodeText sets l from a duration, or a distribution with one or two of them; see
+// DecodeText sets l from a duration, or from a distribution with one or two durations; see
 // strictyaml.TextDecoder.
 func (l *Lag) DecodeText(text string, s strictyaml.Setting) *strictyaml.Problem {
 	m := drawnLag().FindStringSubmatch(strings.ReplaceAll(text, " ", ""))

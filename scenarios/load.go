@@ -26,8 +26,9 @@ type Problem = strictyaml.Problem
 // Problems is the error of Load and Parse for an invalid scenario.
 type Problems = strictyaml.Problems
 
-// Load reads a scenario: an embedded one by its name, current or old, or a file if nameOrPath ends
-// in .yaml or .yml or contains a slash. Mistakes inside the file are returned as *Problems.
+// Load reads a scenario. If nameOrPath ends in .yaml or .yml or contains a slash, it is the path of
+// a file. Otherwise it is the current or an old name of an embedded scenario. Mistakes in the file
+// are returned as *Problems.
 func Load(nameOrPath string) (*Scenario, error) {
 	extensions := []string{".yaml", ".yml"}
 	if strings.Contains(nameOrPath, "/") || slices.Contains(extensions, path.Ext(nameOrPath)) {
@@ -45,7 +46,7 @@ func Load(nameOrPath string) (*Scenario, error) {
 	if err != nil {
 		return nil, fmt.Errorf("embedded scenario: %w", err)
 	}
-	return Parse("scenarios/"+file, data) // where it is in the repository
+	return Parse("scenarios/"+file, data) // its path in the repository
 }
 
 // loadHint is the hint for a file that cannot be read.
@@ -64,15 +65,15 @@ func loadFile(name string) (*Scenario, error) {
 		return nil, fail(err)
 	}
 	defer f.Close()
-	data, err := io.ReadAll(io.LimitReader(f, maxFileSize+1)) // Parse refuses one byte too many
+	data, err := io.ReadAll(io.LimitReader(f, maxFileSize+1)) // Parse refuses a longer file
 	if err != nil {
 		return nil, fail(err)
 	}
 	return Parse(name, data)
 }
 
-// Parse reads a scenario from data; file is its name, for messages. All mistakes are returned at
-// once, as *Problems.
+// Parse reads a scenario from data. file is the name of the file, for messages. All mistakes are
+// returned together, as *Problems.
 func Parse(file string, data []byte) (*Scenario, error) {
 	root, d := format().Parse(data)
 	if root == nil {

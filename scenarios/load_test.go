@@ -257,7 +257,7 @@ func TestLoadFile(t *testing.T) {
 }
 
 // Load fails at once if a file is missing or not regular, and says what to name instead. It quotes
-// names that a terminal could act on.
+// names with characters that a terminal could act on.
 func TestLoadNoFile(t *testing.T) {
 	dir := t.TempDir()
 	pipe := filepath.Join(dir, "pipe.yaml")
@@ -357,7 +357,7 @@ func FuzzParse(f *testing.F) {
 	})
 }
 
-// One name stands for all safe causes; the others stand for one each.
+// The name safe stands for all safe causes. Each other name stands for one cause.
 func TestRetryCauses(t *testing.T) {
 	harmless := vocabulary.SafeRetries()
 	for on, want := range map[string][]vocabulary.RetryCause{

@@ -14,8 +14,8 @@ import (
 	"reuseport-bench/scenarios/vocabulary"
 )
 
-// DecodeYAML decodes one product block of the matrix. Keys and values with a problem are left out.
-// See strictyaml.NodeDecoder.
+// DecodeYAML decodes one product block of the matrix. It omits keys and values with a problem. See
+// strictyaml.NodeDecoder.
 func (b *Block) DecodeYAML(d *strictyaml.Decoder, n *yaml.Node, path string) {
 	if n.Kind == yaml.MappingNode && len(n.Content) == 0 {
 		d.Fail(n.Line, path, "the block is empty",
@@ -36,7 +36,7 @@ func (b *Block) DecodeYAML(d *strictyaml.Decoder, n *yaml.Node, path string) {
 	})
 }
 
-// EncodeYAML returns what DecodeYAML reads.
+// EncodeYAML returns b in the form that DecodeYAML reads.
 func (b Block) EncodeYAML() *yaml.Node {
 	mapping := strictyaml.Flow(&yaml.Node{Kind: yaml.MappingNode})
 	for _, axis := range b {
@@ -75,7 +75,8 @@ func axisKey(d *strictyaml.Decoder, key *yaml.Node, path string) bool {
 	return false
 }
 
-// axisValues decodes the list of values of an axis, each as strictly as the setting itself.
+// axisValues decodes the list of values of an axis. It checks each value as strictly as a value of
+// the setting itself.
 func axisValues(d *strictyaml.Decoder, n *yaml.Node, axis *Axis, path string) {
 	if n.Kind != yaml.SequenceNode {
 		hint := "write a list"
@@ -105,7 +106,8 @@ func axisValues(d *strictyaml.Decoder, n *yaml.Node, axis *Axis, path string) {
 	}
 }
 
-// variable returns the paths that a matrix may vary: the single values of Setup outside its lists.
+// variable returns the paths that a matrix may vary: those of the single values in Setup that are
+// not inside lists.
 var variable = sync.OnceValue(func() (paths []string) {
 	for _, s := range settings() {
 		if _, ok := strictyaml.Lookup(new(Setup), s.Path); ok && !strings.Contains(s.Path, "[]") {
@@ -142,7 +144,7 @@ func (s *Setup) complete() {
 }
 
 // otherUsers reports whether workers in pods run under other user ids than this program. Such a
-// worker may not enter a pod's network namespace; it must be started there.
+// worker has no permission to enter a pod's network namespace, so it must be started in it.
 func (k *Kube) otherUsers() bool { return k.Users != "" && k.Users != vocabulary.UsersOne }
 
 // point is a variant that has not been decoded yet.
@@ -151,15 +153,15 @@ type point struct {
 	block  int // index into the matrix
 }
 
-// points returns the variants of a matrix in the order of the file, the last key of a block varying
-// fastest; one variant without labels if the matrix is empty. ok is false, and the list nil, if
-// there are more than maxVariants.
+// points returns the variants of a matrix in the order of the file. Within a block, the last key
+// varies fastest. An empty matrix has one variant, without labels. If there are more than
+// maxVariants, points returns nil and false.
 func points(matrix []Block) (all []point, ok bool) {
 	if len(matrix) == 0 {
 		return []point{{labels: Labels{}}}, true
 	}
 	for i, block := range matrix {
-		if len(block) == 0 { // it has a problem
+		if len(block) == 0 { // the block has a problem
 			continue
 		}
 		product := []point{{labels: Labels{}, block: i}}
@@ -184,9 +186,8 @@ func points(matrix []Block) (all []point, ok bool) {
 	return all, true
 }
 
-// setup returns the setup of p: a copy of base, the setup of the file, with p's labels in their
-// places and the defaults that are still missing. The labels are valid: axisValues leaves out
-// others.
+// setup returns the setup of p: a copy of base, the setup of the file, with the values of p's
+// labels and the missing defaults. The labels are valid, because axisValues omits invalid values.
 func (p point) setup(base Setup, f *strictyaml.Format) Setup {
 	s := base
 	for path, value := range p.labels {

@@ -17,9 +17,9 @@ type figure struct {
 	name     string // as in run.json
 	needs    metrics.Need
 	loop     metrics.Loop
-	values   interval // that it can have
-	exact    bool     // a count: it has no interval
-	compared bool     // it can be compared with the baseline's
+	values   interval // the values that it can have
+	exact    bool     // it is a count, which has no interval
+	compared bool     // it can be compared with the baseline's figure
 }
 
 // allowed describes the values that the figure can have.
@@ -55,8 +55,8 @@ func figures() (all []figure) {
 	return all
 }
 
-// aliases returns older names of percentiles, by their names in run.json: response_p99_ns was
-// response.p99.
+// aliases returns the older names of percentiles, by the names in run.json. For example,
+// response_p99_ns was response.p99.
 func aliases() map[string]string {
 	old := map[string]string{}
 	for _, of := range []string{"response", "service"} {
@@ -96,7 +96,8 @@ func newFigureNames() figureNames {
 	return v
 }
 
-// figure returns the figure of a name as in run.json, with or without BaselinePrefix.
+// figure returns the figure with the given name, which is as in run.json and may begin with
+// BaselinePrefix.
 func (v figureNames) figure(name string) figure {
 	return v.figures[strings.TrimPrefix(name, BaselinePrefix)]
 }

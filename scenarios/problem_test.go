@@ -19,7 +19,8 @@ import (
 const head = "name: x\nload: {rate: 100/s, duration: 1s}\n"
 
 // The cases are in testdata/problems, an archive for each subject: CASE.yaml is a scenario, and
-// CASE.problems lists its problems. For a new case write its CASE.yaml; -update adds the problems.
+// CASE.problems lists its problems. For a new case, write CASE.yaml. The flag -update adds
+// CASE.problems.
 func TestParseProblems(t *testing.T) {
 	names, err := filepath.Glob("testdata/problems/*.txtar")
 	if err != nil || len(names) == 0 {
@@ -124,7 +125,7 @@ func TestParseLimits(t *testing.T) {
 	}
 }
 
-// numbered repeats format n times, with the numbers from 0.
+// numbered returns n copies of format, with the numbers from 0 to n-1.
 func numbered(format string, n int) string {
 	var b strings.Builder
 	for i := range n {

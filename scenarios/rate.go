@@ -8,7 +8,7 @@ import (
 	"reuseport-bench/scenarios/strictyaml"
 )
 
-// String writes r as a scenario would: "2000/s" or "0.7*capacity".
+// String formats r as in a scenario: "2000/s" or "0.7*capacity".
 func (r Rate) String() string {
 	if r.OfCapacity != 0 {
 		return strictyaml.FormatNumber(r.OfCapacity) + ofCapacity
@@ -16,16 +16,16 @@ func (r Rate) String() string {
 	return strictyaml.FormatNumber(r.PerSecond) + "/s"
 }
 
-// ofCapacity is the end of a rate that is a share of the capacity.
+// ofCapacity is the suffix of a rate that is a share of the capacity.
 const ofCapacity = "*capacity"
 
-// maxOfCapacity is the largest share: twice the capacity overloads any server.
+// maxOfCapacity is the largest allowed share. Twice the capacity overloads any server.
 const maxOfCapacity = 2
 
 // shareable is the path of the only rate that can be a share of the capacity.
 const shareable = "load.rate"
 
-// DecodeText sets r from what String writes; see strictyaml.TextDecoder.
+// DecodeText sets r from text in the format of String; see strictyaml.TextDecoder.
 func (r *Rate) DecodeText(text string, s strictyaml.Setting) *strictyaml.Problem {
 	if strings.Contains(text, "capacity") {
 		return r.decodeShare(text, s)

@@ -1,7 +1,7 @@
-// Package scenarios loads, validates and explains scenarios: YAML files that say what to
-// start, what load to drive at it, what to do to it meanwhile, and which variants to compare.
+// Package scenarios loads, validates and explains scenarios. A scenario is a YAML file that says
+// what to start, what load to send, what to do during the load, and which variants to compare.
 //
-// A scenario is data. This package knows the vocabulary and which combinations make sense; it
+// A scenario is data. This package knows the vocabulary and which combinations make sense. It
 // starts nothing and measures nothing.
 package scenarios
 
@@ -12,34 +12,34 @@ import (
 	"reuseport-bench/scenarios/vocabulary"
 )
 
-// A Scenario is one YAML file, decoded and valid. What each key means, its range and its default
-// are in settings.go; comments here add what Go code must know.
+// A Scenario is the decoded and valid content of one YAML file. The meaning, range and default of
+// each key are in settings.go. Comments here add what Go code must know.
 type Scenario struct {
 	Name  string `yaml:"name"`
 	About string `yaml:"about"`
 
-	// Setup is what the matrix varies; its keys stand at the top level of the file.
+	// Setup holds the settings that the matrix can vary. Its keys are at the top level of the file.
 	Setup `yaml:",inline"`
 
 	Matrix []Block `yaml:"matrix"`
-	// Baseline holds all labels of the variant after Load.
+	// Baseline holds all labels of the baseline variant after Load.
 	Baseline Labels `yaml:"baseline,omitempty"`
 	Gates    []Gate `yaml:"gates"`
 
 	Trials   int `yaml:"trials"`
 	MinValid int `yaml:"min_valid"`
 
-	// Variants are the points of the matrix in the order of the file: block by block, and inside a
-	// block as the product of its lists, the last key varying fastest. There is at least one, and
-	// all are valid.
+	// Variants are the points of the matrix, block by block in the order of the file. Within a
+	// block they are the product of its lists, and the last key varies fastest. There is at least
+	// one variant, and all are valid.
 	Variants []Variant `yaml:"-"`
 	// SHA256 is the hex digest of the file.
 	SHA256 string `yaml:"-"`
-	// File is where the scenario was read from, for messages.
+	// File is the name of the file that the scenario was read from, for messages.
 	File string `yaml:"-"`
 }
 
-// Setup is everything that a variant can change.
+// Setup holds everything that a variant can change.
 type Setup struct {
 	Network       vocabulary.Network    `yaml:"network"`
 	RoundTrip     time.Duration         `yaml:"round_trip,omitempty"`
@@ -70,14 +70,14 @@ type Setup struct {
 // InPods reports whether the workers are pods.
 func (s *Setup) InPods() bool { return s.Path.Row().InPods }
 
-// DNS says how names are answered and kept.
+// DNS says how lookups of names are answered and cached.
 type DNS struct {
 	Cache   vocabulary.DNSCache `yaml:"cache,omitempty"`
 	TTL     time.Duration       `yaml:"ttl,omitempty"`     // 0: 5 s
 	Clients int                 `yaml:"clients,omitempty"` // 0: 16
 }
 
-// Kube says how the embedded control plane behaves: a stand-in for Kubernetes' own, with lags that
+// Kube configures the embedded control plane. It stands in for that of Kubernetes, with lags that
 // can be set.
 type Kube struct {
 	Placement      vocabulary.Placement `yaml:"placement,omitempty"`
@@ -92,7 +92,7 @@ type Kube struct {
 	MaxUnavailable int                  `yaml:"max_unavailable,omitempty"`
 	MinAvailable   int                  `yaml:"min_available,omitempty"`
 	PreStop        time.Duration        `yaml:"pre_stop,omitempty"`
-	// Grace 0: 30 s, or 5 s after PreStop if that is later.
+	// If Grace is 0, the grace is 30 s, or PreStop plus 5 s if that is longer.
 	Grace    time.Duration `yaml:"grace,omitempty"`
 	NodeLag  time.Duration `yaml:"node_lag,omitempty"`
 	Teardown time.Duration `yaml:"teardown,omitempty"` // 0: 200 ms
@@ -104,8 +104,8 @@ type HAProxy struct {
 	Redispatch vocabulary.Switch       `yaml:"redispatch,omitempty"`
 }
 
-// Sysctl holds values of kernel parameters, for every host and pod of the lab. Nil: the kernel's
-// default for a new network namespace; for Somaxconn and MaxSYNBacklog 65535.
+// Sysctl holds the values of kernel parameters for every host and pod of the lab. Nil means the
+// default of the kernel for a new network namespace, but 65535 for Somaxconn and MaxSYNBacklog.
 type Sysctl struct {
 	Somaxconn       *int `yaml:"somaxconn,omitempty"`
 	AbortOnOverflow *int `yaml:"abort_on_overflow,omitempty"`
@@ -136,8 +136,8 @@ type Server struct {
 	Fault       Fault            `yaml:"fault,omitempty"`
 }
 
-// Listens returns what sockets are bound to: those of the first workers, and in a second element
-// those of workers that steps start, if they differ.
+// Listens returns the addresses to which workers bind their sockets. The first is for the workers
+// that run before the load. If there is a second, it is for workers that steps start.
 func (s *Server) Listens() (all []vocabulary.Listen) {
 	for name := range strings.SplitSeq(s.Listen, "+") {
 		all = append(all, vocabulary.Listen(name))
@@ -145,7 +145,7 @@ func (s *Server) Listens() (all []vocabulary.Listen) {
 	return all
 }
 
-// Fault is a defect of known size. The zero value: none.
+// Fault holds defects of known size. The zero value has none.
 type Fault struct {
 	Resets       int `yaml:"resets"`
 	ResetEvery   int `yaml:"reset_every,omitempty"` // 0: 1
@@ -155,18 +155,18 @@ type Fault struct {
 	TimeWait     int `yaml:"time_wait,omitempty"` // 0: enough for any trial
 }
 
-// Work is the service time of one request. At most one of Sleep and Burn is not zero; all zero:
-// answer at once.
+// Work is the service time of a request. At most one of Sleep and Burn is not zero. If both are
+// zero, the server answers at once.
 type Work struct {
 	Sleep        time.Duration           `yaml:"sleep"`
-	Burn         time.Duration           `yaml:"burn"` // of CPU time, CLOCK_THREAD_CPUTIME_ID
+	Burn         time.Duration           `yaml:"burn"` // CPU time (CLOCK_THREAD_CPUTIME_ID)
 	Distribution vocabulary.Distribution `yaml:"distribution"`
 	Slow         time.Duration           `yaml:"slow,omitempty"`       // bimodal only
 	SlowShare    float64                 `yaml:"slow_share,omitempty"` // bimodal only
 }
 
-// LoadSpec is the setting load: an open loop, or a closed one if Concurrency is not 0. An open loop
-// has a Rate and a Duration, or Stages.
+// LoadSpec is the value of the key load. If Concurrency is not 0, the load is a closed loop.
+// Otherwise it is an open loop, which has a Rate and a Duration, or Stages.
 type LoadSpec struct {
 	Rate        Rate            `yaml:"rate,omitempty"`
 	Concurrency int             `yaml:"concurrency,omitempty"`
@@ -197,7 +197,7 @@ type Stage struct {
 // Closed reports whether the load is a closed loop.
 func (l *LoadSpec) Closed() bool { return l.Concurrency > 0 }
 
-// Lasts returns how long attempts are sent: Duration, or the sum over Stages.
+// Lasts returns the time during which attempts are sent: Duration, or the total of Stages.
 func (l *LoadSpec) Lasts() time.Duration {
 	sum := l.Duration
 	for _, s := range l.Stages {
@@ -217,9 +217,9 @@ func (l *LoadSpec) StageFrom(i int) float64 {
 	return l.Stages[i-1].Rate.PerSecond
 }
 
-// Retry is a client's policy: an attempt makes up to 1 + Max tries, until one is served. Nothing is
-// retried once a response has begun. A request that a server may have read is retried if it has no
-// body (GET), or if On names non-idempotent.
+// Retry is a client's retry policy. An attempt makes up to 1 + Max tries, until one is served.
+// After a response has begun, nothing is retried. A request that a server may have read is retried
+// if it has no body (GET), or if On contains non-idempotent.
 type Retry struct {
 	Max            int               `yaml:"max,omitempty"`
 	On             string            `yaml:"on,omitempty"` // names joined by +; see Causes
@@ -231,7 +231,8 @@ type Retry struct {
 	BudgetRatio    float64           `yaml:"budget_ratio,omitempty"`    // tokens; 0: 0.1
 }
 
-// Causes returns the failures that On names; safe stands for several.
+// Causes returns the failures that On names. The name safe, which is the default, stands for
+// several.
 func (r Retry) Causes() []vocabulary.RetryCause {
 	if r.On == "" {
 		return vocabulary.SafeRetries()
@@ -247,20 +248,20 @@ func (r Retry) Causes() []vocabulary.RetryCause {
 	return causes
 }
 
-// Search looks for the highest rate at which nothing is dropped and response times stay within a
-// limit. Each trial is then a bisection, and each try of it is a trial of its own; load.rate is not
-// set.
+// Search configures the search for the highest rate at which nothing is dropped and response times
+// stay within a limit. Each trial is then a bisection, and each try of the bisection is itself a
+// trial. load.rate is not set.
 type Search struct {
 	P99       time.Duration `yaml:"p99,omitempty"`       // 0: no search
 	Precision float64       `yaml:"precision,omitempty"` // 0: 0.03
 }
 
-// Rate is a number of attempts per second. At most one of its fields is not zero; the zero Rate
-// stands for a rate that is not set.
+// Rate is a number of attempts per second. At most one of its fields is not zero. The zero Rate
+// means that no rate is set.
 type Rate struct {
 	PerSecond float64
-	// OfCapacity is a share of the capacity: the rate that the servers reach when they always have
-	// something to do, measured before the trials.
+	// OfCapacity is the rate as a share of the capacity: the rate at which the servers answer while
+	// they always have work. The capacity is measured before the trials.
 	OfCapacity float64
 }
 
@@ -276,7 +277,8 @@ type Step struct {
 	For      time.Duration `yaml:"for,omitempty"`
 }
 
-// Node returns the node that a node-down or a drain-node is for: its Target, or 0.
+// Node returns the number of the node that a node-down or drain-node acts on. It is Target, or 0 if
+// Target is nil.
 func (s *Step) Node() int {
 	if s.Target == nil {
 		return 0
@@ -284,11 +286,11 @@ func (s *Step) Node() int {
 	return *s.Target
 }
 
-// Validity holds the limits that a trial must keep to count as a measurement of the servers.
+// Validity holds the limits within which a trial counts as a measurement of the servers.
 type Validity struct {
-	// LagFloor: p99 schedule lag below it never makes a trial invalid, nor does lag below a tenth
-	// of p99 response time. What is lost is known in spite of such lag, and reports mark latencies
-	// of which lag is a tenth or more.
+	// Schedule lag never makes a trial invalid if its p99 is below LagFloor, or below a tenth of
+	// p99 response time. Losses are known in spite of such lag. Reports mark a latency if a tenth
+	// of it or more is lag.
 	LagFloor time.Duration `yaml:"lag_floor"`
 	StepLag  time.Duration `yaml:"step_lag"`
 	Achieved float64       `yaml:"achieved"`
@@ -297,26 +299,27 @@ type Validity struct {
 	Harness  float64       `yaml:"harness"`
 }
 
-// Block is one product block of a matrix: dotted path → values, in the order of the file.
+// Block is one block of a matrix: the product of its axes, in the order of the file.
 type Block []Axis
 
 // Axis is one key of a product block.
 type Axis struct {
 	Key    string   // dotted path of a single value in Setup
 	Values []string // as written in the file
-	Line   int      // where the key stands in the file
+	Line   int      // the line of the key in the file
 }
 
 // Labels identify a variant: the matrix keys that apply to it and their values.
 type Labels map[string]string
 
-// Gate is an expectation over the metrics of the variants that it selects.
+// Gate is an expectation about the metrics of the variants that When selects.
 type Gate struct {
 	When   Labels `yaml:"when"` // empty: every variant
 	Expect string `yaml:"expect"`
-	// Soft: the gate does not fail the run when it stays undecided because intervals are too wide.
+	// Soft means that the gate does not fail the run if it stays undecided because intervals are
+	// too wide.
 	Soft bool `yaml:"soft,omitempty"`
-	// Line is where Expect stands in the file.
+	// Line is the line of Expect in the file.
 	Line int `yaml:"-"`
 }
 

@@ -12,8 +12,8 @@ import (
 	"reuseport-bench/scenarios/strictyaml"
 )
 
-// Schema returns a JSON Schema (draft 2020-12) of scenario files, for editors. It knows the keys,
-// the allowed values, the ranges and the defaults; combinations are left to Load.
+// Schema returns a JSON Schema (draft 2020-12) of scenario files, for editors. It has the keys, the
+// allowed values, the ranges and the defaults. Only Load checks combinations.
 func Schema() ([]byte, error) {
 	reflector := &jsonschema.Reflector{
 		FieldNameTag:               "yaml",
@@ -38,7 +38,7 @@ func Schema() ([]byte, error) {
 	}
 	schemaAt(schema, "name").Pattern = namePattern().String()
 
-	// A matrix key takes a list of what the setting itself takes, a label one of them.
+	// A matrix key takes a list of values of the setting. A label takes one of its values.
 	block, labels := objectSchema(), objectSchema()
 	for _, path := range variable() {
 		one := *schemaAt(schema, path)
@@ -63,7 +63,8 @@ func Schema() ([]byte, error) {
 
 const durationPattern = `(0|(([0-9]+(\.[0-9]*)?|\.[0-9]+)(ns|us|µs|ms|s|m|h))+)`
 
-// schemaOf returns the schema of a type that a file does not write as Go stores it; nil for others.
+// schemaOf returns the schema of a type whose form in a file differs from its form in Go. For other
+// types it returns nil.
 func schemaOf(t reflect.Type) *jsonschema.Schema {
 	switch t {
 	case reflect.TypeFor[time.Duration]():
@@ -94,7 +95,7 @@ func objectSchema() *jsonschema.Schema {
 	}
 }
 
-// limit adds to schema what s allows.
+// limit adds the example, the default and the limits of s to schema.
 func limit(s strictyaml.Setting, schema *jsonschema.Schema) {
 	if s.Example != "" {
 		schema.Examples = []any{s.Example}
@@ -112,7 +113,7 @@ func isNumber(schema *jsonschema.Schema) bool {
 	return schema.Type == "integer" || schema.Type == "number"
 }
 
-// bound adds to schema, and to the schemas inside it, which words and numbers s allows.
+// bound limits schema, and the schemas inside it, to the words and numbers that s allows.
 func bound(s strictyaml.Setting, schema *jsonschema.Schema) {
 	for _, one := range schema.AnyOf {
 		bound(s, one)
@@ -141,7 +142,7 @@ func bound(s strictyaml.Setting, schema *jsonschema.Schema) {
 }
 
 // schemaAt returns the schema at a dotted path, in which [] stands for the elements of a list. The
-// path comes from the types themselves, so it is there.
+// path must exist.
 func schemaAt(schema *jsonschema.Schema, path string) *jsonschema.Schema {
 	for key := range strings.SplitSeq(path, ".") {
 		name, isList := strings.CutSuffix(key, "[]")

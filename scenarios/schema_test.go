@@ -147,7 +147,8 @@ func TestSchemaDefaults(t *testing.T) {
 	}
 }
 
-// violations checks a document against a schema. It knows the part of JSON Schema that Schema uses.
+// violations returns the violations of a schema in a document. It knows the part of JSON Schema
+// that Schema uses.
 func violations(t *testing.T, schema *jsonschema.Schema, text string) []string {
 	t.Helper()
 	var document yaml.Node

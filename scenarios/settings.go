@@ -11,14 +11,14 @@ import (
 // Bounds on a whole file, so that no input makes the loader work for long.
 const (
 	maxFileSize    = 128 << 10 // bytes; the largest scenario here has 2700
-	maxDepth       = 20        // lists and mappings inside each other; a scenario needs 4
+	maxDepth       = 20        // levels of nested lists and mappings; a scenario needs 4
 	maxAbout       = 2000      // bytes
 	maxExpectation = 1000      // bytes
 	maxVariants    = 256
 	maxListLen     = 256 // steps, gates, stages, blocks of the matrix
 	maxAttempts    = 10_000_000
 	maxDuration    = time.Hour // of the stages of a load
-	maxSteps       = 20_000    // of a trial: one every 100 ms for half an hour, and some
+	maxSteps       = 20_000    // in a trial; one every 100 ms for half an hour is 18,000
 )
 
 // settings lists every single value of a scenario file that is not free text. Those that are words
@@ -52,7 +52,8 @@ const (
 	kept     = "load.connections: reused, mixed or a number"
 )
 
-// labSettings are about what stands between clients and workers.
+// labSettings returns the settings of the network between clients and workers, and of what is
+// observed in the lab.
 func labSettings() []strictyaml.Setting {
 	return []strictyaml.Setting{
 		{Path: "network", Default: string(vocabulary.NetworkLoopback),
@@ -84,7 +85,7 @@ func labSettings() []strictyaml.Setting {
 	}
 }
 
-// podSettings are about the embedded control plane and its pods.
+// podSettings returns the settings of the embedded control plane and its pods.
 func podSettings() []strictyaml.Setting {
 	return []strictyaml.Setting{
 		{Path: "kube.placement", Needs: aCluster, Unset: string(vocabulary.PlacementPods),
@@ -139,7 +140,7 @@ func podSettings() []strictyaml.Setting {
 	}
 }
 
-// workerSettings are about the workers and their sockets.
+// workerSettings returns the settings of the workers and their sockets.
 func workerSettings() []strictyaml.Setting {
 	return []strictyaml.Setting{
 		{Path: "workers", Min: 1, Max: 1024, Default: "2",
@@ -164,7 +165,8 @@ func workerSettings() []strictyaml.Setting {
 	}
 }
 
-// sysctlSettings are kernel parameters. What each does: Documentation/networking/ip-sysctl.rst.
+// sysctlSettings returns the kernel parameters. Documentation/networking/ip-sysctl.rst explains
+// them.
 func sysctlSettings() []strictyaml.Setting {
 	const kernels = "the kernel's default"
 	return []strictyaml.Setting{
@@ -197,7 +199,7 @@ func sysctlSettings() []strictyaml.Setting {
 	}
 }
 
-// serverSettings are about a worker's program.
+// serverSettings returns the settings of a worker's program.
 func serverSettings() []strictyaml.Setting {
 	return []strictyaml.Setting{
 		{Path: "server.kind", Default: string(vocabulary.ServerLoop),
@@ -273,7 +275,7 @@ func serverSettings() []strictyaml.Setting {
 	}
 }
 
-// loadSettings are about what clients send.
+// loadSettings returns the settings of what clients send.
 func loadSettings() []strictyaml.Setting {
 	return []strictyaml.Setting{
 		{Path: "load.rate", Above: true, Max: 1e6, Example: "2000/s",
@@ -337,7 +339,7 @@ func loadSettings() []strictyaml.Setting {
 	}
 }
 
-// retrySettings are about clients that retry.
+// retrySettings returns the settings of retries by clients.
 func retrySettings() []strictyaml.Setting {
 	return []strictyaml.Setting{
 		{Path: "load.retry.max", Max: 10, Default: "0", Unset: "0, no retries",
@@ -367,7 +369,7 @@ func retrySettings() []strictyaml.Setting {
 	}
 }
 
-// runSettings are about what happens during a trial, and which trials count.
+// runSettings returns the settings of the search, the timeline and the validity of trials.
 func runSettings() []strictyaml.Setting {
 	return []strictyaml.Setting{
 		{Path: "search.p99", Max: minute, Default: "0s", Example: "20ms", Unset: "no search",

@@ -8,7 +8,8 @@ import (
 	"reuseport-bench/scenarios/vocabulary"
 )
 
-// stepNames returns the names of the kinds of step that satisfy is, in the order of the vocabulary.
+// stepNames returns the names of the kinds of step for which is returns true, in the order of the
+// vocabulary.
 func stepNames(is func(vocabulary.StepKind) bool) []string {
 	var names []string
 	for _, k := range vocabulary.StepKinds() {
@@ -53,14 +54,15 @@ func meets(k vocabulary.StepKind, n metrics.Need) bool {
 	return true
 }
 
-// does reports whether a step of the timeline satisfies n. Nothing is always satisfied.
+// does reports whether a step of the timeline satisfies n. The need metrics.Nothing is always
+// satisfied.
 func (s Setup) does(n metrics.Need) bool {
 	return n == metrics.Nothing || slices.ContainsFunc(s.Timeline, func(step Step) bool {
 		return meets(step.Do.Kind(), n)
 	})
 }
 
-// wanted names the kinds of step that satisfy n.
+// wanted returns the names of the kinds of step that satisfy n, for a message.
 func (s Setup) wanted(n metrics.Need) string {
 	if n == metrics.Steps {
 		return "step"
@@ -69,7 +71,7 @@ func (s Setup) wanted(n metrics.Need) string {
 	return strings.Join(kinds, " or ")
 }
 
-// doesAny reports whether a step of the timeline is of a kind that satisfies is.
+// doesAny reports whether is returns true for the kind of any step of the timeline.
 func (s Setup) doesAny(is func(vocabulary.StepKind) bool) bool {
 	return slices.ContainsFunc(s.Timeline, func(step Step) bool { return is(step.Do.Kind()) })
 }
