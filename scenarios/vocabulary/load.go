@@ -1,6 +1,6 @@
 package vocabulary
 
-// Pace is how the attempts of a schedule are spread over its duration.
+// Pace says how attempts are spread over the duration of the schedule.
 type Pace string
 
 // The paces.
@@ -19,7 +19,7 @@ var paces = []Row[Pace]{
 	{PaceBurst, "load.burst attempts at once, then a pause"},
 }
 
-// Connections is how attempts get a connection.
+// Connections says how attempts get a connection.
 type Connections string
 
 // The ways to get a connection.
@@ -39,14 +39,15 @@ var connections = []PhrasedRow[Connections]{
 	{ConnectionsMixed, "new and reused connections in turn", "new and kept connections"},
 }
 
-// Jitter is how waits before a retry are spread, so that clients that failed together do not retry
-// together.
+// Jitter says how waits before retries are spread, so that clients that failed together do not
+// retry together.
 type Jitter string
 
 // The jitters.
 const (
 	JitterNone Jitter = "none"
-	// JitterFull is what gRPC (proposal A6) and AWS ("Exponential Backoff and Jitter") use.
+	// JitterFull is the jitter that gRPC (proposal A6) and AWS ("Exponential Backoff and Jitter")
+	// use.
 	JitterFull Jitter = "full"
 )
 
@@ -59,7 +60,7 @@ var jitters = []Row[Jitter]{
 // RetryCause is a failure that a client may retry.
 type RetryCause string
 
-// The failures, and two names that stand for several or extend one.
+// The failures. RetrySafe stands for several, and RetryNonIdempotent extends RetryUnanswered.
 const (
 	RetrySafe           RetryCause = "safe"
 	RetryRefused        RetryCause = "refused"
@@ -74,7 +75,8 @@ const (
 type RetryCauseRow struct {
 	Name RetryCause
 	Doc  string
-	// Failure: a try can meet it. The others stand for several failures, or extend one.
+	// Failure means that a try can fail in this way. The other rows stand for several failures, or
+	// extend one.
 	Failure bool
 }
 
@@ -95,8 +97,8 @@ var retryCauses = []RetryCauseRow{
 
 func (r RetryCauseRow) value() Value { return Value{Name: string(r.Name), Doc: r.Doc} }
 
-// SafeRetries returns what RetrySafe stands for: every failure. A retry after any of them does no
-// harm.
+// SafeRetries returns the failures that RetrySafe stands for. These are all failures, because a
+// retry after any of them does no harm.
 func SafeRetries() (all []RetryCause) {
 	for _, r := range retryCauses {
 		if r.Failure {

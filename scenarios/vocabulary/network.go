@@ -2,7 +2,7 @@ package vocabulary
 
 import "slices"
 
-// Network is what a lab is made of.
+// Network is the kind of network in a lab.
 type Network string
 
 // The networks.
@@ -41,7 +41,7 @@ func (r NetworkRow) value() Value {
 // Networks returns the table of networks.
 func Networks() []NetworkRow { return slices.Clone(networks) }
 
-// Row returns the row of n; the zero row if it has none.
+// Row returns the row of n, or the zero row if n has none.
 func (n Network) Row() NetworkRow { return rowOf(networks, n) }
 
 // Family is the IP version of a lab's addresses.
@@ -58,7 +58,7 @@ var families = []Row[Family]{
 	{IPv6, "IPv6 addresses"},
 }
 
-// Path is how clients reach the workers.
+// Path says how clients reach the workers.
 type Path string
 
 // The paths.
@@ -115,11 +115,11 @@ func (r PathRow) value() Value {
 // Paths returns the table of paths.
 func Paths() []PathRow { return slices.Clone(paths) }
 
-// Row returns the row of p; the zero row if it has none.
+// Row returns the row of p, or the zero row if p has none.
 func (p Path) Row() PathRow { return rowOf(paths, p) }
 
-// HealthChecks is how HAProxy detects by itself that a worker is gone or back: by a TCP connection
-// every so often (configuration manual 5.2, "check").
+// HealthChecks says how HAProxy itself detects that a worker is gone or back: by periodic TCP
+// connections (configuration manual 5.2, "check").
 type HealthChecks string
 
 // The health checks.
@@ -127,10 +127,10 @@ const (
 	// ChecksDefault is a server line with "check" and no other option (5.2, "inter", "fall",
 	// "rise").
 	ChecksDefault HealthChecks = "default"
-	// ChecksFast is about as fast as is used in practice. One failure may be an accident; one
-	// success proves that the worker listens, which is all that a TCP check asks.
+	// ChecksFast checks about as often as is done in practice. One failure may be an accident. One
+	// success proves that the worker listens, and a TCP check asks no more than that.
 	ChecksFast HealthChecks = "fast"
-	// ChecksOff counts every worker as up, always.
+	// ChecksOff always counts every worker as up.
 	ChecksOff HealthChecks = "off"
 )
 
@@ -155,18 +155,19 @@ var redispatches = []Row[Switch]{
 	{On, `"option redispatch": a retry at another worker, at once`},
 }
 
-// DNSCache is what a client keeps of an answer.
+// DNSCache says how long a client keeps an answer.
 type DNSCache string
 
 // The caches.
 const (
-	// DNSCacheTTL keeps an answer until its TTL has passed, "no such name" included (RFC 2308).
+	// DNSCacheTTL keeps an answer, including "no such name" (RFC 2308), until its TTL has passed.
 	// Concurrent lookups of a name wait for one query. systemd-resolved, dnsmasq and a node's DNS
-	// cache do the same. The first answer for a name counts as already cached: its age is drawn
-	// from [0, TTL), because otherwise all trials would expire in step with their timelines.
+	// cache do the same. The first answer for a name counts as already cached, with an age drawn
+	// from [0, TTL). Otherwise the answer would expire at the same point of the timeline in all
+	// trials.
 	DNSCacheTTL DNSCache = "ttl"
-	// DNSCacheNone sends a query for every lookup, as glibc's getaddrinfo(3) without nscd, and Go,
-	// do.
+	// DNSCacheNone sends a query for every lookup, like Go, and like glibc's getaddrinfo(3) without
+	// nscd.
 	DNSCacheNone DNSCache = "none"
 	// DNSCacheForever keeps the first answer for good, and a failure for ten seconds. JVMs with a
 	// security manager did so: networkaddress.cache.ttl is -1 there (java.security; documented at
@@ -174,8 +175,9 @@ const (
 	// Without a security manager a JVM keeps answers for 30 s whatever their TTL; JEP 486 removed
 	// security managers in JDK 24.
 	DNSCacheForever DNSCache = "forever"
-	// DNSCachePool keeps an answer while any connection is open that was opened with it: names are
-	// looked up when the pool is filled, and again when it has become empty. Failures are not kept.
+	// DNSCachePool keeps an answer as long as a connection that was opened with it is open. It
+	// looks names up when the pool is filled, and again when the pool has become empty. It does not
+	// keep failures.
 	DNSCachePool DNSCache = "pool"
 )
 

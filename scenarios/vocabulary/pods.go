@@ -2,7 +2,7 @@ package vocabulary
 
 import "slices"
 
-// Placement is where pods are.
+// Placement says on which nodes, and in which network namespaces, pods run.
 type Placement string
 
 // The placements.
@@ -17,7 +17,8 @@ const (
 type PlacementRow struct {
 	Name Placement
 	Doc  string
-	// SharesNetwork: all workers are in one network namespace, and so compete for one port.
+	// SharesNetwork means that all workers are in one network namespace, so that they compete for
+	// one port.
 	SharesNetwork bool
 }
 
@@ -39,7 +40,7 @@ func (r PlacementRow) value() Value {
 	return Value{Name: string(r.Name), Doc: r.Doc, Needs: path}
 }
 
-// Row returns the row of p; the zero row if it has none.
+// Row returns the row of p, or the zero row if p has none.
 func (p Placement) Row() PlacementRow { return rowOf(placements, p) }
 
 // Users are the user ids of the workers.
@@ -76,10 +77,10 @@ func (r UsersRow) value() Value {
 // AllUsers returns the table of users.
 func AllUsers() []UsersRow { return slices.Clone(users) }
 
-// Row returns the row of u; the zero row if it has none.
+// Row returns the row of u, or the zero row if u has none.
 func (u Users) Row() UsersRow { return rowOf(users, u) }
 
-// Readiness is when a pod counts as ready.
+// Readiness says when a pod counts as ready.
 type Readiness string
 
 // The kinds of readiness.

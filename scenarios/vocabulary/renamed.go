@@ -2,8 +2,8 @@ package vocabulary
 
 import "cmp"
 
-// renamedScenarios holds the current names of scenarios by their old ones. Command lines and runs
-// that have an old name keep working.
+// renamedScenarios maps old names of scenarios to the current ones, so that command lines and runs
+// with an old name keep working.
 var renamedScenarios = map[string]string{
 	"rolling-restart": "restart", // it replaces all workers at once; roll replaces them in turn
 }

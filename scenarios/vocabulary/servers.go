@@ -16,7 +16,7 @@ type ServerKindRow struct {
 	Name   ServerKind
 	Doc    string
 	Phrase string     // see Value.Phrase
-	Accept AcceptMode // by default
+	Accept AcceptMode // the default
 }
 
 var serverKinds = []ServerKindRow{
@@ -35,10 +35,10 @@ func (r ServerKindRow) value() Value {
 // ServerKinds returns the table of kinds of server.
 func ServerKinds() []ServerKindRow { return slices.Clone(serverKinds) }
 
-// Row returns the row of k; the zero row if it has none.
+// Row returns the row of k, or the zero row if k has none.
 func (k ServerKind) Row() ServerKindRow { return rowOf(serverKinds, k) }
 
-// Start is when the processes of workers that steps start are started.
+// Start says when the process of a worker is started, if a step starts the worker.
 type Start string
 
 // The ways to start.
@@ -53,7 +53,7 @@ var starts = []Row[Start]{
 	{StartCold, "by the step, so that the step includes the start of the process"},
 }
 
-// Distribution is how service time varies from request to request.
+// Distribution says how service time varies from request to request.
 type Distribution string
 
 // The distributions.
@@ -72,7 +72,7 @@ var distributions = []Row[Distribution]{
 // Distributions returns the table of distributions.
 func Distributions() []Row[Distribution] { return slices.Clone(distributions) }
 
-// Pin is which CPUs a worker may run on.
+// Pin says on which CPUs a worker may run.
 type Pin string
 
 // The pins.
@@ -87,7 +87,7 @@ var pins = []Row[Pin]{
 		"number"},
 }
 
-// Sockets is how the workers of a generation listen.
+// Sockets says how the workers of a generation listen.
 type Sockets string
 
 // The ways to listen.
@@ -105,7 +105,7 @@ var socketModes = []PhrasedRow[Sockets]{
 		"a socket without SO_REUSEPORT"},
 }
 
-// Listen is what a listening socket is bound to.
+// Listen is the address to which a listening socket is bound.
 type Listen string
 
 // The addresses to bind.
@@ -122,7 +122,7 @@ var listens = []Row[Listen]{
 		"too"},
 }
 
-// AcceptMode is how a worker gets the connections of its listening socket.
+// AcceptMode says how a worker gets the connections of its listening socket.
 type AcceptMode string
 
 // The accept modes.
@@ -145,7 +145,7 @@ type AcceptModeRow struct {
 	Kind        Only[ServerKind]
 	Sockets     Only[Sockets]
 	Connections Only[Connections]
-	// Passes: an extra process accepts for all workers and passes the connections on.
+	// Passes means that an extra process accepts for all workers and passes the connections on.
 	Passes bool
 	Needs  []Capability
 }
@@ -201,10 +201,10 @@ func (r AcceptModeRow) value() Value {
 // AcceptModes returns the table of accept modes.
 func AcceptModes() []AcceptModeRow { return slices.Clone(acceptModes) }
 
-// Row returns the row of m; the zero row if it has none.
+// Row returns the row of m, or the zero row if m has none.
 func (m AcceptMode) Row() AcceptModeRow { return rowOf(acceptModes, m) }
 
-// Selector is what decides which socket of a reuseport group gets a connection.
+// Selector decides which socket of a reuseport group gets a connection.
 type Selector string
 
 // The selectors.
@@ -226,13 +226,15 @@ type SelectorRow struct {
 	Doc     string
 	Phrase  string // see Value.Phrase
 	Source  string // see Value.Source
-	BPF     bool   // an eBPF program; see servers/selector
+	BPF     bool   // it is an eBPF program; see servers/selector
 	Kind    Only[ServerKind]
 	Sockets Only[Sockets]
 	Pin     Only[Pin]
-	// Inherits: it keeps working when a socket is handed over instead of bound anew.
+	// Inherits means that the selector keeps working when a socket is handed over instead of bound
+	// anew.
 	Inherits bool
-	// LeavesOut: its eBPF program can leave out a worker whose socket still listens.
+	// LeavesOut means that the selector's eBPF program can leave out a worker whose socket still
+	// listens.
 	LeavesOut bool
 	Needs     []Capability
 }
@@ -303,10 +305,10 @@ func (r SelectorRow) value() Value {
 // Selectors returns the table of selectors.
 func Selectors() []SelectorRow { return slices.Clone(selectors) }
 
-// Row returns the row of s; the zero row if it has none.
+// Row returns the row of s, or the zero row if s has none.
 func (s Selector) Row() SelectorRow { return rowOf(selectors, s) }
 
-// Stall is how a step stops a worker from serving for a while.
+// Stall says how a step keeps a worker from serving for a while.
 type Stall string
 
 // The ways to stall.
@@ -334,10 +336,10 @@ func (r StallRow) value() Value {
 	return Value{Name: string(r.Name), Doc: r.Doc, Needs: r.Kind.needs("server.kind")}
 }
 
-// Row returns the row of s; the zero row if it has none.
+// Row returns the row of s, or the zero row if s has none.
 func (s Stall) Row() StallRow { return rowOf(stalls, s) }
 
-// QueueDepth is where the lengths of accept queues come from.
+// QueueDepth is the source of the lengths of accept queues.
 type QueueDepth string
 
 // The sources of a queue's length.

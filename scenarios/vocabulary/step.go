@@ -25,7 +25,7 @@ const (
 	StepDropSocket    StepName = "drop-socket"
 )
 
-// Target is what the number after target: counts.
+// Target is the kind of object that the key target of a step counts.
 type Target int
 
 // The targets.
@@ -42,15 +42,15 @@ type StepKind struct {
 	Doc    string
 	Phrase string // see Value.Phrase
 
-	Plain    bool          // workers that are not pods can have it
-	Pods     bool          // pods can have it: path service, dns or pod
+	Plain    bool          // it works with workers that are not pods
+	Pods     bool          // it works with pods: path service, dns or pod
 	Restarts bool          // its losses count in dropped_per_restart
 	Starts   bool          // it starts workers
 	Stops    bool          // it ends workers by the stop mode; their listeners are closed
 	Kills    bool          // it ends workers by SIGKILL
-	Lasts    bool          // it has a length: for
-	Replicas bool          // it sets the number of pods: replicas
-	Targets  Target        // what target counts
+	Lasts    bool          // it has a length, the value of the key for
+	Replicas bool          // it sets the number of pods, by the key replicas
+	Targets  Target        // the objects that the key target counts
 	Sockets  Only[Sockets] // the values of sockets that it works with
 }
 
@@ -132,5 +132,5 @@ func (k StepKind) value() Value {
 // StepKinds returns the table of steps.
 func StepKinds() []StepKind { return slices.Clone(stepKinds) }
 
-// Kind returns the row of n; the zero StepKind if it has none.
+// Kind returns the row of n, or the zero StepKind if n has none.
 func (n StepName) Kind() StepKind { return rowOf(stepKinds, n) }

@@ -2,7 +2,7 @@ package vocabulary
 
 import "slices"
 
-// StopMode is how a worker ends.
+// StopMode says how a worker ends.
 type StopMode string
 
 // The stop modes.
@@ -21,7 +21,7 @@ const (
 	StopShutdown       StopMode = "shutdown"
 )
 
-// Handover is how a worker's successor gets its listening socket.
+// Handover says how a worker's successor gets the listening socket.
 type Handover string
 
 // The ways to pass a listening socket on.
@@ -37,12 +37,12 @@ const (
 	// and receives the listening socket as SCM_RIGHTS (unix(7)). HAProxy ("expose-fd listeners"
 	// and -x) and Meta's Zero Downtime Release do the same.
 	SCMRights Handover = "scm-rights"
-	// Tableflip: the predecessor starts its successor and passes it the socket, by
+	// Tableflip: the predecessor starts its successor and passes it the socket, with
 	// cloudflare/tableflip.
 	Tableflip Handover = "tableflip"
 )
 
-// Closing is when a worker that is told to stop closes its listener.
+// Closing says when a worker closes its listener after it is told to stop.
 type Closing int
 
 // The ways to close a listener.
@@ -63,14 +63,15 @@ type StopModeRow struct {
 	Sockets Only[Sockets]
 	Kind    Only[ServerKind]
 	Path    Only[Path]
-	Pods    bool // pods can end in this way, too
-	// Handover is how the successor gets the listener; NoHandover: it has one of its own.
+	Pods    bool // pods can end in this way
+	// Handover says how the successor gets the listener. With NoHandover it has its own.
 	Handover Handover
 	// Start lists the ways to start a worker's successor.
 	Start Only[Start]
-	// Rebinds: the successor can bind only when the old worker has closed.
+	// Rebinds means that the successor can bind only after the old worker has closed its socket.
 	Rebinds bool
-	// Unlists: an eBPF program stops choosing the worker before the worker is told to stop.
+	// Unlists means that an eBPF program stops choosing the worker before the worker is told to
+	// stop.
 	Unlists bool
 	Needs   []Capability
 }
@@ -134,7 +135,7 @@ var stopModes = []StopModeRow{
 		Doc: "the successor asks the old worker for its listening socket over a Unix socket, as " +
 			"HAProxy -x does (SCM_RIGHTS); the old worker finishes the connections it had " +
 			"accepted, and exits"},
-	// As in the examples of its documentation.
+	// This row follows the examples in tableflip's documentation.
 	{Name: StopTableflip, Phrase: "passing the socket on with cloudflare/tableflip",
 		Closes: ClosesShutdown, Sockets: passedOn, Handover: Tableflip,
 		Source: "https://pkg.go.dev/github.com/cloudflare/tableflip",
@@ -173,5 +174,5 @@ func (r StopModeRow) value() Value {
 // StopModes returns the table of stop modes.
 func StopModes() []StopModeRow { return slices.Clone(stopModes) }
 
-// Row returns the row of m; the zero row if it has none.
+// Row returns the row of m, or the zero row if m has none.
 func (m StopMode) Row() StopModeRow { return rowOf(stopModes, m) }

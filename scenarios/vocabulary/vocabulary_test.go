@@ -11,8 +11,7 @@ import (
 	"testing"
 )
 
-// notWords are the types with constants that are in no table: what rows say, not what a scenario
-// does.
+// notWords are the types whose constants are in no table: rows use them, scenarios do not.
 var notWords = []string{"Capability", "Handover"}
 
 // constants returns the values of the package's string constants by type.
@@ -93,7 +92,8 @@ func TestTables(t *testing.T) {
 	}
 }
 
-// Reports make sentences of these words, so each of their values has a phrase, and no other has it.
+// Reports make sentences with the values of these words, so each value has a phrase. Values of
+// other words have none.
 func TestPhrases(t *testing.T) {
 	for _, setting := range []string{
 		"stop", "sockets", "selector", "accept", "server.kind", "path", "network",
@@ -126,7 +126,7 @@ func TestRow(t *testing.T) {
 	}
 }
 
-// There is a step of every kind, for some workers, and what a step says of workers goes together.
+// Every step works with some workers, and the fields of its row do not contradict each other.
 func TestStepKinds(t *testing.T) {
 	for _, k := range StepKinds() {
 		if !k.Plain && !k.Pods {

@@ -5,24 +5,24 @@ import (
 	"strings"
 )
 
-// A Word is a setting of a scenario that has one of a list of values.
+// A Word is a setting of a scenario whose value is one of a list.
 type Word struct {
 	Setting string // its path in a scenario file, for example server.kind
-	Noun    string // what a value of it is, for example "server kind"
+	Noun    string // the noun for one of its values, for example "server kind"
 	Values  []Value
 }
 
 // A Value is one value of a word.
 type Value struct {
 	Name string
-	Doc  string // what it means, a phrase
-	// Phrase names it in a sentence of a report: "one shared socket", or of stop modes and steps,
-	// which are done, "closing the listener". "": it has none.
+	Doc  string // its meaning, as a phrase
+	// Phrase stands for the value in a sentence of a report, for example "one shared socket". For
+	// stop modes and steps it is a participle: "closing the listener". It may be "".
 	Phrase string
-	// Needs lists what it works with only: settings, as "server.kind: http"; "root"; and probes of
-	// doctor that must answer yes, as "probe veth".
+	// Needs lists what the value needs: settings such as "server.kind: http", "root", and probes of
+	// doctor that must answer yes, such as "probe veth".
 	Needs []string
-	// Source is a manual page, a file of the kernel or an address that says more; often "".
+	// Source is a manual page, a kernel source file or a URL with more information. It is often "".
 	Source string
 }
 
@@ -59,7 +59,7 @@ func Words() []Word {
 	}
 }
 
-// Values returns the values of the setting at path; nil if that setting is not a word.
+// Values returns the values of the setting at path, or nil if that setting is not a word.
 func Values(path string) []Value {
 	all := Words()
 	if i := slices.IndexFunc(all, func(w Word) bool { return w.Setting == path }); i >= 0 {
@@ -68,7 +68,7 @@ func Values(path string) []Value {
 	return nil
 }
 
-// Phrase returns the phrase of a value of the setting at path; "" if it has none.
+// Phrase returns the phrase of a value of the setting at path, or "" if the value has none.
 func Phrase(path, value string) string {
 	all := Values(path)
 	if i := slices.IndexFunc(all, func(v Value) bool { return v.Name == value }); i >= 0 {
@@ -77,7 +77,7 @@ func Phrase(path, value string) string {
 	return ""
 }
 
-// A Row is a row of a table that only explains its value.
+// A Row is a row of a table that only explains its values.
 type Row[T ~string] struct {
 	Name T
 	Doc  string
@@ -115,7 +115,7 @@ func Join[T ~string](all []T, sep string) string {
 	return strings.Join(names, sep)
 }
 
-// rowOf returns the row of a value; the zero row if the table does not have it.
+// rowOf returns the row of a value, or the zero row if the table has none.
 func rowOf[R row, T ~string](table []R, name T) (r R) {
 	if i := slices.IndexFunc(table,
 		func(r R) bool { return r.value().Name == string(name) }); i >= 0 {
@@ -142,12 +142,12 @@ func (o Only[T]) needs(setting string) []string {
 	return []string{setting + ": " + Join(o.Values, " or ")}
 }
 
-// A Capability is something that a machine may lack. It is the name of the probe of doctor that
-// looks for it.
+// A Capability is a feature that a machine may lack. Its value is the name of doctor's probe for
+// it.
 type Capability string
 
-// NeedsRoot reports whether only root has the capability: user namespaces give an ordinary user
-// every other one.
+// NeedsRoot reports whether only root has the capability. User namespaces give an ordinary user all
+// other capabilities.
 func (c Capability) NeedsRoot() bool {
 	return slices.Contains([]Capability{
 		UserIDs, SKReuseport, SKMigrate, SockArray, TraceIterTCP,
