@@ -9,8 +9,8 @@ import (
 	"go.yaml.in/yaml/v4"
 )
 
-// NodeDecoder is a type with a syntax of its own that is not a single value. DecodeYAML decodes n,
-// which is at path, and records problems with d.
+// NodeDecoder is a type with its own syntax that is not a single value. DecodeYAML decodes n, the
+// node at path, and records problems with d.
 type NodeDecoder interface {
 	DecodeYAML(d *Decoder, n *yaml.Node, path string)
 }
@@ -26,7 +26,7 @@ type Decoder struct {
 	bad      map[string]bool // paths of values that have a problem
 }
 
-// NewDecoder returns a decoder of files in this format.
+// NewDecoder returns a decoder for files in this format.
 func (f *Format) NewDecoder() *Decoder {
 	return &Decoder{Format: f, lines: map[string]int{}, bad: map[string]bool{}}
 }
@@ -44,7 +44,7 @@ func (d *Decoder) Fail(line int, path, what, hint string) {
 	d.add(line, path, what, hint)
 }
 
-// add records a problem at path, whose value may still be trusted.
+// add records a problem at path, but does not distrust the value there.
 func (d *Decoder) add(line int, path, what, hint string) {
 	d.Add(Problem{Line: line, What: within(path) + what, Hint: hint})
 }

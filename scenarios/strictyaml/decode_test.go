@@ -271,7 +271,7 @@ func TestTrusts(t *testing.T) {
 	_, d, _ := parse("name: x\nsteps:\n- {do: stir}\n- {do: fry}\nhaet: 200C\n")
 	for path, want := range map[string]bool{
 		"name": true, "steps[0].do": true, "steps[1].do": false, "steps[1].do.how": false,
-		"heat":  false, // haet probably meant it
+		"heat":  false, // haet is probably a misspelt heat
 		"steps": true,  // trusted as a list; TrustsAll looks inside
 	} {
 		if got := d.Trusts(path); got != want {
@@ -295,7 +295,8 @@ func TestTrusts(t *testing.T) {
 	}
 }
 
-// A caller's own problems are listed with the decoder's. Only Fail marks a value.
+// Problems that the caller adds are listed with those of the decoder. Fail distrusts a value; Add
+// does not.
 func TestFailAndAdd(t *testing.T) {
 	_, d, err := parse("name: x\nrest: 10\n")
 	if err != nil {
@@ -340,8 +341,8 @@ func TestManyProblems(t *testing.T) {
 	}
 }
 
-// Messages have no characters that a terminal could act on: they are replaced in text of the file,
-// and the name of the file is quoted.
+// Messages contain no characters that a terminal could act on. Such characters are replaced in text
+// from the file, and the name of the file is quoted.
 func TestPrintable(t *testing.T) {
 	p := Problem{File: "a\x1b.yaml", Line: 2, What: "x", Hint: "y"}
 	if got, want := p.String(), `"a\x1b.yaml":2: x; y`; got != want {

@@ -16,8 +16,8 @@ type NodeEncoder interface {
 	EncodeYAML() *yaml.Node
 }
 
-// Marshal writes the struct v as a file that decodes to it, with every value, including defaults.
-// Mappings below the top are in flow style, one per line.
+// Marshal returns the text of a file that decodes to the struct v. The file has every value,
+// including defaults. Mappings below the top are in flow style, one per line.
 func Marshal(v any) ([]byte, error) {
 	return yaml.Dump(encode(reflect.ValueOf(v)), yaml.WithLineWidth(-1))
 }

@@ -34,8 +34,8 @@ func fieldNames(t reflect.Type) []string {
 	return names
 }
 
-// Lookup returns a pointer to the value at a dotted path below the struct that v points to, and
-// whether it exists. In the path, "[]" after a list is a zero element.
+// Lookup returns a pointer to the value at a dotted path in the struct that v points to, and
+// whether the path exists. In the path, "[]" after the name of a list stands for a zero element.
 func Lookup(v any, path string) (field any, ok bool) {
 	at := reflect.ValueOf(v).Elem()
 	for key := range strings.SplitSeq(path, ".") {

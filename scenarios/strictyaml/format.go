@@ -23,14 +23,14 @@ import (
 type Format struct {
 	// Noun is what a file describes, for messages: "scenario".
 	Noun string
-	// FirstLine is the kind of line that a file starts with, for a hint: "name: my-scenario".
+	// FirstLine is an example of the first line of a file, for a hint: "name: my-scenario".
 	FirstLine string
 	// Template says where to get a file to start from, for a hint.
 	Template string
 	// MaxSize is the largest size of a file, in bytes.
 	MaxSize int
-	// MaxDepth is how deeply lists and mappings may be nested: in flow style ([] and {}), and
-	// equally deeply by indentation.
+	// MaxDepth is the maximum depth of nested lists and mappings. It applies separately to nesting
+	// in flow style ([] and {}) and by indentation.
 	MaxDepth int
 	// MaxLen is the largest number of entries of a list, and of keys of a mapping.
 	MaxLen int

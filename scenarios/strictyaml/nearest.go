@@ -14,11 +14,11 @@ func Nearest(word string, candidates []string) string {
 	return ""
 }
 
-// mostNear bounds how many candidates a hint names.
+// mostNear is the maximum number of candidates in a hint.
 const mostNear = 3
 
-// Near returns up to three candidates that word may have been meant to be: those that are spelled
-// most like it, or else those that have a part of it in their names.
+// Near returns up to three candidates that word may have been meant to be. They are those with the
+// most similar spelling or, if no spelling is similar, those that contain word or a part of it.
 func Near(word string, candidates []string) []string {
 	near := similar(word, candidates)
 	if len(near) == 0 {
@@ -27,8 +27,8 @@ func Near(word string, candidates []string) []string {
 	return near[:min(len(near), mostNear)]
 }
 
-// DidYouMean returns the hint for a word that is not one of candidates: those near it, or otherwise
-// if none is near.
+// DidYouMean returns the hint for a word that is not one of candidates. The hint names the
+// candidates near the word. If there are none, the hint is otherwise.
 func DidYouMean(word string, candidates []string, otherwise string) string {
 	near := Near(word, candidates)
 	for i, candidate := range near {
@@ -58,11 +58,11 @@ func similar(word string, candidates []string) (near []string) {
 	return near
 }
 
-// leastPart is how long a part of a word must be to say what was meant.
+// leastPart is the minimum length of a word to search for. A part of a word must be longer.
 const leastPart = 3
 
-// related returns the candidates that have word in them, or else a part of it: a run of letters and
-// digits.
+// related returns the candidates that contain word. If there are none, it returns those that
+// contain a part of word: a run of letters and digits.
 func related(word string, candidates []string) []string {
 	if len(word) < leastPart {
 		return nil

@@ -29,13 +29,14 @@ func (p Problem) String() string {
 	return s + ": " + p.What + "; " + p.Hint
 }
 
-// maxProblems is how many problems of a file are listed. More would scroll the first away.
+// maxProblems is the maximum number of problems listed for a file. More would scroll the first ones
+// off the screen.
 const maxProblems = 20
 
 // Problems is the error of an invalid file.
 type Problems struct {
 	Problems []Problem // the first ones by line, at least one
-	More     int       // how many others were found
+	More     int       // number of other problems
 }
 
 // Error lists the problems, one per line, and says how many more there are.
@@ -50,8 +51,8 @@ func (p *Problems) Error() string {
 	return strings.Join(lines, "\n")
 }
 
-// Err returns the problems found so far as *Problems, sorted by line and with the name of the file,
-// or nil without problems.
+// Err returns the problems found so far as *Problems, sorted by line and with the name of the file.
+// It returns nil if there are none.
 func (d *Decoder) Err(file string) error {
 	if len(d.problems) == 0 {
 		return nil
@@ -78,7 +79,8 @@ func (d *Decoder) Add(p Problem) {
 	d.problems = d.problems[:min(len(d.problems), maxProblems)]
 }
 
-// maxText bounds the text of a problem, in bytes. It may quote a long value of the file.
+// maxText is the maximum length of each text of a problem, in bytes. The text may quote a long
+// value from the file.
 const maxText = 512
 
 // oneLine makes text that may quote a file safe to print. It replaces characters that are not
@@ -93,7 +95,7 @@ func oneLine(s string, limit int) string {
 	return cut(s, limit)
 }
 
-// cut shortens s to limit bytes and an ellipsis, if it is longer.
+// cut shortens s to limit bytes plus an ellipsis, if s is longer.
 func cut(s string, limit int) string {
 	if len(s) <= limit {
 		return s

@@ -12,21 +12,21 @@ import (
 	"go.yaml.in/yaml/v4"
 )
 
-// TextDecoder is a single value with a syntax of its own. DecodeText sets it from text and checks
-// it against s. If that fails, it returns the problem, without its place, and changes nothing.
+// TextDecoder is a single value with its own syntax. DecodeText sets the value from text and checks
+// it against s. If that fails, it returns a Problem without File and Line, and changes nothing.
 type TextDecoder interface {
 	DecodeText(text string, s Setting) *Problem
 }
 
-// KeyedNumber is a TextDecoder whose value, if it is a number, may also be written as a mapping
-// with one key: {count: 8} for 8, where NumberKey returns "count".
+// KeyedNumber is a TextDecoder whose numbers may also be written as a mapping with one key. If
+// NumberKey returns "count", {count: 8} means 8.
 type KeyedNumber interface {
 	TextDecoder
 	NumberKey() string
 }
 
-// Single returns the node with the single value for v: n itself or, if v is a KeyedNumber and n its
-// mapping, the number in the mapping.
+// Single returns the node with the single value for v. This is n itself, unless v is a KeyedNumber
+// and n is its mapping. In that case it is the number in the mapping.
 func Single(n *yaml.Node, v any) *yaml.Node {
 	keyed, ok := v.(KeyedNumber)
 	if ok && n.Kind == yaml.MappingNode && len(n.Content) == 2 &&
@@ -37,7 +37,7 @@ func Single(n *yaml.Node, v any) *yaml.Node {
 }
 
 // DecodeScalar sets the single value that v points to from n and checks it against s. If that
-// fails, it returns the problem, without its place, and changes nothing.
+// fails, it returns a Problem without File and Line, and changes nothing.
 func DecodeScalar(n *yaml.Node, v any, s Setting) *Problem {
 	return decodeScalar(n, reflect.ValueOf(v).Elem(), s)
 }
@@ -159,7 +159,7 @@ func decodeFloat(n *yaml.Node, v reflect.Value, s Setting) *Problem {
 	return nil
 }
 
-// notNumber returns the problem of a value that is not the expected kind of number.
+// notNumber returns the problem with a value that is not the expected kind of number.
 func notNumber(expected string, n *yaml.Node, s Setting) *Problem {
 	hint := s.hint()
 	if n.Style&(yaml.SingleQuotedStyle|yaml.DoubleQuotedStyle) != 0 && IsNumber(n.Value) {
@@ -169,7 +169,7 @@ func notNumber(expected string, n *yaml.Node, s Setting) *Problem {
 }
 
 // ParseDuration parses a number with a unit (ns, us, ms, s, m, h) and checks it against s, whose
-// bounds are in nanoseconds. The problem has no place.
+// bounds are in nanoseconds. The returned Problem has no File and no Line.
 func ParseDuration(text string, s Setting) (time.Duration, *Problem) {
 	if IsNumber(text) && text != "0" {
 		return 0, &Problem{

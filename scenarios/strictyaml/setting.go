@@ -10,16 +10,16 @@ import (
 // documentation use it.
 type Setting struct {
 	Path     string // dotted; [] is any element of a list
-	Doc      string // what it is, in sentences
+	Doc      string // its meaning, in sentences
 	Choices  []Choice
 	Joined   bool    // choices may be joined by +
 	Min, Max float64 // for a duration in ns; for a TextDecoder in the unit that it checks
 	Above    bool    // Min itself is not allowed
-	OrZero   bool    // 0 is allowed besides Min to Max
+	OrZero   bool    // 0 is allowed, too, even if it is less than Min
 	Default  string  // as written in a file; "" is the zero value
 	Example  string  // for a hint
-	Unset    string  // what a file without it gets, where Default does not say so
-	Needs    string  // what it has an effect with only, as "path: haproxy"
+	Unset    string  // the value if a file omits it, unless Default says so
+	Needs    string  // the settings without which it has no effect, such as "path: haproxy"
 }
 
 // Choice is one allowed value of a setting.
@@ -51,7 +51,7 @@ func (s Setting) OutOfRange(text string, format func(float64) string) *Problem {
 	return &Problem{What: text + " is out of range", Hint: "allowed: " + s.Range(format)}
 }
 
-// Range says which numbers are allowed. format writes the bounds.
+// Range returns the allowed numbers as text. format formats the bounds.
 func (s Setting) Range(format func(float64) string) string {
 	bounds := format(s.Min) + " to " + format(s.Max)
 	if s.Above {
@@ -63,7 +63,7 @@ func (s Setting) Range(format func(float64) string) string {
 	return bounds
 }
 
-// hint says what a value looks like.
+// hint describes the allowed values.
 func (s Setting) hint() string {
 	choices := "allowed: " + strings.Join(s.Values(), ", ")
 	switch {

@@ -21,7 +21,8 @@ func checkText(data []byte) *Problem {
 		case r == 0:
 			what = "the file holds a NUL byte"
 			hint = "remove it, or save the file as UTF-8 if it is UTF-16 or UTF-32"
-		// Not c-printable in YAML 1.2. Surrogates are not either; in UTF-8 they are invalid.
+		// These are not c-printable in YAML 1.2. Surrogates are not, either, but they are invalid
+		// in UTF-8.
 		case r < ' ' && !strings.ContainsRune("\t\n\r", r), r == 0xFFFE, r == 0xFFFF:
 			what = fmt.Sprintf("the file holds the control character %U", r)
 			hint = `remove it, or write it in double quotes as "\u` + fmt.Sprintf(`%04X"`, r)
@@ -39,7 +40,7 @@ type syntaxRule struct {
 	message string // a part of the library's message
 	what    string
 	hint    string
-	opens   bool // it is about something unclosed; the message adds where that starts
+	opens   bool // something is not closed; the message adds where it starts
 }
 
 const (
