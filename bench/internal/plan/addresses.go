@@ -15,8 +15,8 @@ import (
 // ServerPort is the port on which workers listen. Every lab has all ports to itself.
 const ServerPort = 8080
 
-// backendPort is the port on which workers listen behind a proxy, which uses ServerPort. If each
-// worker has a port of its own, it is the first of them.
+// backendPort is the port on which workers behind a proxy listen. The proxy itself uses ServerPort.
+// If each worker has its own port, backendPort is the first of these ports.
 const backendPort = 9001
 
 // ServiceName names the one Service of a trial. serviceDNSName is its name in DNS.

@@ -18,11 +18,11 @@ const (
 	CapacityTakes = CapacityRepeats * (CapacityDuration + trialOverhead)
 )
 
-// expectedTries is about how many tries a search takes. It is for estimates of duration.
+// expectedTries is the typical number of tries in a search. Estimates of duration use it.
 const expectedTries = 9
 
-// Capacities returns the variants whose capacity is measured, by ServersKey: one for each kind of
-// servers whose load is a share of their capacity.
+// Capacities returns the variants whose capacity must be measured, by ServersKey. There is one for
+// each set of variants that have the same servers and a load that is a share of the capacity.
 func (p *Scenario) Capacities() map[string]*Variant {
 	all := map[string]*Variant{}
 	for _, v := range p.Variants {
@@ -41,9 +41,9 @@ func (v *Variant) NeedsCapacity() bool {
 	return v.Load == nil && v.Skipped == "" && v.OfCapacity > 0
 }
 
-// ServersKey returns a text that is equal for variants with the same servers and the same kind of
-// load, which get the same rate. Variants have the same servers even if they differ in how sockets
-// are shared, accepted from and closed, in rate, and in timeline.
+// ServersKey returns a key that is equal for variants with the same servers and the same kind of
+// load. Such variants get the same rate. Servers are the same even if the variants differ in how
+// sockets are shared, accepted from and closed, in the rate, or in the timeline.
 func (v *Variant) ServersKey() string {
 	s := v.setup
 	s.Sockets, s.Accept, s.Selector, s.Canary = "", "", "", 0
@@ -52,7 +52,7 @@ func (v *Variant) ServersKey() string {
 	s.HAProxy, s.Server.Fault = scenarios.HAProxy{}, scenarios.Fault{}
 	s.Server.Start, s.Server.Cold, s.Server.Grace = "", 0, 0
 	s.Server.Listen, s.Server.DeferAccept, s.Server.Users = "", 0, ""
-	s.RoundTrip = 0 // a capacity is measured without one
+	s.RoundTrip = 0 // a capacity is measured without a round trip
 	s.Load = scenarios.LoadSpec{
 		Connections: s.Load.Connections, MaxRequests: s.Load.MaxRequests, Lifetime: s.Load.Lifetime,
 		IdleTimeout: s.Load.IdleTimeout, Body: s.Load.Body,

@@ -11,14 +11,14 @@ import (
 )
 
 const (
-	// defaultGrace is Kubernetes' terminationGracePeriodSeconds. If the scenario does not set the
-	// grace, at least afterHook of it remains after preStop.
+	// defaultGrace is the default of Kubernetes' terminationGracePeriodSeconds. If the scenario
+	// does not set the grace, it is made long enough to leave at least afterHook after preStop.
 	defaultGrace = 30 * time.Second
 	afterHook    = 5 * time.Second
 	// defaultTeardown is the default time from the end of a pod's processes to the removal of its
 	// network.
 	defaultTeardown = 200 * time.Millisecond
-	// defaultProbePeriod is the shortest that Kubernetes allows.
+	// defaultProbePeriod is the shortest period that Kubernetes allows.
 	defaultProbePeriod = time.Second
 )
 
@@ -33,7 +33,7 @@ type Cluster struct {
 	Names *Names
 
 	Lags kube.Lags
-	// LongestLags is longer than nearly every change takes from a pod to the rules.
+	// LongestLags is longer than nearly every change of a pod takes to reach the rules.
 	LongestLags time.Duration
 
 	Placement vocabulary.Placement

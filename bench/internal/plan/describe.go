@@ -235,8 +235,8 @@ func (p *Scenario) commonSysctls() map[Sysctl]bool {
 	return common
 }
 
-// describeSteps lists the first three steps and the last. It omits the name of a step if it is the
-// same as before.
+// describeSteps lists the first three steps and the last. It omits the name of a step if the step
+// before has the same name.
 func describeSteps(all []PlannedStep) string {
 	var b strings.Builder
 	var does vocabulary.StepName

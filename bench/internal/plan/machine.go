@@ -11,13 +11,14 @@ import (
 	"reuseport-bench/bench/internal/kernel"
 )
 
-// A Machine is what a plan must know about the machine that will carry it out.
+// A Machine describes the machine that will carry out a plan.
 type Machine struct {
 	CPUs []int // usable, ascending
 	// Topology says which CPUs share a core or a memory node. A CPU missing from it counts as a
 	// core.
 	Topology kernel.Topology
-	// Missing says why a capability is missing, by the name of its probe. Nil means that none is.
+	// Missing holds the reasons why capabilities are missing, by the names of their probes. Nil
+	// means that no capability is missing.
 	Missing map[string]string
 	// Wanted are the CPUs that were asked for. The zero value leaves the choice to Place.
 	Wanted Placement
@@ -31,19 +32,20 @@ type Placement struct {
 	Notes []string
 }
 
-// Place chooses the CPUs of load, harness and servers, or returns those that are wanted.
+// Place chooses the CPUs for load, harness and servers, unless m.Wanted sets them.
 //
 // It assigns whole cores, so that no two of the three share a core. Load and harness get one thread
-// of each of their cores, whose siblings stay idle. Servers get all threads of theirs, as in
-// production. All cores are of one kind, the fastest kind with at least three cores, and on one
-// memory node if one has at least three.
+// of each of their cores, and the sibling threads stay idle. Servers get all threads of their
+// cores, as in production. All cores are of the fastest kind that has at least three cores. They
+// are on one memory node if a node has at least three of them.
 //
-// A CPU quota leaves as many cores as it has whole CPUs, but at least two, and one thread of each.
-// A quota limits time, and load and servers use no more time on two CPUs than on one.
+// With a CPU quota, Place uses as many cores as the quota has whole CPUs, but at least two, and one
+// thread of each. Two cores are safe even with a smaller quota, because a quota limits time. Load
+// and servers use no more time on two CPUs than on one.
 //
-// A quarter of the cores are for the load, one for the harness, and the others for the servers.
-// With two cores the harness gets the idle thread of the load's core, or shares the load's CPU: the
-// load reports a disturbance as schedule lag.
+// A quarter of the cores are for the load, one is for the harness, and the others are for the
+// servers. With two cores, the harness gets the idle thread of the load's core. If there is none,
+// it shares the load's CPU. If this disturbs the load, the load reports schedule lag.
 func (m Machine) Place() Placement {
 	if len(m.Wanted.Load) > 0 {
 		return m.wanted()
@@ -85,7 +87,7 @@ func (p *Placement) note(format string, args ...any) {
 	p.Notes = append(p.Notes, fmt.Sprintf(format, args...))
 }
 
-// onOneCore divides the threads of one core.
+// onOneCore divides the threads of one core among load, harness and servers.
 func (p *Placement) onOneCore(c core) Placement {
 	p.Load, p.Harness, p.Servers = c.cpus[:1], c.cpus[:1], c.cpus[1:]
 	if len(c.cpus) == 1 {
@@ -127,11 +129,11 @@ func (m Machine) cores() (all []core) {
 	return all
 }
 
-// enoughCores is enough for load, harness and servers to have one each.
+// enoughCores is the number of cores with which load, harness and servers have one each.
 const enoughCores = 3
 
-// ofOneKind returns the cores of the fastest kind with enoughCores, or all cores if no kind has
-// that many.
+// ofOneKind returns the cores of the fastest kind that has at least enoughCores, or all cores if no
+// kind has that many.
 func (p *Placement) ofOneKind(cores []core) []core {
 	kinds := group(cores, func(c core) int { return -c.capacity })
 	for _, kind := range kinds {
@@ -167,7 +169,8 @@ func (p *Placement) ofOneNode(cores []core) []core {
 }
 
 // withinQuota returns as many cores as the quota has whole CPUs, but at least two, with one thread
-// each. If the quota allows all threads, or is 0 for no quota, it returns all cores unchanged.
+// each. If the quota allows all threads, or is 0 because there is none, it returns all cores
+// unchanged.
 func (p *Placement) withinQuota(cores []core, quota float64) []core {
 	threads := 0
 	for _, c := range cores {

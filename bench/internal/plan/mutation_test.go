@@ -22,7 +22,7 @@ type mutation struct {
 	make func(r *rand.Rand, lines []string) []string
 }
 
-// mutations are what people, editors and broken copies do to a file.
+// mutations are changes that people, editors and broken copies make to a file.
 var mutations = []mutation{
 	{"a line deleted", func(r *rand.Rand, lines []string) []string {
 		i := r.IntN(len(lines))

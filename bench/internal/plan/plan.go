@@ -30,17 +30,17 @@ type Scenario struct {
 	Spec     *scenarios.Scenario
 	Variants []*Variant
 	Trials   []Trial // in order
-	// MinValid is how many valid trials of a variant the gates need: the scenario's min_valid, but
-	// at most the number of trials that were asked for. Options.Budget does not lower it.
+	// MinValid is the number of valid trials that gates need of each variant. It is the scenario's
+	// min_valid or, if that is smaller, the number of trials that were asked for. Options.Budget
+	// does not lower it.
 	MinValid int
-	// Looks are the numbers of blocks after which the gates are examined, to see whether more
-	// blocks are needed. Trials are at first those up to the first look. Nil means that no blocks
-	// are added.
+	// Looks are the numbers of blocks after which the gates are examined to see whether more blocks
+	// are needed. At first, Trials ends at the first look. Nil means that no blocks are added.
 	Looks []int
-	// Budget is how long the scenario may take in all while blocks are added.
+	// Budget is the total time that the scenario may take if blocks are added.
 	Budget time.Duration
 
-	further []Trial // after Trials, up to the last look
+	further []Trial // the trials after Trials, up to the last look
 }
 
 // Validity returns the limits of the scenario's trials. It returns false if the variants have
@@ -76,17 +76,17 @@ type Options struct {
 	// AutoBudget is the budget of each scenario with Auto.
 	AutoBudget time.Duration
 	// Resume is an unfinished run to continue. Its variants, blocks and looks replace those of the
-	// options above, and its budget does if AutoBudget is 0. New does not use its seed.
+	// options above. Its budget is used if AutoBudget is 0. New ignores its seed.
 	Resume *results.Run
 }
 
-// AutoLooks returns the numbers of blocks after which gates are examined, when blocks are added
-// until they are decided. Each look could decide wrongly, so each gets only its share of the error
-// probability (Bonferroni). Therefore looks are few: each is after half as many blocks again as the
-// one before.
+// AutoLooks returns the numbers of blocks after which gates are examined if Options.Auto is set.
+// Each look could decide wrongly, so each gets only its share of the error probability
+// (Bonferroni). To keep the looks few, each has about 1.5 times as many blocks as the one before.
 func AutoLooks() []int { return []int{12, 18, 27, 40, 60, 90} }
 
-// trialOverhead is the time of a trial apart from its load: for lab, processes and the last stop.
+// trialOverhead is the time that a trial takes in addition to its load: to set up the lab, to start
+// processes, and for the last stop.
 const trialOverhead = 250 * time.Millisecond
 
 // New plans the scenarios. It fails if the plan would be empty.
@@ -206,7 +206,7 @@ func (p *Scenario) resumes(stored *results.Scenario) bool {
 }
 
 // withControl returns the scenario's variants. If gates need to know whether the baseline differs
-// from itself, the baseline is in it a second time, as the A/A arm.
+// from itself, the variants include the baseline a second time, as the A/A arm.
 func withControl(s *scenarios.Scenario) []scenarios.Variant {
 	all := slices.Clone(s.Variants)
 	if len(gates.ControlMetrics(s)) == 0 {
@@ -226,7 +226,8 @@ func withControl(s *scenarios.Scenario) []scenarios.Variant {
 	return all
 }
 
-// More adds the trials of up to that many more blocks to the plan, and returns them.
+// More adds the trials of the next blocks to the plan, up to the given number of blocks. It returns
+// these trials.
 func (p *Scenario) More(blocks int) []Trial {
 	until := p.Blocks() + blocks
 	n := slices.IndexFunc(p.further, func(t Trial) bool { return t.Block >= until })
@@ -297,11 +298,11 @@ func (p *Scenario) Block(n int) []Trial {
 	return block
 }
 
-// Repeats returns how many invalid trials may be repeated.
+// Repeats returns the maximum number of repeats of invalid trials.
 func (p *Scenario) Repeats() int { return RepeatsOf(len(p.Trials)) }
 
-// RepeatsOf returns how many repeats are allowed for a number of planned trials: three for eight
-// trials, and at least two.
+// RepeatsOf returns the number of repeats allowed for a number of planned trials: three for every
+// eight trials, but at least two.
 func RepeatsOf(trials int) int { return max(2, trials*3/8) }
 
 // Duration returns the expected duration of the run, without repeats of invalid trials.

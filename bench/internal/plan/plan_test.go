@@ -195,7 +195,8 @@ func TestPlanOptions(t *testing.T) {
 	}
 }
 
-// A budget reduces the trials, but not how many the gates need. Options.Trials reduces both.
+// A budget reduces the number of trials, but not the number that gates need. Options.Trials reduces
+// both.
 func TestPlanMinValid(t *testing.T) {
 	const quick = "quick: 1 of 2 trials that gates need; decides nothing"
 	gated := planTestScenario + "gates: [{expect: lost == 0}]\n"
@@ -249,8 +250,8 @@ func TestPlanMinValid(t *testing.T) {
 	}
 }
 
-// With one user id only, the variants that need more are skipped, and no others. The address of the
-// first pod is known in advance.
+// With only one user id, exactly the variants that need more are skipped. The address of the first
+// pod is known in advance.
 func TestPlanSameNodeSharing(t *testing.T) {
 	m := Machine{CPUs: []int{0, 1}, Missing: map[string]string{doctor.UserIDs: "one id"}}
 	p, err := New(mustLoad(t, "same-node-sharing"), 1, m, Options{})
@@ -675,8 +676,8 @@ matrix: [{load.connections: [3, 8, reused]}, {load.connections: [3], load.lifeti
 	}
 }
 
-// One capacity serves for servers that differ in how and as which user they listen, or in round
-// trip.
+// Variants that differ only in how workers listen, in their users or in the round trip share one
+// capacity.
 func TestPlanSameCapacity(t *testing.T) {
 	const text = `
 name: plan-test

@@ -8,8 +8,8 @@ import (
 	"reuseport-bench/scenarios/vocabulary"
 )
 
-// Needs returns the capabilities without which the variant is skipped. Those that a round trip
-// needs are not among them: either of the two will do.
+// Needs returns the capabilities without which the variant is skipped. It omits those for a round
+// trip, because either of two is enough.
 func (v *Variant) Needs() []vocabulary.Capability { return needs(v.setup) }
 
 func needs(s scenarios.Setup) []vocabulary.Capability {
@@ -22,7 +22,8 @@ func needs(s scenarios.Setup) []vocabulary.Capability {
 	)
 }
 
-// skipped returns which capability that the setup needs is missing; "" if none is.
+// skipped returns the reason why the setup cannot run: a capability that it needs is missing. It
+// returns "" if none is.
 func skipped(s scenarios.Setup, m Machine) string {
 	for _, c := range needs(s) {
 		if why, missing := m.Missing[string(c)]; missing {

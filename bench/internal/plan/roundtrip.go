@@ -35,7 +35,7 @@ func (r *RoundTrip) Whole() time.Duration {
 	return r.Time
 }
 
-// Delay returns the delay as the lab's options have it. For nil it is zero.
+// Delay returns the delay in the form of the lab's options. For nil it returns the zero Delay.
 func (r *RoundTrip) Delay() netlab.Delay {
 	if r == nil {
 		return netlab.Delay{}

@@ -8,8 +8,8 @@ import (
 )
 
 // Starts returns an iterator over the indexes of the workers that the steps will start, if every
-// step succeeds. After the last index it returns false. For a drain-node it returns the indexes of
-// all pods, because it is not known in advance which of them are on the node.
+// step succeeds. After the last index, next returns false. For a drain-node it returns the indexes
+// of all pods, because it is not known in advance which of them are on the node.
 func (v *Variant) Starts() (next func() (index int, ok bool)) {
 	p := &population{size: v.Servers.Workers}
 	p.replaceAll()
@@ -29,7 +29,7 @@ func (v *Variant) Starts() (next func() (index int, ok bool)) {
 // A population is the set of workers that serve between two steps. A step's target is an index into
 // members.
 type population struct {
-	size    int // of a generation
+	size    int // number of workers in a generation
 	members []member
 	started int // workers started so far
 }

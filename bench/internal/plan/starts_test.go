@@ -19,7 +19,7 @@ func started(v *Variant) (all []int) {
 	return all
 }
 
-// Starts predicts the indexes of new workers from all steps before.
+// Starts predicts the indexes of new workers from all earlier steps.
 func TestStarts(t *testing.T) {
 	step := func(do vocabulary.StepName, n ...int) PlannedStep {
 		s := PlannedStep{Step: scenarios.Step{Do: do}}
@@ -91,7 +91,7 @@ func TestStarts(t *testing.T) {
 	}
 }
 
-// The steps that start workers are those that the vocabulary says.
+// The steps that start workers are those whose rows in the vocabulary say so.
 func TestStartsOfEveryStep(t *testing.T) {
 	for _, k := range vocabulary.StepKinds() {
 		s := PlannedStep{Step: scenarios.Step{Do: k.Name, Replicas: new(3)}}

@@ -99,7 +99,7 @@ const maxWorkers = 1024
 // the same bound for given rates.
 const maxAttempts = 10_000_000
 
-// newVariant resolves a variant. timeline is what steps returns for its scenario.
+// newVariant resolves a variant. timeline is the result of steps for its scenario.
 func newVariant(v scenarios.Variant, timeline []PlannedStep, machine Machine) (*Variant, error) {
 	s := v.Setup
 	serverCPUs := machine.Place().Servers
@@ -144,7 +144,7 @@ func newVariant(v scenarios.Variant, timeline []PlannedStep, machine Machine) (*
 func serversConfig(s scenarios.Setup, serverCPUs []int) servers.Config {
 	addresses := netlab.AddressesOf(s.Network, s.Family)
 	fault, stop, users := s.Server.Fault, s.Stop.Row(), s.Server.Users
-	// Whether workers bind the same address, each with a socket of its own.
+	// rebind says whether each worker binds its own socket to the same address.
 	rebind := s.Sockets == vocabulary.SocketsReuseport && stop.Handover == vocabulary.NoHandover
 	if s.InPods() {
 		users, rebind = s.Kube.Users, s.Kube.Placement.Row().SharesNetwork
@@ -179,7 +179,7 @@ func serversConfig(s scenarios.Setup, serverCPUs []int) servers.Config {
 	return cfg
 }
 
-// At returns the variant at that rate, in attempts per second.
+// At returns the variant with the given rate, in attempts per second.
 func (v *Variant) At(rate float64) (*Variant, error) {
 	p := *v
 	p.setup.Load.Rate = scenarios.Rate{PerSecond: rate}
@@ -194,15 +194,15 @@ func (v *Variant) At(rate float64) (*Variant, error) {
 // for measurements without a ledger, because it may have a load process for each CPU of the load.
 func (v *Variant) FlatOut(duration time.Duration) (*Variant, error) {
 	busy := *v
-	// So many that even a worker with less than its share of the connections has one.
+	// With this many clients, even a worker with less than its share of connections has one.
 	busy.setup.Load.Concurrency = max(64, 16*v.Servers.Workers)
 	busy.setup.Load.Pace, busy.setup.Load.Duration = vocabulary.PaceConstant, duration
 	busy.Duration = duration
 	return busy.resolved(cmp.Or(v.setup.Load.Processes, len(v.machine.Place().Load)))
 }
 
-// resolved returns the variant with the configurations of that many load processes. It has fewer if
-// fewer connections are kept, since each process needs one.
+// resolved returns the variant with the configurations of the given number of load processes. If
+// fewer connections are kept, it has only that many processes, because each needs a connection.
 func (v *Variant) resolved(processes int) (*Variant, error) {
 	p := *v
 	if n := p.setup.Load.Connections.Count; n > 0 {
@@ -219,13 +219,13 @@ func (v *Variant) resolved(processes int) (*Variant, error) {
 	return &p, nil
 }
 
-// ratePerProcess is how many attempts per second one load process sends at most, if the scenario
-// does not give the number of processes. It is about half of what one core can send.
+// ratePerProcess is the maximum rate of one load process, in attempts per second, if the scenario
+// does not set the number of processes. It is about half of what one core can send.
 const ratePerProcess = 8000
 
-// loadProcesses returns how many load processes the scenario asks for or, if it does not, how many
-// its highest rate needs. A closed loop has one, because the ledger keeps its attempts in the order
-// in which they were sent.
+// loadProcesses returns the number of load processes that the scenario sets or, if it sets none,
+// the number that its highest rate needs. A closed loop has one, because the ledger keeps its
+// attempts in the order in which they were sent.
 func loadProcesses(l scenarios.LoadSpec, machine Machine) int {
 	switch {
 	case l.Concurrency > 0:
@@ -304,12 +304,12 @@ func retry(l scenarios.LoadSpec) load.Retry {
 	return r
 }
 
-// faultFrom is the sequence number of the first request to which a fault applies. It is not the
-// very first request, because that meets a server that is still warming up.
+// faultFrom is the sequence number of the first request to which a fault applies. It is not 0,
+// because the first requests meet a server that is still warming up.
 const faultFrom = 100
 
-// sysctls returns the sysctls of the lab's network namespaces, with the scenario's values. The
-// others keep the kernel's defaults for a new namespace.
+// sysctls returns the sysctls to set in the lab's network namespaces, including those of the
+// scenario. Other sysctls keep the kernel's defaults for a new namespace.
 func sysctls(s scenarios.Setup) []Sysctl {
 	migrate, timeWait := "0", "4000000"
 	if n := s.Server.Fault.TimeWait; n > 0 {
@@ -319,14 +319,15 @@ func sysctls(s scenarios.Setup) []Sysctl {
 		migrate = "1"
 	}
 	all := []Sysctl{
-		// listen(2) cuts its backlog to somaxconn; the scenario's backlog is meant as written.
+		// listen(2) limits its backlog to somaxconn. 65535 is large enough for any backlog of a
+		// scenario.
 		{"net.core.somaxconn", "65535"},
 		{"net.ipv4.tcp_max_syn_backlog", "65535"},
 		{"net.ipv4.tcp_migrate_req", migrate},
 		// With more TIME_WAIT sockets than this, the kernel skips the state and answers late
 		// segments with a RST (tcp_time_wait in net/ipv4/tcp_minisocks.c).
 		{"net.ipv4.tcp_max_tw_buckets", timeWait},
-		// Must overlap neither with the ports that the load binds itself, nor with those of workers
+		// The range must not overlap the ports that the load binds itself, or the ports of workers
 		// behind a proxy.
 		{"net.ipv4.ip_local_port_range", "1024 9000"},
 	}
@@ -399,16 +400,16 @@ func work(w scenarios.Work) servers.Work {
 	}
 }
 
-// ServersOf returns the servers of a trial in one block. All variants of a block get the same seed,
-// so their servers draw the same random numbers.
+// ServersOf returns the configuration of the servers for the trial in one block. All variants of a
+// block get the same seed, so their servers draw the same random numbers.
 func (v *Variant) ServersOf(seed uint64, block int) servers.Config {
 	cfg := v.Servers
 	cfg.Seed = seed + uint64(block)
 	return cfg
 }
 
-// LoadOf returns the load of a trial in one block. All variants of a block have the same random
-// arrivals.
+// LoadOf returns the configurations of the load processes for the trial in one block. All variants
+// of a block have the same random arrivals.
 func (v *Variant) LoadOf(seed uint64, block int) []load.Config {
 	all := slices.Clone(v.Load)
 	for i := range all {
