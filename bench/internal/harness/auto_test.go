@@ -12,8 +12,8 @@ import (
 	"reuseport-bench/scenarios"
 )
 
-// auto returns a runner of a scenario with --trials auto, its plan, and a run of its first blocks
-// with trials of the given series.
+// auto returns a runner of a scenario with --trials auto, and the scenario's plan. The runner's run
+// has the first blocks, with trials from the given series.
 func auto(
 	t *testing.T, gates string, budget time.Duration, of map[string]gatestest.Series,
 ) (*runner, *plan.Scenario) {
@@ -94,7 +94,7 @@ func TestAutoAddsBlocks(t *testing.T) {
 	}
 }
 
-// A run records as much of its plan as reports mention.
+// A run records the parts of its plan that reports mention.
 func TestNewRun(t *testing.T) {
 	s := gatestest.Scenario(t, "  - expect: lost == 0\n")
 	machine := plan.Machine{CPUs: []int{0, 1}}

@@ -81,7 +81,7 @@ func makeDirectory(path string) (made []string, err error) {
 	return made, nil
 }
 
-// makePath is makeDirectory with the plain error of the system call.
+// makePath is like makeDirectory, but returns the system call's error unwrapped.
 func makePath(path string) (made []string, err error) {
 	err = unix.Mkdir(path, 0o777)
 	parent, _ := filepath.Split(strings.TrimRight(path, "/"))
@@ -97,7 +97,7 @@ func makePath(path string) (made []string, err error) {
 	return append(made, path), nil
 }
 
-// removeEmpty removes directories, the last first, and stops at one that is not empty.
+// removeEmpty removes directories, beginning with the last, and stops at one that is not empty.
 func removeEmpty(directories []string) {
 	for _, directory := range slices.Backward(directories) {
 		if unix.Rmdir(directory) != nil {

@@ -17,7 +17,7 @@ import (
 )
 
 // factsDir is the directory of the recordings within a run directory. factsSuffix is the suffix of
-// their names.
+// the names of recordings.
 const (
 	factsDir    = "facts"
 	factsSuffix = ".jsonl.gz"
@@ -88,7 +88,8 @@ func FactsFiles(dir string) ([]FactsFile, error) {
 				input.Name(path))
 		}
 		f.Scenario = parts[1]
-		// Both are digits. A number out of range becomes the index of a missing variant.
+		// Both consist of digits. If one is out of range, Atoi returns an index that no variant
+		// has.
 		f.Variant, _ = strconv.Atoi(parts[2])
 		f.Block, _ = strconv.Atoi(parts[3])
 		all = append(all, f)

@@ -15,16 +15,16 @@ type pace struct {
 	of      []tally // by scenario
 	invalid int     // number of invalid trials
 	reasons results.ReasonCount
-	repeats int // how many may still be added
+	repeats int // number of repeats that may still be added
 }
 
 // A tally sums up the trials of one scenario, or of all.
 type tally struct {
 	left    time.Duration // planned time of the trials to come, with the queued repeats
 	planned time.Duration // planned time of the trials that have ended
-	took    time.Duration // the time that they took
-	ran     int           // how many have ended
-	invalid int           // how many of these are invalid
+	took    time.Duration // real time of the trials that have ended
+	ran     int           // number of trials that have ended
+	invalid int           // number of those that are invalid
 }
 
 func newPace(p *plan.Plan) (all pace) {
@@ -55,9 +55,9 @@ func (p *pace) ended(scenario int, planned, took time.Duration, trial *results.T
 	}
 }
 
-// Left estimates how long the rest will take: the planned trials, and repeats if trials stay
-// invalid at the same rate, both longer than planned by the same factor as so far. A scenario
-// without an ended trial uses the figures of the others.
+// Left estimates the remaining time of the run, for planned trials and repeats. It assumes that
+// trials exceed their planned time by the same factor as so far, and stay invalid at the same rate.
+// For a scenario without an ended trial it uses the figures of the others.
 func (p *pace) Left() (left time.Duration) {
 	var all tally
 	for _, s := range p.of {
@@ -80,8 +80,9 @@ func (p *pace) Left() (left time.Duration) {
 	return left
 }
 
-// futileBlocks is the number of trials per variant without a valid one after which a scenario is
-// stopped. One is too few: a disturbance may pass, and repeats come at the end.
+// futileBlocks is the number of trials per variant after which a scenario is stopped if none of
+// them was valid. One would be too few, because a disturbance may pass, and repeats come at the
+// end.
 const futileBlocks = 2
 
 // futile returns why a scenario should be stopped, or "". Trials from before a resume count only if

@@ -31,7 +31,8 @@ type RunConfig struct {
 	Roles trial.Roles
 	// Version is the version of this program, for the record.
 	Version string
-	// Capabilities holds the results of the probes, for the record: "yes" or why not, by name.
+	// Capabilities holds the results of the probes, by name, for the record: "yes", or the reason
+	// why not.
 	Capabilities map[string]string
 	// Directory stores the run. If it holds an unfinished run already, the plan must have been made
 	// with plan.Options.Resume.
@@ -48,13 +49,14 @@ type RunConfig struct {
 
 // Progress is the state of a run after a trial.
 type Progress struct {
-	// Done of Planned trials have ended, not counting repeats of invalid ones. Added blocks raise
-	// Planned.
+	// Done is the number of trials that have ended, and Planned the number that are planned.
+	// Neither includes repeats of invalid trials. Added blocks raise Planned.
 	Done, Planned int
-	// Repeated of Repeats repeats of invalid trials have ended. Each invalid trial may add one.
+	// Repeated is the number of repeats of invalid trials that have ended, and Repeats the number
+	// that are planned. Each invalid trial may add one.
 	Repeated, Repeats int
 	Invalid           int           // number of invalid trials so far
-	Reason            string        // the most common reason, in short
+	Reason            string        // the most common reason for invalid trials, in short
 	Left              time.Duration // estimated
 	Scenario          string
 	Variant           *plan.Variant
@@ -85,8 +87,8 @@ type runner struct {
 // when all have ended. If Run fails or ctx ends, the finished trials are kept and returned. If
 // there are none, the run is nil and the directory is as it was.
 func Run(ctx context.Context, p *plan.Plan, cfg RunConfig) (*results.Run, error) {
-	// Nearly all of the heap is the ledger, which holds no pointers. So frequent collections are
-	// cheap, and a trial of a million attempts does not take twice its size.
+	// Nearly all of the heap is the ledger, which holds no pointers, so frequent collections are
+	// cheap. They keep the heap of a trial with a million attempts from growing to twice its size.
 	defer debug.SetGCPercent(debug.SetGCPercent(25))
 	_ = sys.ReleaseProgram() // so that the recorded peak of memory is the run's; best effort
 	r := &runner{plan: p, cfg: cfg, types: btf.NewCache()}
@@ -219,8 +221,8 @@ type job struct {
 }
 
 // trials runs every trial, scenario by scenario and block by block. Invalid trials are repeated at
-// the end, while there are repeats left: a disturbance of the machine lasts for a while, so
-// repeating at once would be the worst time.
+// the end, while there are repeats left. A disturbance of the machine lasts for a while, so a
+// repeat at once would probably be invalid, too.
 func (r *runner) trials(ctx context.Context) error {
 	var queue []job
 	r.before = map[*results.Variant]int{}

@@ -20,14 +20,15 @@ const (
 	// closed loop's rate. An open loop's arrivals are no smoother than those of a closed loop.
 	searchFrom = 0.25
 	searchTo   = 1.25
-	// searchLowest is the lowest rate, as such a factor, that is tried while none has passed.
+	// searchLowest is the lowest rate that is tried if none has passed, as a factor of the closed
+	// loop's rate.
 	searchLowest = 1. / 64
 	// failuresToFail is the number of failed tries after which a rate has failed. One is too few,
 	// because the machine may have paused.
 	failuresToFail = 2
 	// fewestAttempts is the number of attempts that a p99 needs.
 	fewestAttempts = 100
-	// invalidToGiveUp is the number of invalid tries of one rate that end the search.
+	// invalidToGiveUp is the number of invalid tries at one rate that end the search.
 	invalidToGiveUp = 3
 )
 
@@ -36,13 +37,13 @@ type searching struct {
 	try     func(perSecond float64) (*results.Trial, error)
 	bound   time.Duration
 	tries   []results.Try
-	best    *results.Trial // of the highest rate that passed
+	best    *results.Trial // the trial at the highest rate that passed
 	highest float64
 }
 
 // search runs trials of the variant at one rate after the other. It returns the trial at the
 // highest rate that passed, with all tries. If none passed, or too many were invalid, it returns
-// the last trial as an invalid one.
+// the last trial, marked as invalid.
 func search(
 	ctx context.Context, p *plan.Plan, v *plan.Variant, o trial.Options,
 ) (*trial.Outcome, error) {

@@ -9,8 +9,8 @@ import (
 	"reuseport-bench/results"
 )
 
-// limitedTo returns tries of servers that can serve limit attempts per second. Above that, p99
-// exceeds the bound.
+// limitedTo returns a function that makes tries of servers that can serve limit attempts per
+// second. Above that rate, p99 exceeds the bound.
 func limitedTo(limit float64) func(float64) (*results.Trial, error) {
 	return func(perSecond float64) (*results.Trial, error) {
 		p99 := int64(time.Millisecond)
@@ -36,8 +36,8 @@ func TestSearchFindsTheLimit(t *testing.T) {
 	}
 }
 
-// A rate fails only after two failures, because one may be the machine's. A drop is a failure like
-// a late answer.
+// A rate fails only after two failures, because one may be due to the machine. A drop counts as a
+// failure, like a late answer.
 func TestSearchForgivesOneFailure(t *testing.T) {
 	tried := map[float64]int{}
 	try := func(perSecond float64) (*results.Trial, error) {
