@@ -21,11 +21,11 @@ import (
 // Evaluate judges every gate of the scenario on every variant that it selects, except the A/A arm.
 // It stores the outcomes and the comparison of the A/A arm in out.
 //
-// Counts are exact. A figure with an interval is tried at its center and at both ends; a comparison
-// with the baseline uses the interval of the paired ratio or difference (see compare.Variants). A
-// gate is undecided while the results disagree, or if there is no interval. All gates that are
-// judged by intervals are one family with error probability alpha, by Holm's method: while m gates
-// are undecided, the level is 1 − alpha/m.
+// Counts are exact. For a figure with an interval, the gate is evaluated at the center and at both
+// ends of the interval. A comparison with the baseline uses the interval of the paired ratio or
+// difference (see compare.Variants). A gate is undecided if the results disagree, or if there is no
+// interval. All gates that are judged by intervals form one family with error probability alpha, by
+// Holm's method: while m gates are undecided, the level of their intervals is 1 − alpha/m.
 func Evaluate(s *scenarios.Scenario, out *results.Scenario, alpha float64) error {
 	j := &gateJudge{out: out, summaries: map[summaryKey]map[string]results.Summary{}}
 	if v := out.BaselineVariant(); v != nil && v.SkippedReason == nil {
@@ -80,7 +80,7 @@ func Evaluate(s *scenarios.Scenario, out *results.Scenario, alpha float64) error
 }
 
 // ControlMetrics returns the metrics by which a scenario's baseline is compared with itself: those
-// that its gates name. It is empty if no gate names anything that can vary by chance.
+// that its gates name. The list is empty if no gate names a figure that can vary by chance.
 func ControlMetrics(s *scenarios.Scenario) (names []string) {
 	for _, g := range s.Gates {
 		expectation, err := g.Compile()
@@ -101,9 +101,9 @@ func ControlMetrics(s *scenarios.Scenario) (names []string) {
 	return names
 }
 
-// lossMetric returns the metric of losses that belongs to a count of losses in an expectation: of
-// the lost attempts if the count includes failures of the load itself, otherwise of the dropped. It
-// returns "" for other names.
+// lossMetric returns the loss metric for a count of losses in an expectation. If the count includes
+// failures of the load itself, this is the metric of lost attempts. Otherwise it is the metric of
+// dropped attempts. For other names lossMetric returns "".
 func lossMetric(s *scenarios.Scenario, name string) string {
 	name = strings.TrimPrefix(name, scenarios.BaselinePrefix)
 	byLoad := name == "lost" || name == "lost_by_cause."+cause.Client ||
@@ -169,7 +169,7 @@ func (j *gateJudge) summary(v *results.Variant, level float64) map[string]result
 	return j.summaries[key]
 }
 
-// judge sets the outcome of a gate, by intervals at the level.
+// judge sets the outcome of a gate. Its intervals have the given confidence level.
 func (j *gateJudge) judge(p *judgedGate, level float64) {
 	r := &p.result
 	r.Outcome, r.MoreTrials, r.Undecidable = results.GateUndecided, nil, false
@@ -206,7 +206,8 @@ func (j *gateJudge) judge(p *judgedGate, level float64) {
 	r.Note = describeRanges(ranges, level) + gateNote(p, n)
 }
 
-// A figureRange is the range of a figure: the variant's and, if both are named, the baseline's.
+// A figureRange holds the range of a variant's figure and, if the gate names both, the range of the
+// baseline's figure.
 type figureRange struct {
 	name     string
 	variant  [3]float64 // center, lowest, highest
@@ -297,8 +298,9 @@ func describeRanges(ranges []figureRange, level float64) string {
 	return fmt.Sprintf("%s (%.4g %%); ", strings.Join(texts, ", "), 100*level)
 }
 
-// decide tries the expectation at the centers and at every combination of ends, with the ranges
-// shrunk about their centers by a factor from 0 to 1. It is decided if all agree.
+// decide evaluates the expectation at the centers of the ranges, and at every combination of their
+// ends. It first multiplies the width of each range by shrink, from 0 to 1. The gate is decided if
+// all results agree.
 func (p *judgedGate) decide(ranges []figureRange, shrink float64) (met, decided bool, err error) {
 	if met, err = p.at(ranges, func(int) int { return 0 }, shrink); err != nil {
 		return false, false, err
@@ -328,7 +330,7 @@ func (p *judgedGate) at(ranges []figureRange, point func(int) int, shrink float6
 }
 
 // straddles estimates how many more trials would decide a gate. The width of an interval falls with
-// the square root of their number.
+// the square root of the number of trials.
 func straddles(p *judgedGate, ranges []figureRange, n int) (string, *int) {
 	lo, hi := 0.0, 1.0
 	for range 30 {

@@ -168,7 +168,7 @@ func TestGatesAreAFamily(t *testing.T) {
 	}
 }
 
-// The estimate of further trials is about right: the gate is decided after twice as many.
+// The estimate of further trials is about right: with twice as many, the gate is decided.
 func TestMoreTrials(t *testing.T) {
 	s := gatestest.Scenario(t, gateOnTwo("response.p50 < 1.1 * baseline.response.p50"))
 	base := gatestest.Timed(func(int) float64 { return 100 })
@@ -283,8 +283,8 @@ func TestGatesOfQuickLook(t *testing.T) {
 	}
 }
 
-// A gate that no further trial can decide does not prolong a run, and a failing expression does not
-// lose it.
+// A gate that no further trial can decide does not prolong a run. An expression that fails, such as
+// a division by zero, does not make the run fail.
 func TestGatesThatCannotBeDecided(t *testing.T) {
 	second := map[string]gatestest.Series{"2": drifting(1)}
 	both := map[string]gatestest.Series{"1": drifting(1), "2": drifting(1)}

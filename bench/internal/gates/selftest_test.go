@@ -14,8 +14,8 @@ import (
 
 var selftest = flag.Bool("selftest", false, "run 1000 rounds of judging gates, not 20")
 
-// bankGates are two gates that hold if nothing differs, and one whose bound lies exactly there: if
-// it fails, that is chance, and must not be believed.
+// bankGates are two gates that hold if nothing differs, and one whose bound is exactly the value if
+// nothing differs. The third can fail only by chance, so its failures must be rare.
 const bankGates = `name: bank
 about: Gates on recorded trials.
 load: {rate: 1000/s, duration: 1s}
@@ -28,8 +28,8 @@ gates:
   - {when: {workers: 2}, expect: response.p50 <= baseline.response.p50}
 `
 
-// recorded returns the blocks of the bank with the given stop mode: for each the valid trials,
-// which are all of one setup.
+// recorded returns the blocks of the bank with the given stop mode. Each block holds its valid
+// trials, which all have the same setup.
 func recorded(t *testing.T, stop string) (blocks [][]*results.Trial) {
 	t.Helper()
 	runs, err := stored.LoadAll("../../../results/baseline/bank")

@@ -1,4 +1,4 @@
-// Package gatestest makes scenarios with gates and results of them, for tests.
+// Package gatestest makes scenarios with gates, and results of such scenarios, for tests.
 package gatestest
 
 import (
@@ -41,8 +41,8 @@ func Timed(us func(block int) float64) Series {
 	}
 }
 
-// Measured returns results with a variant for each series. Its key is the value of workers, or
-// "control" for the A/A arm.
+// Measured returns results with a variant for each series. The key of a series is the value of
+// workers, or "control" for the A/A arm.
 func Measured(blocks int, of map[string]Series) *results.Scenario {
 	baseline := map[string]string{"workers": "1"}
 	out := &results.Scenario{Name: "gated", MinValid: 3, Baseline: baseline}
