@@ -17,12 +17,12 @@ import (
 	"reuseport-bench/scenarios/vocabulary"
 )
 
-// A Program is a kind of server program, and what stands for it in a scenario.
+// A Program is a kind of server program, with the settings that stand for it in a scenario.
 type Program struct {
 	Name string // on the command line
 	Is   string // completes "my program is"
 	Kind vocabulary.ServerKind
-	// Accept is how its workers get connections; "": as the kind does by default.
+	// Accept says how its workers get connections. "" means the default of Kind.
 	Accept vocabulary.AcceptMode
 	Burns  bool // a request uses a CPU for its work; otherwise it waits
 	Serial bool // a worker serves one request at a time
@@ -30,7 +30,7 @@ type Program struct {
 	Matters string
 }
 
-// Programs returns the kinds of program, the commonest first.
+// Programs returns the kinds of program, the most common first.
 func Programs() []Program {
 	return []Program{
 		{Name: "go", Kind: vocabulary.ServerHTTP,
@@ -58,17 +58,18 @@ func Programs() []Program {
 	}
 }
 
-// A Restart is how a user replaces the program today.
+// A Restart is a way in which users replace their program today.
 type Restart struct {
 	Name    string // on the command line
 	Is      string // completes "today"
 	Sockets vocabulary.Sockets
-	// Loop and HTTP are how a worker of that kind stops; "": it is not restarted.
+	// Loop and HTTP are the stop modes of workers of that kind. "" means that they are not
+	// restarted.
 	Loop, HTTP vocabulary.StopMode
-	Path       vocabulary.Path // what stands in front
+	Path       vocabulary.Path // how clients reach the workers
 }
 
-// Restarts returns the ways to restart, and not to.
+// Restarts returns the ways to restart, including not to restart at all.
 func Restarts() []Restart {
 	const direct = vocabulary.PathDirect
 	same := func(name, is string, sockets vocabulary.Sockets, stop vocabulary.StopMode) Restart {
@@ -99,7 +100,7 @@ func Restarts() []Restart {
 	}
 }
 
-// Answers are what a first scenario is made of.
+// Answers are the answers from which a first scenario is made.
 type Answers struct {
 	Program string        // the name of one of Programs
 	Workers int           // 1 to MaxWorkers
@@ -115,21 +116,21 @@ const (
 	MaxWork    = time.Second
 )
 
-// mostBusy is the largest share of the time that workers may be busy that serve one request at a
-// time. Beyond it their queues grow for as long as the load lasts.
+// mostBusy is the maximum share of time that workers may be busy if each serves one request at a
+// time. Above it, their queues grow for as long as the load lasts.
 const mostBusy = 0.9
 
-// Defaults returns the answers that are taken where none is given.
+// Defaults returns the answers that are used where the user gives none.
 func Defaults() Answers {
 	return Answers{Program: "go", Workers: 2, Restart: "reuseport", Rate: 400,
 		Work: 2 * time.Millisecond}
 }
 
-// Columns is how wide a scenario is written.
+// Columns is the maximum width of a scenario file, in columns.
 const Columns = 100
 
-// Scenario returns the text of a scenario file with that name. It is an error when an answer is out
-// of range, or when they do not go together.
+// Scenario returns the text of a scenario file with the given name. It fails if an answer is out of
+// range, or if the answers do not go together.
 func (a Answers) Scenario(name string) (string, error) {
 	program, restart, err := a.rows()
 	if err != nil {
@@ -200,7 +201,8 @@ func (a Answers) rows() (p Program, r Restart, err error) {
 	return p, r, nil
 }
 
-// workers is how many workers serve at once: a socket that nobody else may bind has one.
+// workers returns the number of workers that serve at the same time. With an exclusive socket there
+// is only one, unless there is a proxy.
 func (a Answers) workers(r Restart) int {
 	if r.Sockets == vocabulary.SocketsExclusive && r.Path == vocabulary.PathDirect {
 		return 1
@@ -214,16 +216,16 @@ type variant struct {
 	Stop    vocabulary.StopMode
 }
 
-// A view is what the template of a scenario is filled with.
+// A view holds the data for the template of a scenario.
 type view struct {
 	Name     string
 	Answers  Answers
 	Program  Program
 	Restart  Restart
 	Today    variant
-	Others   []variant // that today's is compared with
-	Serve    int       // workers at once
-	Every    string    // between restarts
+	Others   []variant // the variants to compare with Today
+	Serve    int       // number of workers that serve at the same time
+	Every    string    // time between restarts
 	Duration string
 	Timeout  string
 	Work     string
@@ -275,7 +277,7 @@ func text(d time.Duration) string { return strictyaml.FormatDuration(d) }
 
 func roundUp(d, unit time.Duration) time.Duration { return (d + unit - 1) / unit * unit }
 
-// Uses is the kind of time that a request takes.
+// Uses returns the key of server.work for the program: "burn" or "sleep".
 func (v *view) Uses() string {
 	if v.Program.Burns {
 		return "burn"
@@ -283,12 +285,12 @@ func (v *view) Uses() string {
 	return "sleep"
 }
 
-// Busy is how many workers the load keeps busy, on average.
+// Busy returns the average number of workers that the load keeps busy.
 func (v *view) Busy() string {
 	return fmt.Sprintf("%.2g", v.Answers.Rate*v.Answers.Work.Seconds())
 }
 
-// Blocks are the lines of the matrix, one for each way to listen.
+// Blocks returns the lines of the matrix, one for each way to listen.
 func (v *view) Blocks() (lines []string) {
 	for _, sockets := range []vocabulary.Sockets{
 		vocabulary.SocketsExclusive, vocabulary.SocketsReuseport, vocabulary.SocketsShared,
@@ -313,7 +315,7 @@ func (v *view) Blocks() (lines []string) {
 
 func (v *view) variants() []variant { return append([]variant{v.Today}, v.Others...) }
 
-// Stops are the stop modes that are compared, each once, with what they do.
+// Stops returns the stop modes to compare, each once, with a description.
 func (v *view) Stops() (all []string) {
 	add := func(m vocabulary.StopMode) {
 		line := fmt.Sprintf("%s: %s.", m, m.Row().Doc)
@@ -344,7 +346,7 @@ func Markdown() string {
 	return b.String()
 }
 
-// settings writes the settings that stand for the program, as Markdown.
+// settings returns the settings that stand for the program, as Markdown.
 func (p Program) settings() string {
 	work := "{sleep: 2ms}"
 	if p.Burns {

@@ -11,7 +11,7 @@ import (
 	"reuseport-bench/scenarios"
 )
 
-// every calls f for every combination of answers, near both ends of their ranges.
+// every calls f for every combination of answers. Numbers are near both ends of their ranges.
 func every(f func(Answers)) {
 	for _, p := range Programs() {
 		for _, r := range Restarts() {
@@ -26,8 +26,8 @@ func every(f func(Answers)) {
 	}
 }
 
-// Whatever is answered, the scenario is valid and can be planned, fits a screen, and compares
-// today's way with others.
+// For all answers, the scenario is valid, can be planned, fits a screen, and compares today's way
+// with others.
 func TestScenario(t *testing.T) {
 	machine := plan.Machine{CPUs: []int{0, 1, 2, 3}}
 	written := 0
@@ -77,7 +77,7 @@ func refused(err error) bool {
 		strings.Contains(err.Error(), "behind an acceptor")
 }
 
-// withGates returns the text with its gates, which are a comment.
+// withGates returns the text with its gates uncommented.
 func withGates(t *testing.T, text string) string {
 	t.Helper()
 	before, gates, found := strings.Cut(text, "# gates:\n")
