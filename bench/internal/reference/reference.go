@@ -1,6 +1,6 @@
-// Package reference explains every word that a user meets: it gathers the tables of terms, causes,
-// settings, values, metrics, columns and claims, writes docs/reference.md and docs/glossary.md from
-// them, and answers 'reuseport-bench explain'. It has no definitions of its own.
+// Package reference explains every word that a user meets. It gathers the tables of terms, causes,
+// settings, values, metrics, columns and claims. From them it makes docs/reference.md,
+// docs/glossary.md and the answers of 'reuseport-bench explain'. It has no definitions of its own.
 package reference
 
 import (
@@ -41,7 +41,7 @@ type Status struct {
 	Doc  string
 }
 
-// The kinds of entry that are not named by the vocabulary, in the order of listings.
+// The kinds of entry whose names do not come from the vocabulary, in the order of listings.
 const (
 	kindTerm    = "term"
 	kindCause   = "cause of a lost attempt"
@@ -55,7 +55,7 @@ const (
 	kindCommand = "command"
 )
 
-// A Fact is something short about a word: its range, say.
+// A Fact is a short statement about a word, such as its range.
 type Fact struct {
 	Name string `json:"name"`
 	Text string `json:"text"`
@@ -180,7 +180,7 @@ func metricEntries() (all []Entry) {
 	return all
 }
 
-// threshold writes the least change of a metric that matters.
+// threshold returns the smallest change of a metric that matters, as text.
 func threshold(m metrics.Metric) string {
 	if m.Scale == "ratio" {
 		return unit.Digits(100*m.Threshold, 4) + " % of the base"
@@ -188,7 +188,7 @@ func threshold(m metrics.Metric) string {
 	return joined(" ", m.Unit.Text(m.Threshold, 4), differenceUnit(m.Unit))
 }
 
-// differenceUnit names the unit of a difference, where Text does not write it.
+// differenceUnit returns the name of the unit of a difference, or "" if Text already includes it.
 func differenceUnit(u unit.Unit) string {
 	if u == unit.Nanoseconds || u == unit.Count || u == unit.Share || u == unit.Probability {
 		return ""
@@ -211,7 +211,7 @@ func metricPlaces(name string) string {
 // explained with these.
 func countEntries() (all []Entry) {
 	for _, c := range metrics.Counts() {
-		if c.Name == metrics.SentAfterClose { // a metric, too
+		if c.Name == metrics.SentAfterClose { // this count is also a metric
 			continue
 		}
 		e := Entry{Kind: kindCount, Name: c.Name, Doc: sentence(c.Doc)}
@@ -225,7 +225,7 @@ func countEntries() (all []Entry) {
 	return all
 }
 
-// columnEntries explains the columns of reports whose heads are no terms.
+// columnEntries explains the columns of reports whose heads are not terms.
 func columnEntries() (all []Entry) {
 	for _, c := range report.Columns() {
 		if _, isTerm := terms.Find(c.Head); isTerm {
@@ -279,7 +279,7 @@ func commandEntries(commands []Command) (all []Entry) {
 	return all
 }
 
-// usage writes the flag as it is typed.
+// usage returns the flag as it is typed.
 func (f Flag) usage() string {
 	text := joined(" ", "--"+f.Name, f.Type)
 	if f.Default != "" {
@@ -293,7 +293,7 @@ func joined(sep string, texts ...string) string {
 	return strings.Join(slices.DeleteFunc(texts, func(s string) bool { return s == "" }), sep)
 }
 
-// sentence makes a sentence of a phrase.
+// sentence turns a phrase into a sentence.
 func sentence(phrase string) string {
 	if phrase == "" {
 		return ""
@@ -305,8 +305,8 @@ func sentence(phrase string) string {
 	return first + strings.TrimSuffix(rest, ".") + "."
 }
 
-// Find returns the entries of a word, in any case. Where terms, causes, values, settings, metrics
-// or commands have it as their name, other spellings of other entries are left out.
+// Find returns the entries whose name is word, ignoring case. If there are none, it returns those
+// that have word in Also.
 func Find(entries []Entry, word string) []Entry {
 	same := func(s string) bool { return strings.EqualFold(s, word) }
 	var named, also []Entry
@@ -331,7 +331,7 @@ func Find(entries []Entry, word string) []Entry {
 	return nil
 }
 
-// Names returns every name, and other ways to write it, once.
+// Names returns all names and other ways to write them, each once.
 func Names(entries []Entry) []string {
 	var names []string
 	for _, e := range entries {
@@ -341,13 +341,13 @@ func Names(entries []Entry) []string {
 	return slices.Compact(names)
 }
 
-// A Kind is the names of all entries of one kind.
+// A Kind lists the names of all entries of one kind.
 type Kind struct {
 	Name  string
 	Names []string
 }
 
-// Kinds returns the names by kind, the kinds of scenario files by their setting.
+// Kinds returns the names of the entries by kind. It groups values by their setting.
 func Kinds(entries []Entry) []Kind {
 	var kinds []Kind
 	for _, e := range entries {
