@@ -27,12 +27,12 @@ func toFile(s *session, c *cobra.Command) *cobra.Command {
 		}
 		format, known := formatsByName[filepath.Ext(path)]
 		for _, text := range []string{"full", "ledger", "losses", "rejudge"} {
-			if known && anyChanged(c, text) {
+			if known && c.Flags().Changed(text) {
 				return usagef(c, "--%s prints text, and %s is named as %s; leave out --%s, or "+
 					"name the file .txt", text, quoted(path), format, text)
 			}
 		}
-		if known && !anyChanged(c, "format") {
+		if known && !c.Flags().Changed("format") {
 			if err := c.Flags().Set("format", format); err != nil {
 				return err
 			}
@@ -52,13 +52,4 @@ func toFile(s *session, c *cobra.Command) *cobra.Command {
 	c.Flags().StringVarP(&path, "output", "o", "",
 		"write to this file; .html, .md, .csv, .json and .xml (JUnit) say the format, too")
 	return c
-}
-
-func anyChanged(c *cobra.Command, names ...string) bool {
-	for _, name := range names {
-		if c.Flags().Changed(name) {
-			return true
-		}
-	}
-	return false
 }

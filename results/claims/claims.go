@@ -92,19 +92,18 @@ func Decide(run *results.Run, available []string) []results.Claim {
 	return claims
 }
 
-// Tests reports whether the run has a scenario with the variants that decide the claim.
-func Tests(run *results.Run, id string) bool {
+// Tested returns the ids of the claims for which the run has a scenario with the variants that
+// decide the claim.
+func Tested(run *results.Run) map[string]bool {
+	tested := map[string]bool{}
 	for _, r := range Rules() {
-		if r.ID != id {
-			continue
-		}
-		return run.Scenario(r.Scenario) != nil ||
+		tested[r.ID] = run.Scenario(r.Scenario) != nil ||
 			slices.ContainsFunc(r.Also, func(source Source) bool {
 				s := run.Scenario(source.Scenario)
 				return s != nil && len(r.from(source).settings(s)) > 0
 			})
 	}
-	return false
+	return tested
 }
 
 // decide asks the rule's own scenario first, then the others that were run.

@@ -27,10 +27,16 @@ func Brief(w io.Writer, run *results.Run, opts Options) error {
 	if err != nil {
 		return err
 	}
+	sentences := make([][]string, len(scenarios))
+	for i, s := range scenarios {
+		sentences[i] = briefSentences(s)
+	}
+	claimed := newClaimLines(run)
 	var screen []byte
 	for _, room := range rooms {
 		var page bytes.Buffer
-		if err := briefDocument(run, scenarios, opts, room).Text(&page, opts.look()); err != nil {
+		d := briefDocument(run, scenarios, sentences, claimed, opts, room)
+		if err := d.Text(&page, opts.look()); err != nil {
 			return err
 		}
 		if screen = page.Bytes(); bytes.Count(screen, []byte("\n")) <= ScreenLines {
@@ -79,7 +85,8 @@ var rooms = []room{
 
 // briefDocument returns the screen with so much room.
 func briefDocument(
-	run *results.Run, scenarios []*results.Scenario, opts Options, r room,
+	run *results.Run, scenarios []*results.Scenario, sentences [][]string, claimed claimLines,
+	opts Options, r room,
 ) *document.Document {
 	d := &document.Document{}
 	if run.FinishedAt == nil {
@@ -89,17 +96,18 @@ func briefDocument(
 	for _, s := range scenarios {
 		most = max(most, len(s.Variants))
 	}
-	for _, s := range scenarios {
+	for i, s := range scenarios {
 		table := r
 		if r.main && len(s.Variants) < most {
 			table.rows = 0
 		}
-		briefScenario(d, s, table)
+		briefScenario(d, s, sentences[i], table)
 	}
 	t := &document.Table{Plain: true, Columns: []document.Column{
 		document.Left("").Toned(verdictTone), document.Left(""),
 	}}
-	lines, more := briefLines(run, scenarios, r), moreLines(opts)
+	lines := append(briefLines(run, scenarios, r), claimed.first(r.lines)...)
+	more := moreLines(opts)
 	words := 0
 	for _, line := range slices.Concat(lines, more) {
 		words = max(words, document.DisplayWidth(line.word))
@@ -124,13 +132,8 @@ func (o Options) textWidth() int {
 	return max(document.MinWidth, min(o.Width, document.MaxWidth))
 }
 
-// briefScenario adds the sentences and the table of a scenario.
-func briefScenario(d *document.Document, s *results.Scenario, r room) {
-	head := s.Name
-	if s.About != "" {
-		head += ": " + s.About
-	}
-	d.Lead(head)
+// briefSentences returns what a scenario decided, or why it decided nothing.
+func briefSentences(s *results.Scenario) []string {
 	lines := answers(s)
 	if look := s.QuickLook(); look != "" && len(lines) > 0 {
 		lines = append([]string{sentence(look) + "."}, lines...)
@@ -143,8 +146,18 @@ func briefScenario(d *document.Document, s *results.Scenario, r room) {
 	case len(lines) == 0:
 		lines = []string{"Nothing is decided: no variant has enough valid trials."}
 	}
+	return lines
+}
+
+// briefScenario adds the sentences and the table of a scenario.
+func briefScenario(d *document.Document, s *results.Scenario, lines []string, r room) {
+	head := s.Name
+	if s.About != "" {
+		head += ": " + s.About
+	}
+	d.Lead(head)
 	where := "report --full"
-	if r.rows > 0 && !(len(s.Variants) > r.rows) {
+	if r.rows > 0 && len(s.Variants) <= r.rows {
 		where = "see the table"
 	}
 	if left := len(lines) - r.sentences; left > 1 {
@@ -315,7 +328,7 @@ func briefLines(run *results.Run, scenarios []*results.Scenario, r room) (lines 
 		lines = append(lines, line{"gates pass", fmt.Sprintf("%d of %s that the %s", passed,
 			unit.Plural(gates, "check"), scenariosMake(scenarios))})
 	}
-	return append(lines, claimLines(run, r.lines)...)
+	return lines
 }
 
 // scenariosMake says who makes the gates.
@@ -398,10 +411,13 @@ func invalidLines(s *results.Scenario, prefix string, most int) (lines []line) {
 	return lines
 }
 
-// claimLines says how the claims came out that the run tests, a line each.
-func claimLines(run *results.Run, most int) (lines []line) {
+// claimLines are the lines of the claims that the run tests, and the line that counts the others.
+type claimLines struct{ tested, others []line }
+
+// newClaimLines says how the claims came out.
+func newClaimLines(run *results.Run) (l claimLines) {
 	if run.Claims == nil {
-		return nil
+		return l
 	}
 	rules := claims.Rules()
 	touched, others := touchedClaims(run)
@@ -422,13 +438,17 @@ func claimLines(run *results.Run, most int) (lines []line) {
 			word = "claim in part"
 			text = strings.TrimSuffix(text, ".") + ": " + condition + "."
 		}
-		lines = append(lines, line{word, text})
+		l.tested = append(l.tested, line{word, text})
 	}
-	lines = firstLines(lines, max(most, 5), "claim")
 	if others > 0 {
-		lines = append(lines, line{"claims", untouchedText(len(touched), others)})
+		l.others = []line{{"claims", untouchedText(len(touched), others)}}
 	}
-	return lines
+	return l
+}
+
+// first returns as many lines as there is room for.
+func (l claimLines) first(most int) []line {
+	return slices.Concat(firstLines(l.tested, max(most, 5), "claim"), l.others)
 }
 
 // moreLines says where the run is, and how to see more of it.

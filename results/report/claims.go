@@ -67,8 +67,9 @@ func claimBlocks(d *document.Document, run *results.Run) {
 // touchedClaims returns the claims that the run tested at least in part, and the number of other
 // claims.
 func touchedClaims(run *results.Run) (touched []results.Claim, others int) {
+	tested := claims.Tested(run)
 	for _, c := range run.Claims {
-		if c.Verdict != claims.VerdictNotTested || claims.Tests(run, c.ID) {
+		if c.Verdict != claims.VerdictNotTested || tested[c.ID] {
 			touched = append(touched, c)
 		} else {
 			others++
