@@ -20,10 +20,11 @@ type heading struct {
 	text  string
 }
 
-type paragraph string
-
-// lead is a paragraph that introduces the next block.
-type lead string
+// paragraph is text of one or more lines. A leading one introduces the next block.
+type paragraph struct {
+	text    string
+	leading bool
+}
 
 // list is a bullet list.
 type list []string
@@ -79,10 +80,14 @@ func (d *Document) Heading(level int, text string) {
 }
 
 // Paragraph adds a paragraph. The text may have several lines.
-func (d *Document) Paragraph(text string) { d.blocks = append(d.blocks, paragraph(Clean(text))) }
+func (d *Document) Paragraph(text string) {
+	d.blocks = append(d.blocks, paragraph{text: Clean(text)})
+}
 
 // Lead adds a paragraph that introduces the next block. In text no blank line separates the two.
-func (d *Document) Lead(text string) { d.blocks = append(d.blocks, lead(Clean(text))) }
+func (d *Document) Lead(text string) {
+	d.blocks = append(d.blocks, paragraph{text: Clean(text), leading: true})
+}
 
 // List adds a bullet list, unless it is empty.
 func (d *Document) List(items []string) {

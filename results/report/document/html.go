@@ -52,10 +52,8 @@ func newHTMLBlock(b block) htmlBlock {
 			return htmlBlock{H2: b.text}
 		}
 		return htmlBlock{H3: b.text}
-	case lead:
-		return htmlBlock{Paragraph: string(b)}
 	case paragraph:
-		return htmlBlock{Paragraph: string(b)}
+		return htmlBlock{Paragraph: b.text}
 	case list:
 		return htmlBlock{List: b}
 	case *Table:

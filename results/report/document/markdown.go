@@ -16,10 +16,8 @@ func (d *Document) Markdown(w io.Writer) error {
 		switch b := b.(type) {
 		case heading:
 			_, err = fmt.Fprintf(w, "%s %s\n", strings.Repeat("#", b.level), EscapeMarkdown(b.text))
-		case lead:
-			_, err = fmt.Fprintln(w, EscapeMarkdown(string(b)))
 		case paragraph:
-			_, err = fmt.Fprintln(w, EscapeMarkdown(string(b)))
+			_, err = fmt.Fprintln(w, EscapeMarkdown(b.text))
 		case list:
 			err = markdownList(w, b)
 		case *Table:

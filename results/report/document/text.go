@@ -12,18 +12,16 @@ func (d *Document) Text(w io.Writer, look Look) error {
 	width := look.Width
 	for i, b := range d.blocks {
 		if i > 0 {
-			if _, introduced := d.blocks[i-1].(lead); !introduced {
+			if before, ok := d.blocks[i-1].(paragraph); !ok || !before.leading {
 				fmt.Fprintln(w)
 			}
 		}
 		var err error
 		switch b := b.(type) {
-		case lead:
-			err = writeLines(w, width, string(b))
 		case heading:
 			err = b.textTo(w, width)
 		case paragraph:
-			err = writeLines(w, width, string(b))
+			err = writeLines(w, width, b.text)
 		case list:
 			for _, item := range b {
 				if err = writeWrapped(w, width, item, "  - ", "    "); err != nil {
