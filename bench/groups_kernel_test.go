@@ -76,7 +76,8 @@ trials: 1
 	}
 }
 
-// A fifth socket joins four others, but nobody accepts from it. It gets a fifth of the connections.
+// A fifth socket joins four others. No process accepts from the fifth, and yet it gets a fifth of
+// the connections.
 // When it is closed, clients that still wait are reset. The others had already given up.
 func TestKernelJoinedSocket(t *testing.T) {
 	requireLab(t)

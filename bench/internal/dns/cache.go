@@ -95,7 +95,7 @@ type entry struct {
 	open    int      // open connections, with DNSCachePool
 }
 
-// reply is a server's reply, or the reason why there is none.
+// reply is a server's reply, or the error that took its place.
 type reply struct {
 	addrs []netip.Addr
 	ttl   time.Duration // applies to negative answers, too

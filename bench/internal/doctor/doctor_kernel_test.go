@@ -343,7 +343,7 @@ func TestKernelOrdinaryUser(t *testing.T) {
 	}
 }
 
-// examineAsNobody runs Examine as the user nobody, in a child.
+// examineAsNobody runs Examine in a child process with the user id of "nobody".
 func examineAsNobody(t *testing.T) (results []Result, err error) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)

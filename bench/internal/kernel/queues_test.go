@@ -5,7 +5,7 @@ import (
 )
 
 func TestParseDiag(t *testing.T) {
-	never := func([]byte) { t.Error("parsed a socket where there is none") }
+	never := func([]byte) { t.Error("parsed a socket in a message without sockets") }
 	cutOff := []byte{200, 0, 0, 0, 20, 0, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0}
 	if done, err := parseDiag(cutOff, never); !done || err == nil {
 		t.Error("no error for a truncated message")

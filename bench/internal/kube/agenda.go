@@ -33,7 +33,7 @@ func (a *agenda) run(now time.Time) {
 	}
 }
 
-// next returns the time at which the next function is due, or false if there is none.
+// next returns the time at which the next function is due, or false if no function is left.
 func (a agenda) next() (time.Time, bool) {
 	if len(a) == 0 {
 		return time.Time{}, false

@@ -20,7 +20,7 @@ import (
 // corpus is the directory of recorded trials. scripts/record-corpus.sh records them.
 const corpus = "testdata/corpus"
 
-// noExample lists the causes without an example in the corpus, and why there is none.
+// noExample lists the causes that the corpus has no example of, each with the reason.
 var noExample = map[string]string{
 	cause.NoRoute: "in a lab, only addresses of pods that have gone have no route, " +
 		"and then the cause is stale_endpoint",

@@ -42,7 +42,7 @@ load:
 {{if eq .Restart.Name "none"}}
 matrix:
 {{- if eq .Program.Name "node-cluster"}}
-  # In strict turn, or only to workers that have acknowledged their last connection, as Node.js does.
+  # In strict turn, or only to workers that have acknowledged their last one, as Node.js does.
   - {sockets: [shared], accept: [acceptor-ack, acceptor]}
   - {sockets: [shared], accept: [epoll]}
 baseline: {accept: acceptor-ack}
