@@ -1,7 +1,6 @@
 package main
 
 import (
-	"io/fs"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -20,7 +19,7 @@ const documentLines = 200
 
 // Documents are short, and their links to each other and to files in the repository work.
 func TestDocumentLinks(t *testing.T) {
-	documents := readDocuments(t)
+	documents := repositoryFiles(t, ".md")
 	for path, text := range documents {
 		most, listed := mostLines[path]
 		if !listed && strings.HasPrefix(path, "docs/") {
@@ -42,31 +41,6 @@ func TestDocumentLinks(t *testing.T) {
 			}
 		}
 	}
-}
-
-// readDocuments returns the repository's Markdown files by their path from its root.
-func readDocuments(t *testing.T) map[string]string {
-	t.Helper()
-	documents := map[string]string{}
-	root := os.DirFS("..")
-	err := fs.WalkDir(root, ".", func(path string, entry fs.DirEntry, err error) error {
-		switch {
-		case err != nil:
-			return err
-		case entry.IsDir() && (entry.Name() == "testdata" || path == "results/runs" ||
-			path == ".git"):
-			return fs.SkipDir
-		case entry.IsDir() || filepath.Ext(path) != ".md":
-			return nil
-		}
-		text, err := fs.ReadFile(root, path)
-		documents[path] = string(text)
-		return err
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return documents
 }
 
 var (

@@ -21,39 +21,41 @@ const (
 
 // A file of Go and one of Markdown fit on a screen side by side. Rows of tables may be wider.
 func TestLineWidth(t *testing.T) {
-	root := ".."
-	err := filepath.WalkDir(root, func(path string, entry fs.DirEntry, err error) error {
-		if err != nil {
-			return err
-		}
-		name := entry.Name()
-		if entry.IsDir() {
-			ignored := strings.HasPrefix(name, ".") && name != ".." ||
-				name == "testdata" || name == "bin" ||
-				path == filepath.Join(root, "results", "runs")
-			if ignored {
-				return filepath.SkipDir
+	for extension, wide := range map[string]func(string) []int{
+		".go": wideGo, ".md": wideMarkdown,
+	} {
+		for path, text := range repositoryFiles(t, extension) {
+			for _, line := range wide(text) {
+				t.Errorf("%s:%d is too wide", path, line)
 			}
-			return nil
 		}
-		wide := map[string]func([]byte) []int{
-			".go": wideGo, ".md": wideMarkdown,
-		}[filepath.Ext(name)]
-		if wide == nil {
-			return nil
-		}
-		text, err := os.ReadFile(path)
-		if err != nil {
+	}
+}
+
+// repositoryFiles returns the text of the repository's files with the extension, by their path
+// from its root. It omits test data and what commands wrote.
+func repositoryFiles(t *testing.T, extension string) map[string]string {
+	t.Helper()
+	files := map[string]string{}
+	root := os.DirFS("..")
+	err := fs.WalkDir(root, ".", func(path string, entry fs.DirEntry, err error) error {
+		switch {
+		case err != nil:
 			return err
+		case entry.IsDir() && (entry.Name() == "testdata" || path == "results/runs" ||
+			path == "bin" || path == ".git"):
+			return fs.SkipDir
+		case entry.IsDir() || filepath.Ext(path) != extension:
+			return nil
 		}
-		for _, line := range wide(text) {
-			t.Errorf("%s:%d is too wide", strings.TrimPrefix(path, "../"), line)
-		}
-		return nil
+		text, err := fs.ReadFile(root, path)
+		files[path] = string(text)
+		return err
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
+	return files
 }
 
 var (
@@ -64,8 +66,8 @@ var (
 
 // wideGo returns the numbers of the lines that are wider than goColumns. It omits generated files,
 // table rows, lines in raw strings, and comments of one word, such as an address.
-func wideGo(text []byte) []int {
-	if generatedFile.Match(text) {
+func wideGo(text string) []int {
+	if generatedFile.MatchString(text) {
 		return nil
 	}
 	raw := rawStringLines(text)
@@ -78,7 +80,7 @@ func wideGo(text []byte) []int {
 
 // wideMarkdown returns the numbers of the lines that are wider than markdownColumns. It omits
 // tables, code, and lines of one word.
-func wideMarkdown(text []byte) []int {
+func wideMarkdown(text string) []int {
 	code := false
 	return wideLines(text, markdownColumns, func(_ int, line string) bool {
 		if strings.HasPrefix(strings.TrimSpace(line), "```") {
@@ -90,9 +92,9 @@ func wideMarkdown(text []byte) []int {
 
 // wideLines returns the numbers, from 1, of the lines that are wider than limit columns and not
 // excepted. It calls excepted for every line, in order.
-func wideLines(text []byte, limit int, excepted func(number int, line string) bool) []int {
+func wideLines(text string, limit int, excepted func(number int, line string) bool) []int {
 	var wide []int
-	for i, line := range strings.Split(string(text), "\n") {
+	for i, line := range strings.Split(text, "\n") {
 		columns := utf8.RuneCountInString(line) + 3*strings.Count(line, "\t")
 		if !excepted(i+1, line) && columns > limit {
 			wide = append(wide, i+1)
@@ -102,11 +104,11 @@ func wideLines(text []byte, limit int, excepted func(number int, line string) bo
 }
 
 // rawStringLines returns the lines on which a raw string of several lines begins or continues.
-func rawStringLines(text []byte) map[int]bool {
+func rawStringLines(text string) map[int]bool {
 	files := token.NewFileSet()
 	file := files.AddFile("", files.Base(), len(text))
 	var s scanner.Scanner
-	s.Init(file, text, nil, 0)
+	s.Init(file, []byte(text), nil, 0)
 	lines := map[int]bool{}
 	for {
 		pos, tok, literal := s.Scan()
@@ -126,7 +128,7 @@ func rawStringLines(text []byte) map[int]bool {
 func TestWideLines(t *testing.T) {
 	long := strings.Repeat("word ", 25)
 	for name, c := range map[string]struct {
-		find func([]byte) []int
+		find func(string) []int
 		text string
 		want []int
 	}{
@@ -140,7 +142,7 @@ func TestWideLines(t *testing.T) {
 			[]int{1, 6}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			if got := c.find([]byte(c.text)); fmt.Sprint(got) != fmt.Sprint(c.want) {
+			if got := c.find(c.text); fmt.Sprint(got) != fmt.Sprint(c.want) {
 				t.Errorf("got lines %v, want %v", got, c.want)
 			}
 		})
