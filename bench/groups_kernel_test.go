@@ -108,10 +108,17 @@ trials: 1
 	if dropped.Queued == nil || *dropped.Queued != tr.Lost-tr.LostByCause[resetHalfOpen] {
 		t.Errorf("%v waited when the socket was dropped; %v", dropped.Queued, tr.LostByCause)
 	}
+	// The load's process may notice a timeout late. One that expires together with the drop can
+	// be reset in that time.
+	const late = 20 * time.Millisecond
 	for _, l := range tr.Losses {
-		gaveUp := l.SentNS+int64(timeout) < *dropped.StopNS
+		left := *dropped.StopNS - l.SentNS - int64(timeout)
+		gaveUp := l.Cause == queuedUnaccepted
+		if left > 0 && left < int64(late) {
+			continue
+		}
 		if l.SentNS < joined.AtNS || l.SentNS > *dropped.ClosedNS ||
-			gaveUp != (l.Cause == queuedUnaccepted) {
+			gaveUp != (left > 0) {
 			t.Errorf("%+v; the socket joined at %d and was closed from %d to %d", l,
 				joined.AtNS, *dropped.StopNS, *dropped.ClosedNS)
 		}
