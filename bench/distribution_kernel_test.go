@@ -475,7 +475,7 @@ load: {rate: 1500/s, duration: 500ms}
 timeline: [{at: 200ms, do: kill, target: 1}]
 trials: 1
 `+lenient)
-	balanced(t, run)
+	checkTrials(t, run)
 	tr := run.Scenarios[0].Variants[0].Trials[0]
 	counts := accepted(tr, 0)
 	if tr.Lost > tr.Attempts/4 || len(tr.Steps) != 1 || sum(counts) < tr.Served {

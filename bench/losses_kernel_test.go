@@ -99,7 +99,7 @@ func TestKernelInjectedLosses(t *testing.T) {
 			if status != 0 {
 				t.Fatalf("exit status %d:\n%s", status, stderr)
 			}
-			balanced(t, run)
+			checkTrials(t, run)
 			tr := run.Scenarios[0].Variants[0].Trials[0]
 			if got := tr.LostByCause[in.cause]; got != injected {
 				t.Errorf("%d lost by %s, by cause %v, want %d: %+v", got, in.cause, tr.LostByCause,

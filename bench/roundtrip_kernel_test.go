@@ -45,7 +45,7 @@ func recordings(t *testing.T, yaml string) (all []*ledger.Recording) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	balanced(t, run)
+	checkTrials(t, run)
 	files, err := harness.FactsFiles(out)
 	if err != nil {
 		t.Fatal(err)
