@@ -190,7 +190,7 @@ trials: 1
 		tr, step := list[0], list[0].Steps[0]
 		perSecond, mean := *tr.ServedPerSecond, time.Duration(tr.ResponseNS.Mean)
 		t.Logf("%s: %v ± %v at %v/s", mode, mean, time.Duration(tr.ResponseNS.SD), perSecond)
-		if n := perSecond * mean.Seconds(); n < 0.9*clients || n > 1.03*clients {
+		if n := perSecond * mean.Seconds(); n < 0.9*clients || n > 1.1*clients {
 			t.Errorf("%s: %v at %v/s are %.2f clients, want %d", mode, mean, perSecond, n, clients)
 		}
 		if perSecond > 1010 { // two workers, 2 ms each

@@ -26,18 +26,20 @@ trials: 1
 		s := tr.Steps[0]
 		due := (*s.ReadyNS - *s.StopNS) / *s.ResolutionNS
 		full := tr.LostByCause["accept_overflow"]
+		// On a busy machine the worker may stop early and continue late.
+		const early, late = 10, 60
 		longest := int64(0)
 		for _, l := range tr.Queues.Listeners {
 			longest = max(longest, l.Max)
 		}
 		t.Logf("%s: %d due, longest queue %d, %v", what, due, longest, tr.LostByCause)
 		if strings.Contains(what, "4096") {
-			if full != 0 || longest < due-10 || longest > due+10 {
+			if full != 0 || longest < due-early || longest > due+late {
 				t.Errorf("%s: %d of %d in the queue, %d refused", what, longest, due, full)
 			}
 			continue
 		}
-		if longest != 129 || full < due-129-10 || full > due-129+10 {
+		if longest != 129 || full < due-129-early || full > due-129+late {
 			t.Errorf("%s: %d of %d in the queue, want 129; %d refused", what, longest, due, full)
 		}
 	}
