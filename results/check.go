@@ -151,6 +151,10 @@ func (t *Trial) contradiction() string {
 			t.Lost)
 	case t.Dropped > t.Lost:
 		return fmt.Sprintf("%d of %d lost attempts were dropped", t.Dropped, t.Lost)
+	case t.Retriable != nil && *t.Retriable > t.Lost:
+		return fmt.Sprintf("%d of %d lost attempts were retriable", *t.Retriable, t.Lost)
+	case t.Unverified > t.Served:
+		return fmt.Sprintf("%d of %d served attempts were unverified", t.Unverified, t.Served)
 	}
 	for i := range t.Steps {
 		if s := &t.Steps[i]; s.Lost > t.Lost || s.Dropped != nil && *s.Dropped > s.Lost {
@@ -167,6 +171,10 @@ func (t *Trial) contradiction() string {
 	for _, n := range t.LostByPhase {
 		byPhase += n
 	}
+	answers := int64(0)
+	for _, n := range t.ErrorAnswers {
+		answers += n
+	}
 	for _, row := range t.Ledger {
 		rows += row.Attempts
 	}
@@ -175,6 +183,9 @@ func (t *Trial) contradiction() string {
 		return fmt.Sprintf("%d attempts were lost, but the causes add up to %d", t.Lost, byCause)
 	case byPhase != t.Lost && len(t.LostByPhase) > 0:
 		return fmt.Sprintf("%d attempts were lost, but the phases add up to %d", t.Lost, byPhase)
+	case answers != t.LostByCause[cause.ErrorAnswer]:
+		return fmt.Sprintf("%d attempts were lost by %s, but the statuses add up to %d",
+			t.LostByCause[cause.ErrorAnswer], cause.ErrorAnswer, answers)
 	case rows != t.Attempts && len(t.Ledger) > 0:
 		return fmt.Sprintf("%d attempts, but the ledger has %d", t.Attempts, rows)
 	}

@@ -75,6 +75,16 @@ func TestContradictions(t *testing.T) {
 		"dropped": {
 			func(t *Trial) { t.Dropped = 4 }, "4 of 3 lost attempts were dropped",
 		},
+		"retriable": {
+			func(t *Trial) { t.Retriable = new(int64(4)) }, "4 of 3 lost attempts were retriable",
+		},
+		"unverified": {
+			func(t *Trial) { t.Unverified = 998 }, "998 of 997 served attempts were unverified",
+		},
+		"error answers": {
+			func(t *Trial) { t.ErrorAnswers = map[string]int64{"503": 2} },
+			"0 attempts were lost by error_answer, but the statuses add up to 2",
+		},
 		"causes": {
 			func(t *Trial) { t.LostByCause[cause.Refused] = 1 },
 			"3 attempts were lost, but the causes add up to 4",

@@ -160,6 +160,15 @@ type Trial struct {
 	NeverSent *int64 `json:"never_sent,omitempty"`
 	// LocalErrors counts attempts that failed in the load process itself, by errno: "EMFILE": 3.
 	LocalErrors map[string]int64 `json:"local_errors,omitempty"`
+	// ErrorAnswers counts attempts lost by error_answer, by the status: "503": 3.
+	ErrorAnswers map[string]int64 `json:"error_answers,omitempty"`
+	// Retriable is how many of the lost attempts many clients would have sent once more, without
+	// telling: an idempotent request on a kept connection that ended before any byte of an answer
+	// (RFC 9110, 9.2.2). Null where no connection is kept; absent in older runs.
+	Retriable *int64 `json:"retriable,omitempty"`
+	// Unverified is how many attempts were served by a response that the end of the connection
+	// ended: one that was cut short there looks the same.
+	Unverified  int64            `json:"unverified,omitempty"`
 	LostByCause map[string]int64 `json:"lost_by_cause"`
 	LostByPhase map[string]int64 `json:"lost_by_phase"`
 	Evidence    Evidence         `json:"evidence"`

@@ -24,8 +24,14 @@ type Sample struct {
 	Class  Class          // ClassNone: the attempt was served
 	Errno  int            // for ClassLocal; 0 if no system call failed
 	Status int            // HTTP status, 0 without a response head
-	// Worker and Generation are from the response; -1 without one.
+	// Worker and Generation are the numbers in the response, or indices of load.Identities; -1
+	// without one.
 	Worker, Generation int
+	// Unverified: served, and the end of the connection ended the body, so that one cut short looks
+	// the same.
+	Unverified bool
+	// Retriable: lost, and many clients would have sent the request once more without telling.
+	Retriable bool
 
 	// Failed lists, in order, the tries that were followed by another; at most MaxFailed. Scheduled
 	// and Sent describe the first try, the other fields the last. LastSent is when the last try
@@ -117,15 +123,16 @@ const (
 	ClassEOF                      // FIN before the response was complete
 	ClassTimeout                  // the attempt's timeout
 	ClassUnreachable              // EHOSTUNREACH, ENETUNREACH
-	ClassInvalid                  // a malformed response, or a status other than 200
+	ClassInvalid                  // a malformed response; in old recordings, also one not 200
 	ClassLocal                    // the client's own error: EADDRINUSE, EMFILE, …
 	ClassUnsent                   // the generator never reached the attempt
 	ClassAborted                  // the load reset the connection on purpose
+	ClassErrorAnswer              // a whole response with a status that does not serve
 )
 
 var classNames = [...]string{
 	"served", "reset", "refused", "eof", "timeout", "unreachable", "invalid", "local", "unsent",
-	"aborted",
+	"aborted", "error answer",
 }
 
 func (c Class) String() string { return nameOf(classNames[:], int(c)) }
@@ -152,9 +159,16 @@ func (s *Sample) Append(dst []byte) []byte {
 	for _, i := range [...]int64{s.Sent, s.Connected, s.FirstByte, s.Done} {
 		dst = s.appendInstant(dst, i)
 	}
-	// The phase and the class take four bits each. Retries use the other bits, so samples without
-	// retries are not longer.
-	dst = append(dst, byte(s.Phase)|byte(len(s.Failed))<<4, byte(s.Class)|byte(s.GaveUp)<<4)
+	// The phase and GaveUp take three bits each, the class and the number of failed tries four,
+	// so samples without flags and retries are not longer.
+	phase, class := byte(s.Phase)|byte(len(s.Failed))<<4, byte(s.Class)|byte(s.GaveUp)<<5
+	if s.Retriable {
+		phase |= retriableBit
+	}
+	if s.Unverified {
+		class |= unverifiedBit
+	}
+	dst = append(dst, phase, class)
 	for _, f := range s.Failed {
 		b := byte(f.Failure)
 		if f.Opened {
@@ -178,8 +192,11 @@ func (s *Sample) Append(dst []byte) []byte {
 	return dst
 }
 
-// openedBit is FailedTry.Opened in an encoded FailedTry.
-const openedBit = 1 << 7
+const (
+	retriableBit  = 1 << 3 // Retriable, in the byte of the phase
+	unverifiedBit = 1 << 4 // Unverified, in the byte of the class
+	openedBit     = 1 << 7 // FailedTry.Opened, in an encoded FailedTry
+)
 
 // appendInstant appends an instant as its difference from Scheduled. It adds 1 to differences that
 // are not negative, because 0 stands for "not reached".
@@ -231,7 +248,8 @@ func (r *SampleReader) Next(s *Sample) error {
 		*i = d.instant(s.Scheduled)
 	}
 	phase, class := d.byte(), d.byte()
-	s.Phase, s.Class, s.GaveUp = Phase(phase&0xf), Class(class&0xf), GaveUp(class>>4)
+	s.Phase, s.Class, s.GaveUp = Phase(phase&0x7), Class(class&0xf), GaveUp(class>>5)
+	s.Retriable, s.Unverified = phase&retriableBit != 0, class&unverifiedBit != 0
 	s.Failed, s.LastSent = s.Failed[:0], 0
 	for range min(phase>>4, MaxFailed) {
 		b := d.byte()

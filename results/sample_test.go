@@ -36,6 +36,16 @@ func testSamples() []Sample {
 			Scheduled: 9000, Sent: 9000, Done: 9900, Phase: PhaseBody, Class: ClassUnsent,
 			GaveUp: GaveUpBudget, Worker: -1, Generation: -1,
 		},
+		{
+			Scheduled: 9000, Sent: 9000, Done: 9900, Phase: PhaseBody, Class: ClassErrorAnswer,
+			Status: 503, Worker: 4095, Generation: -1,
+		},
+		{
+			Scheduled: 9000, Sent: 9000, Done: 9900, Phase: PhaseWait, Class: ClassReset,
+			GaveUp: GaveUpBudget, Failed: []FailedTry{{FailureRefused, true}}, LastSent: 9001,
+			Retriable: true, Worker: -1, Generation: -1,
+		},
+		{Scheduled: 9000, Sent: 9000, Done: 9900, Status: 200, Unverified: true},
 	}
 }
 

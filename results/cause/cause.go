@@ -20,6 +20,7 @@ const (
 	StaleConntrack   = "stale_conntrack"
 	StaleConnection  = "stale_connection"
 	ProxyError       = "proxy_error"
+	ErrorAnswer      = "error_answer"
 	Timeout          = "timeout"
 	Client           = "client"
 	Unknown          = "unknown"
@@ -186,6 +187,16 @@ func All() []Cause {
 			Do: "Tell the proxy before a server stops (stop: lb-drain), or let it retry at " +
 				"another server (haproxy.redispatch: on).",
 			Source: "HAProxy configuration manual, \"option redispatch\"",
+		},
+		{
+			Name: ErrorAnswer,
+			Doc:  "answered by an error status",
+			Means: "The response was complete, and its status was none of those that serve an " +
+				"attempt (200, unless the scenario names others).",
+			Do: "Look at the server's log for the status (error_answers in run.json). Around a " +
+				"restart, 502 to 504 come from a proxy or a server that still answers but has " +
+				"no worker left: let it drain first.",
+			Source: "RFC 9110, 15",
 		},
 		{
 			Name: Timeout,

@@ -43,6 +43,9 @@ func ledgerBlocks(d *document.Document, v *results.Variant) {
 		if tries := triesLine(valid); tries != "" {
 			d.Paragraph(tries)
 		}
+		for _, line := range answerLines(valid) {
+			d.Paragraph(line)
+		}
 		equalityBlock(d, valid)
 		if counters := counterLine(valid); counters != "" {
 			d.Paragraph("Kernel counters: " + counters)
@@ -105,6 +108,51 @@ func triesLine(trials []*results.Trial) string {
 	return fmt.Sprintf("%s Lost where the policy would have gone on: %s for the number of tries, "+
 		"%s for the timeout, %s for the budget.",
 		line, count(sum.Exhausted), count(sum.NoTime), count(sum.OverBudget))
+}
+
+// answerLines returns a sentence for each fact about answers that the table does not show: which
+// errors they were, which losses many clients would have hidden, and which answers nobody can
+// vouch for.
+func answerLines(trials []*results.Trial) (lines []string) {
+	statuses := map[string]int64{}
+	var lost, retriable, unverified int64
+	known := false
+	for _, t := range trials {
+		for status, n := range t.ErrorAnswers {
+			statuses[status] += n
+		}
+		if unverified += t.Unverified; t.Retriable != nil {
+			known = true
+			retriable, lost = retriable+*t.Retriable, lost+t.Lost
+		}
+	}
+	var by []string
+	for _, status := range slices.Sorted(maps.Keys(statuses)) {
+		by = append(by, count(statuses[status])+" × "+status)
+	}
+	if len(by) > 0 {
+		lines = append(lines, "Answered by an error: "+strings.Join(by, ", ")+".")
+	}
+	if known && lost > 0 {
+		lines = append(lines, fmt.Sprintf("Of %s, %s on a kept connection that ended before any "+
+			"byte of an answer, with a request that may be sent twice: many clients send it once "+
+			"more by themselves (RFC 9110, 9.2.2).", unit.Plural(lost, "lost attempt"),
+			were(retriable)))
+	}
+	if unverified > 0 {
+		lines = append(lines, fmt.Sprintf("Of the served attempts, %s answered by a body that the "+
+			"end of the connection ends: one that is cut short looks the same.",
+			were(unverified)))
+	}
+	return lines
+}
+
+// were returns a number with its verb.
+func were(n int64) string {
+	if n == 1 {
+		return "1 was"
+	}
+	return count(n) + " were"
 }
 
 // equalityBlock compares the kernel's counters with the ledger.

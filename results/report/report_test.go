@@ -425,3 +425,27 @@ func TestNeverSentIsApart(t *testing.T) {
 		t.Errorf("causes: %s\n%s", head, strings.Join(after, "\n"))
 	}
 }
+
+// The ledger says what its table cannot show of answers, summed over the trials that tell.
+func TestAnswerLines(t *testing.T) {
+	old := &results.Trial{Lost: 9}
+	if lines := answerLines([]*results.Trial{old}); len(lines) > 0 {
+		t.Errorf("of an older run: %q", lines)
+	}
+	lines := answerLines([]*results.Trial{
+		old,
+		{Lost: 4, Retriable: new(int64(1)), ErrorAnswers: map[string]int64{"502": 1, "503": 2}},
+		{Lost: 2, Retriable: new(int64(0)), ErrorAnswers: map[string]int64{"503": 2},
+			Unverified: 5},
+	})
+	want := []string{
+		"Answered by an error: 1 × 502, 4 × 503.",
+		"Of 6 lost attempts, 1 was on a kept connection",
+		"Of the served attempts, 5 were answered by a body that the end",
+	}
+	for i, start := range want {
+		if len(lines) != len(want) || !strings.HasPrefix(lines[i], start) {
+			t.Fatalf("got %q, want sentences that begin %q", lines, want)
+		}
+	}
+}

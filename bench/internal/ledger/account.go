@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"slices"
 	"sort"
+	"strconv"
 	"time"
 
 	"reuseport-bench/results"
@@ -153,10 +154,20 @@ func (a *Account) Fill(r *results.Trial) {
 		r.LostByCause[v.Cause]++
 		r.LostByPhase[b.attempts[i].Phase.String()]++
 		countEvidence(&r.Evidence, v.Evidence)
+		if v.Cause == cause.ErrorAnswer {
+			if r.ErrorAnswers == nil {
+				r.ErrorAnswers = map[string]int64{}
+			}
+			r.ErrorAnswers[strconv.Itoa(int(b.attempts[i].Status))]++
+		}
 	}
 	r.Served = r.Attempts - r.Lost
 	r.Dropped = r.Lost - r.LostByCause[cause.Client]
 	r.NeverSent, r.LocalErrors = new(a.neverSent(0, len(b.attempts))), b.localErrors
+	r.Unverified = b.unverified
+	if b.load.Reuses {
+		r.Retriable = new(b.retriable)
+	}
 	r.LostSentAfterClose = a.sentAfterClose()
 	if n, ok := a.facts.Moved["TcpExtTCPSynRetrans"]; ok {
 		r.SYNRetransmits = &n
@@ -275,7 +286,7 @@ func (a *Account) rows() []results.LedgerRow {
 			k.cause, k.explained = v.Cause, v.Explained
 		}
 		if !x.Served() {
-			k.client = x.Phase.String() + ": " + x.Class.String()
+			k.client = x.Phase.String() + ": " + x.outcome()
 		}
 		count[k]++
 	}
@@ -304,7 +315,7 @@ func (a *Account) listed() (list []results.Loss, omitted int64) {
 		l := results.Loss{
 			LoadProcess: i % b.load.Processes, Sequence: int64(i / b.load.Processes),
 			ScheduledNS: int64(b.scheduled(i)), SentNS: int64(x.Sent), DoneNS: int64(x.Done),
-			Phase: x.Phase.String(), Error: x.Class.String(), Server: x.State.String(),
+			Phase: x.Phase.String(), Error: x.outcome(), Server: x.State.String(),
 			Cause: v.Cause, Evidence: v.Evidence.String(),
 		}
 		if source := b.connection(i); source.IsValid() {

@@ -2,6 +2,7 @@ package ledger
 
 import (
 	"cmp"
+	"fmt"
 	"math"
 	"net/netip"
 	"slices"
@@ -34,6 +35,14 @@ type Attempt struct {
 
 // Served reports whether the client got its full, valid response in time.
 func (a *Attempt) Served() bool { return a.Class == results.ClassNone }
+
+// outcome returns the client's view of how the attempt ended, with the status of an error.
+func (a *Attempt) outcome() string {
+	if a.Class == results.ClassErrorAnswer {
+		return fmt.Sprintf("%v %d", a.Class, a.Status)
+	}
+	return a.Class.String()
+}
 
 // neverSent reports whether the load never sent the attempt.
 func (a *Attempt) neverSent() bool { return a.Class == results.ClassUnsent }
@@ -154,7 +163,9 @@ type Book struct {
 	// localErrors counts attempts that failed in the load process itself, by errno. It is nil if
 	// none did.
 	localErrors map[string]int64
-	recorder    *recorder // nil unless Keep was called
+	// retriable and unverified count attempts by the flags of their samples.
+	retriable, unverified int64
+	recorder              *recorder // nil unless Keep was called
 }
 
 // noConnection stands for the opener of an attempt that had no connection.
@@ -341,6 +352,12 @@ func (b *Book) Sample(s *results.Sample) {
 	a.Sent, a.Done = b.time(s.Sent), b.time(s.Done)
 	a.Class, a.Phase = s.Class, s.Phase
 	a.Worker, a.Generation, a.Status = int32(s.Worker), int16(s.Generation), uint16(s.Status)
+	if s.Retriable {
+		b.retriable++
+	}
+	if s.Unverified {
+		b.unverified++
+	}
 	if s.Class == results.ClassLocal {
 		if b.localErrors == nil {
 			b.localErrors = map[string]int64{}

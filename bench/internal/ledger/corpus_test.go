@@ -25,6 +25,7 @@ var noExample = map[string]string{
 	cause.NoRoute: "in a lab, only addresses of pods that have gone have no route, " +
 		"and then the cause is stale_endpoint",
 	cause.Untranslated: "happens once in some hundreds of commits; not seen in 200",
+	cause.ErrorAnswer:  "this program's own workers answer 200 only",
 	cause.Unknown:      "no rule explains the loss; a trial with one is a bug",
 }
 
@@ -116,7 +117,7 @@ func stepFigures(a *Account, k int, was results.Step) results.Step {
 }
 
 // addedFigures lists the figures that were added after the corpus was recorded.
-var addedFigures = []string{"connect_ns", "first_byte_ns"}
+var addedFigures = []string{"connect_ns", "first_byte_ns", "retriable"}
 
 // sameFigures compares two trials as run.json stores them.
 func sameFigures(t *testing.T, got, want *results.Trial) {

@@ -59,11 +59,14 @@ type view struct {
 	killsFound             []event
 }
 
-// ended reports whether the connection ended before the response was complete.
+// ended reports whether the connection to the server ended before the response was complete. Behind
+// a proxy, an error is the proxy's answer to that.
 func (v *view) ended() bool {
 	switch v.Class {
 	case results.ClassReset, results.ClassEOF, results.ClassInvalid:
 		return true
+	case results.ClassErrorAnswer:
+		return v.proxied
 	}
 	return false
 }
@@ -192,9 +195,10 @@ func (v *view) resetter() int {
 
 // misrouted reports whether the attempt was sent through a Service on a connection of its own, and
 // no worker accepted it. Its refusal, timeout or missing route is then only a symptom of where it
-// was sent.
+// was sent. Whoever answered it is a server that keeps no journal.
 func (v *view) misrouted() bool {
-	return v.routes != nil && !v.reused && v.State == NeverAccepted && v.Class != results.ClassNone
+	return v.routes != nil && !v.reused && v.State == NeverAccepted &&
+		v.Class != results.ClassNone && v.Class != results.ClassErrorAnswer
 }
 
 // refusedBy returns the worker of the first pod that satisfies is and that clients were sent to

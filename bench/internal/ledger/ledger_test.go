@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
 
 	"reuseport-bench/bench/internal/load"
@@ -240,8 +241,30 @@ func TestRules(t *testing.T) {
 		{"a proxy hangs up while a listener closes", unread, queue(), proxied, Verdict{Cause: cause.ProxyError, Evidence: ByClient, Worker: -1, Rule: "proxy's own error"}},
 		{"a kernel event about a proxy's connection", unread, kernelSays(answers, Closing{}), proxied, Verdict{Cause: cause.ProxyError, Evidence: ByKernel, Worker: -1, Rule: "proxy's own error"}},
 
-		{"a proxy answers 502 while a listener closes", account{results.ClassInvalid, results.PhaseBody, 2, "", 0, http.StatusBadGateway}, queue(), proxied, Verdict{Cause: cause.ResetAtClose, Evidence: ByWorker, Worker: 7, Rule: "proxy met a closing listener"}},
-		{"a proxy answers 503", account{results.ClassInvalid, results.PhaseBody, 2, "", 0, http.StatusServiceUnavailable}, queue(), proxied, Verdict{Cause: cause.ProxyError, Evidence: ByClient, Worker: -1, Rule: "proxy's own error"}},
+		{"a proxy answers 502 while a listener closes", account{results.ClassErrorAnswer, results.PhaseBody, 2, "", 0, http.StatusBadGateway}, queue(), proxied, Verdict{Cause: cause.ResetAtClose, Evidence: ByWorker, Worker: 7, Rule: "proxy met a closing listener"}},
+		{"a proxy answers 503", account{results.ClassErrorAnswer, results.PhaseBody, 2, "", 0, http.StatusServiceUnavailable}, queue(), proxied, Verdict{Cause: cause.ProxyError, Evidence: ByClient, Worker: -1, Rule: "proxy's own error"}},
+
+		{"a proxy answers 504, and its worker's peer is gone", account{results.ClassErrorAnswer,
+			results.PhaseBody, 2, "aq", journal.EndPeer, http.StatusGatewayTimeout}, nil, proxied,
+			Verdict{Cause: cause.ErrorAnswer, Evidence: ByClient, Worker: worker,
+				Rule: "answered by an error"}},
+		{"a proxy answers for a worker that hung up", account{results.ClassErrorAnswer,
+			results.PhaseBody, 2, "aq", journal.EndUnanswered, http.StatusBadGateway}, nil, proxied,
+			Verdict{Cause: cause.ClosedByWorker, Evidence: ByWorker, Worker: worker,
+				Rule: "closed unanswered"}},
+		{"a server without a journal answers 503", account{results.ClassErrorAnswer,
+			results.PhaseBody, 2, "", 0, http.StatusServiceUnavailable}, queue(), nil,
+			Verdict{Cause: cause.ErrorAnswer, Evidence: ByClient, Worker: -1,
+				Rule: "answered by an error"}},
+		{"a worker answers 503", account{results.ClassErrorAnswer, results.PhaseBody, 2, "aqr",
+			journal.EndServed, http.StatusServiceUnavailable}, queue(), nil,
+			Verdict{Cause: cause.ErrorAnswer, Evidence: ByClient, Worker: worker,
+				Rule: "answered by an error"}},
+		{"503 behind a Service, from whoever", account{results.ClassErrorAnswer,
+			results.PhaseBody, 2, "", 0, http.StatusServiceUnavailable},
+			routed(gonePod, -9*ms, -1*ms, 9*ms, false), nil,
+			Verdict{Cause: cause.ErrorAnswer, Evidence: ByClient, Worker: -1,
+				Rule: "answered by an error"}},
 
 		{"reset in the handshake", account{reset, connect, 2, "", 0, 0}, queue(), nil, Verdict{Cause: cause.ResetHalfOpen, Evidence: ByWorker, Worker: 7, Rule: "handshake at a closing listener"}},
 		{"its handshake was held up", unread, inHandshake, nil, Verdict{Cause: cause.ResetHalfOpen, Evidence: ByWorker, Worker: 7, Rule: "handshake at a closing listener"}},
@@ -384,4 +407,39 @@ func keptConnections(t *testing.T) (rules []string) {
 func overflowing(f *Facts) *Facts {
 	f.Moved = map[string]int64{"TcpExtListenOverflows": 5}
 	return f
+}
+
+// Fill counts the answers that were errors by their status, and what the samples say of losses that
+// clients hide and of answers that may have been cut short.
+func TestAnswers(t *testing.T) {
+	for _, reuses := range []bool{true, false} {
+		b := testBook(t, 5, func(l *Load) { l.Reuses = reuses })
+		for i, s := range []results.Sample{
+			{Class: results.ClassErrorAnswer, Phase: results.PhaseBody, Status: 503},
+			{Class: results.ClassErrorAnswer, Phase: results.PhaseBody, Status: 500},
+			{Class: results.ClassErrorAnswer, Phase: results.PhaseBody, Status: 503},
+			{Class: results.ClassReset, Phase: results.PhaseWait, Retriable: true},
+			{Status: 200, Unverified: true, Worker: -1, Generation: -1},
+		} {
+			s.Sequence, s.Source = uint64(i), b.sources.At(uint64(i))
+			s.Scheduled = int64(begin) + int64(i)*int64(ms)
+			s.Sent, s.Done = s.Scheduled, s.Scheduled+1000
+			b.Sample(&s)
+		}
+		var r results.Trial
+		a := b.Close(&Facts{Duration: 5 * time.Millisecond})
+		a.Fill(&r)
+		want := map[string]int64{"500": 1, "503": 2}
+		if d := cmp.Diff(r.ErrorAnswers, want); d != "" || r.LostByCause[cause.ErrorAnswer] != 3 {
+			t.Errorf("%d lost by error_answer, by status: got -, want +:\n%s",
+				r.LostByCause[cause.ErrorAnswer], d)
+		}
+		if (r.Retriable != nil) != reuses || reuses && *r.Retriable != 1 || r.Unverified != 1 {
+			t.Errorf("kept connections %t: retriable %v, unverified %d", reuses, r.Retriable,
+				r.Unverified)
+		}
+		if got, want := r.Losses[0].Error, "error answer 503"; got != want {
+			t.Errorf("the first loss has error %q, want %q", got, want)
+		}
+	}
 }

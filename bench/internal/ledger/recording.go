@@ -200,6 +200,8 @@ type recordedSample struct {
 	Failed     []results.FailedTry `json:"failed,omitempty"`
 	LastSent   int64               `json:"last_sent,omitempty"`
 	GaveUp     results.GaveUp      `json:"gave_up,omitempty"`
+	Unverified bool                `json:"unverified,omitempty"`
+	Retriable  bool                `json:"retriable,omitempty"`
 }
 
 // A recordedRecord is a journal.Record of a worker.
@@ -248,7 +250,7 @@ func (r *Recording) writeLines(w io.Writer) error {
 		err = cmp.Or(err, out.Encode(recordingLine{Sample: &recordedSample{
 			s.Process, s.Sequence, s.Scheduled, s.Sent, s.Connected, s.FirstByte, s.Done,
 			s.Source, s.Phase, s.Class, s.Status, s.Errno, s.Worker, s.Generation,
-			s.Failed, s.LastSent, s.GaveUp,
+			s.Failed, s.LastSent, s.GaveUp, s.Unverified, s.Retriable,
 		}}))
 	}
 	for _, x := range r.Records {
@@ -363,6 +365,7 @@ func (r *Recording) add(l *recordingLine) error {
 			Phase: s.Phase, Class: s.Class, Status: s.Status, Errno: s.Errno,
 			Worker: s.Worker, Generation: s.Generation,
 			Failed: s.Failed, LastSent: s.LastSent, GaveUp: s.GaveUp,
+			Unverified: s.Unverified, Retriable: s.Retriable,
 		})
 	case l.Record != nil:
 		x := l.Record

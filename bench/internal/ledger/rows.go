@@ -31,7 +31,7 @@ func (a *Account) Rows() iter.Seq[Row] {
 			}
 			r.Worker = r.Verdict.Worker
 			if !r.Served {
-				r.Phase, r.Error = x.Phase.String(), x.Class.String()
+				r.Phase, r.Error = x.Phase.String(), x.outcome()
 			}
 			if x.neverSent() {
 				r.Tries = 0

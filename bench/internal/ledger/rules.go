@@ -325,6 +325,13 @@ var rules = []rule{
 
 	// What the client saw.
 	{
+		name: "answered by an error", cause: cause.ErrorAnswer, evidence: ByClient,
+		match: func(v *view) (int, bool) {
+			return int(v.Server), v.Class == results.ClassErrorAnswer
+		},
+		why: "The response is whole, and its status is none of those that the scenario accepts.",
+	},
+	{
 		name: "unreachable", cause: cause.NoRoute, evidence: ByClient,
 		match: func(v *view) (int, bool) { return noWorker, v.Class == results.ClassUnreachable },
 		why:   "The client got EHOSTUNREACH or ENETUNREACH.",
