@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"os"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -128,11 +129,17 @@ func newTestTransport(t *testing.T, cfg Config) (
 	}
 }
 
-// unusedSources returns a range of source addresses that, very likely, no TIME_WAIT socket of an
-// earlier test or run uses.
+// firstRange and takenRanges number the ranges of unusedSources.
+var (
+	firstRange  = rand.Uint32()
+	takenRanges atomic.Uint32
+)
+
+// unusedSources returns a range of source addresses that no earlier test of this process has used
+// and, very likely, no TIME_WAIT socket of an earlier run.
 func unusedSources() netip.Prefix {
-	addr := [4]byte{127, byte(64 + rand.IntN(64)), byte(rand.IntN(256)), 0}
-	return netip.PrefixFrom(netip.AddrFrom4(addr), 24)
+	n := (firstRange + takenRanges.Add(1)) % (1 << 14)
+	return netip.PrefixFrom(netip.AddrFrom4([4]byte{127, byte(64 + n>>8), byte(n), 0}), 24)
 }
 
 // attempts makes the first n of 2 attempts, one after the other, and returns their samples.
