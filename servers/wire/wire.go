@@ -9,11 +9,13 @@ package wire
 import (
 	"bytes"
 	"errors"
+	"slices"
 	"strconv"
+	"strings"
 )
 
-// MaxHead is the maximum size of a request or response head, in bytes. nginx's default header
-// buffer is 8 KiB, too.
+// MaxHead is the maximum size of a request head, in bytes. nginx's default header buffer is 8 KiB,
+// too.
 const MaxHead = 8 << 10
 
 // Errors of the parsers. An incomplete head is no error: the parsers report 0 bytes used.
@@ -48,30 +50,49 @@ type Request struct {
 }
 
 var (
-	crlf       = []byte("\r\n")
-	headEnd    = []byte("\r\n\r\n")
-	nameID     = []byte("attempt")
-	nameLen    = []byte("content-length")
-	nameConn   = []byte("connection")
-	nameWorker = []byte("worker")
-	nameGen    = []byte("generation")
-	nameTE     = []byte("transfer-encoding")
-	tokClose   = []byte("close")
-	http10     = []byte("HTTP/1.0")
-	http1      = []byte("HTTP/1.")
+	crlf    = []byte("\r\n")
+	headEnd = []byte("\r\n\r\n")
+	http10  = []byte("HTTP/1.0")
+	http1   = []byte("HTTP/1.")
 )
 
-// AppendRequest appends a request for the attempt to dst. host is the value of the Host header. A
-// nil body makes a GET, any other a POST. With closing = Close the request asks the server to close
-// the connection after its response.
-func AppendRequest(dst []byte, host string, a Attempt, body []byte, closing Closing) []byte {
-	if body != nil {
-		dst = append(dst, "POST / HTTP/1.1\r\nHost: "...)
-	} else {
-		dst = append(dst, "GET / HTTP/1.1\r\nHost: "...)
+// A Field is a field of a request's head.
+type Field struct {
+	Name  string `json:"name"`
+	Value string `json:"value"`
+}
+
+// A Template is a request without what differs between attempts.
+type Template struct {
+	start  []byte // up to the attempt's identity
+	length []byte // the Content-Length field, or nothing
+	body   []byte
+}
+
+// NewTemplate returns a template. Each field follows the Host field, whose value is host, or takes
+// its place. A nil body makes a request without one. The template keeps body.
+func NewTemplate(method, target, host string, fields []Field, body []byte) *Template {
+	t := &Template{body: body}
+	t.start = append(t.start, method+" "+target+" HTTP/1.1\r\n"...)
+	isHost := func(f Field) bool { return strings.EqualFold(f.Name, "Host") }
+	if !slices.ContainsFunc(fields, isHost) {
+		fields = append([]Field{{"Host", host}}, fields...)
 	}
-	dst = append(dst, host...)
-	dst = append(dst, "\r\nAttempt: "...)
+	for _, f := range fields {
+		t.start = append(t.start, f.Name+": "+f.Value+"\r\n"...)
+	}
+	t.start = append(t.start, "Attempt: "...)
+	if body != nil {
+		t.length = append(t.length, "\r\nContent-Length: "...)
+		t.length = strconv.AppendInt(t.length, int64(len(body)), 10)
+	}
+	return t
+}
+
+// Append appends the request of an attempt to dst. With closing = Close the request asks the server
+// to close the connection after its response.
+func (t *Template) Append(dst []byte, a Attempt, closing Closing) []byte {
+	dst = append(dst, t.start...)
 	dst = strconv.AppendUint(dst, uint64(a.Process), 10)
 	dst = append(dst, '-')
 	dst = strconv.AppendUint(dst, a.Sequence, 10)
@@ -79,15 +100,12 @@ func AppendRequest(dst []byte, host string, a Attempt, body []byte, closing Clos
 		dst = append(dst, '-')
 		dst = strconv.AppendUint(dst, uint64(a.Try), 10)
 	}
-	if body != nil {
-		dst = append(dst, "\r\nContent-Length: "...)
-		dst = strconv.AppendInt(dst, int64(len(body)), 10)
-	}
+	dst = append(dst, t.length...)
 	if closing == Close {
 		dst = append(dst, "\r\nConnection: close"...)
 	}
 	dst = append(dst, headEnd...)
-	return append(dst, body...)
+	return append(dst, t.body...)
 }
 
 // Closing says whether a message is the last one on its connection.
@@ -116,26 +134,26 @@ func ParseRequest(buf []byte) (Request, int, error) {
 	r.Close = bytes.Equal(line[j+1:], http10)
 	for len(rest) > 0 {
 		line, rest = cutLine(rest)
-		name, value, err := cutField(line)
-		if err != nil {
-			return r, 0, err
+		name, value, ok := cutField(line)
+		if !ok {
+			return r, 0, ErrMalformed
 		}
 		switch {
-		case bytes.EqualFold(name, nameID):
+		case isName(name, "Attempt"):
 			if r.Attempt, r.Identified = parseAttempt(value); !r.Identified {
 				return r, 0, ErrMalformed
 			}
-		case bytes.EqualFold(name, nameLen):
+		case isName(name, "Content-Length"):
 			v, ok := parseUint(value, 1<<20)
 			if !ok {
 				return r, 0, ErrTooLarge
 			}
 			r.BodyLen = int(v)
-		case bytes.EqualFold(name, nameConn):
-			if bytes.EqualFold(value, tokClose) {
-				r.Close = true
-			}
-		case bytes.EqualFold(name, nameTE):
+		case isName(name, "Connection"):
+			eachOption(value, func(option []byte) {
+				r.Close = r.Close || isName(option, "close")
+			})
+		case isName(name, "Transfer-Encoding"):
 			return r, 0, ErrMalformed // the load never sends chunked requests
 		}
 	}
@@ -157,81 +175,6 @@ func parseAttempt(value []byte) (Attempt, bool) {
 	return Attempt{Process: uint16(process), Sequence: sequence, Try: uint8(try)}, ok && ok1 && ok2
 }
 
-// A Response is what the load needs from a response head.
-type Response struct {
-	Status     int
-	Worker     int // -1 if the server did not say
-	Generation int // -1 if the server did not say
-	BodyLen    int
-	Close      bool
-}
-
-// AppendResponse appends a complete 200 response of worker id, in the given generation, to dst.
-func AppendResponse(dst []byte, id, generation int, closing Closing) []byte {
-	dst = append(dst, "HTTP/1.1 200 OK\r\nContent-Length: "...)
-	dst = strconv.AppendInt(dst, int64(len(Body)), 10)
-	dst = append(dst, "\r\nWorker: "...)
-	dst = strconv.AppendInt(dst, int64(id), 10)
-	dst = append(dst, "\r\nGeneration: "...)
-	dst = strconv.AppendInt(dst, int64(generation), 10)
-	if closing == Close {
-		dst = append(dst, "\r\nConnection: close"...)
-	}
-	dst = append(dst, headEnd...)
-	return append(dst, Body...)
-}
-
-// ParseResponse reads a response head from the start of buf, as ParseRequest reads a request head.
-// A response without Content-Length is malformed: only the end of the connection would end it, and
-// a reset would look like success.
-func ParseResponse(buf []byte) (Response, int, error) {
-	r := Response{Worker: -1, Generation: -1, BodyLen: -1}
-	n, err := headLen(buf)
-	if n == 0 || err != nil {
-		return r, 0, err
-	}
-	line, rest := cutLine(buf[:n-2])
-	if len(line) < len("HTTP/1.1 200") || !bytes.HasPrefix(line, http1) || line[8] != ' ' {
-		return r, 0, ErrMalformed
-	}
-	status, ok := parseUint(line[9:12], 999)
-	if !ok || status < 100 || (len(line) > 12 && line[12] != ' ') {
-		return r, 0, ErrMalformed
-	}
-	r.Status = int(status)
-	r.Close = bytes.HasPrefix(line, http10)
-	for len(rest) > 0 {
-		line, rest = cutLine(rest)
-		name, value, err := cutField(line)
-		if err != nil {
-			return r, 0, err
-		}
-		var into *int
-		limit := uint64(1<<16 - 1)
-		switch {
-		case bytes.EqualFold(name, nameWorker):
-			into = &r.Worker
-		case bytes.EqualFold(name, nameGen):
-			into = &r.Generation
-		case bytes.EqualFold(name, nameLen):
-			into, limit = &r.BodyLen, 1<<30
-		case bytes.EqualFold(name, nameConn):
-			r.Close = r.Close || bytes.EqualFold(value, tokClose)
-		}
-		if into != nil {
-			v, ok := parseUint(value, limit)
-			if !ok {
-				return r, 0, ErrMalformed
-			}
-			*into = int(v)
-		}
-	}
-	if r.BodyLen < 0 {
-		return r, 0, ErrMalformed
-	}
-	return r, n, nil
-}
-
 // headLen returns the length of the head at the start of buf, including its empty line, or 0 if the
 // head is incomplete.
 func headLen(buf []byte) (int, error) {
@@ -250,26 +193,16 @@ func cutLine(b []byte) (line, rest []byte) {
 	return line, rest
 }
 
-// cutField splits a field line (RFC 9112 §5) at the colon. It accepts space around the value, but
-// none before the colon.
-func cutField(line []byte) (name, value []byte, err error) {
-	name, value, ok := bytes.Cut(line, []byte{':'})
-	if !ok || len(name) == 0 || name[len(name)-1] == ' ' || name[len(name)-1] == '\t' {
-		return nil, nil, ErrMalformed
-	}
-	return name, bytes.TrimSpace(value), nil
-}
-
+// parseUint parses a decimal number up to the limit.
 func parseUint(b []byte, limit uint64) (uint64, bool) {
-	if len(b) == 0 || len(b) > 19 {
-		return 0, false
-	}
 	var v uint64
 	for _, c := range b {
-		if c < '0' || c > '9' {
+		if !digit(c) || v > limit/10 {
 			return 0, false
 		}
-		v = v*10 + uint64(c-'0')
+		if v = v*10 + uint64(c-'0'); v > limit {
+			return 0, false
+		}
 	}
-	return v, v <= limit
+	return v, len(b) > 0
 }

@@ -19,7 +19,12 @@ func TestRequestRoundTrip(t *testing.T) {
 		{"post", []byte("hello"), KeepAlive, Request{Attempt: Attempt{3, 1 << 40, 1}, Identified: true, BodyLen: 5}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			b := AppendRequest(nil, "127.0.0.1:80", tt.want.Attempt, tt.body, tt.closing)
+			method := "GET"
+			if tt.body != nil {
+				method = "POST"
+			}
+			template := NewTemplate(method, "/", "127.0.0.1:80", nil, tt.body)
+			b := template.Append(nil, tt.want.Attempt, tt.closing)
 			got, n, err := ParseRequest(b)
 			if err != nil || n != len(b)-len(tt.body) {
 				t.Fatalf("ParseRequest = %d bytes, %v; want %d", n, err, len(b)-len(tt.body))
@@ -33,18 +38,6 @@ func TestRequestRoundTrip(t *testing.T) {
 				}
 			}
 		})
-	}
-}
-
-func TestResponseRoundTrip(t *testing.T) {
-	b := AppendResponse(nil, 7, 12, Close)
-	got, n, err := ParseResponse(b)
-	if err != nil || n+got.BodyLen != len(b) {
-		t.Fatalf("used %d + %d of %d bytes, %v", n, got.BodyLen, len(b), err)
-	}
-	want := Response{Status: 200, Worker: 7, Generation: 12, BodyLen: 3, Close: true}
-	if diff := cmp.Diff(got, want); diff != "" {
-		t.Errorf("got -, want +:\n%s", diff)
 	}
 }
 
@@ -69,27 +62,70 @@ func TestParseErrors(t *testing.T) {
 			}
 		})
 	}
-	for _, in := range []string{
-		"HTTP/1.1 200 OK\r\n\r\n",
-		"HTTP/1.1 2x0 OK\r\nContent-Length: 0\r\n\r\n",
-		"FTP/1.1 200 OK\r\n\r\n",
-		"HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\n",
-	} {
-		if _, _, err := ParseResponse([]byte(in)); !errors.Is(err, ErrMalformed) {
-			t.Errorf("ParseResponse(%q) = %v, want %v", in, err, ErrMalformed)
-		}
-	}
 }
 
-func FuzzParse(f *testing.F) {
+func FuzzParseRequest(f *testing.F) {
 	f.Add([]byte("GET / HTTP/1.1\r\nAttempt: 0-1\r\n\r\n"))
-	f.Add(AppendResponse(nil, 1, 2, Close))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		if r, n, err := ParseRequest(b); n > len(b) || r.BodyLen < 0 || (err != nil && n != 0) {
 			t.Errorf("request %+v, used %d of %d bytes, error %v", r, n, len(b), err)
 		}
-		if r, n, err := ParseResponse(b); n > len(b) || (err == nil && n > 0 && r.BodyLen < 0) {
-			t.Errorf("response %+v, used %d of %d bytes, error %v", r, n, len(b), err)
-		}
 	})
+}
+
+// TestTemplate holds requests against their text. The first is what load processes have always
+// sent.
+func TestTemplate(t *testing.T) {
+	attempt := Attempt{Process: 1, Sequence: 23}
+	for _, tt := range []struct {
+		name     string
+		template *Template
+		attempt  Attempt
+		closing  Closing
+		want     string
+	}{
+		{"GET", NewTemplate("GET", "/", "h:80", nil, nil), attempt, Close,
+			"GET / HTTP/1.1\r\nHost: h:80\r\nAttempt: 1-23\r\nConnection: close\r\n\r\n"},
+		{"POST, second try", NewTemplate("POST", "/", "h:80", nil, []byte("xy")),
+			Attempt{Process: 1, Sequence: 23, Try: 1}, KeepAlive,
+			"POST / HTTP/1.1\r\nHost: h:80\r\nAttempt: 1-23-1\r\nContent-Length: 2\r\n\r\nxy"},
+		{"fields", NewTemplate("HEAD", "/a?b", "h:80", []Field{{"Accept", "*/*"}}, nil), attempt,
+			KeepAlive, "HEAD /a?b HTTP/1.1\r\nHost: h:80\r\nAccept: */*\r\nAttempt: 1-23\r\n\r\n"},
+		{"another host", NewTemplate("GET", "/", "h:80", []Field{{"host", "example.org"}}, nil),
+			attempt, KeepAlive, "GET / HTTP/1.1\r\nhost: example.org\r\nAttempt: 1-23\r\n\r\n"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			got := string(tt.template.Append(nil, tt.attempt, tt.closing))
+			if got != tt.want {
+				t.Errorf("got  %q\nwant %q", got, tt.want)
+			}
+		})
+	}
+}
+
+// TestRequestCloses checks that a request closes its connection wherever its Connection field says
+// so.
+func TestRequestCloses(t *testing.T) {
+	for value, want := range map[string]bool{
+		"close": true, "Close": true, "te, CLOSE": true, "keep-alive": false, "closed": false,
+	} {
+		in := "GET / HTTP/1.1\r\nconnection: " + value + "\r\n\r\n"
+		r, n, err := ParseRequest([]byte(in))
+		if err != nil || n != len(in) || r.Close != want {
+			t.Errorf("Connection: %s: closes %t, want %t; %d bytes, %v",
+				value, r.Close, want, n, err)
+		}
+	}
+}
+
+// BenchmarkRequest reads what a load process sends.
+func BenchmarkRequest(b *testing.B) {
+	template := NewTemplate("GET", "/", "127.0.0.1:8080", nil, nil)
+	in := template.Append(nil, Attempt{Process: 1, Sequence: 123_456}, Close)
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, n, err := ParseRequest(in); n != len(in) || err != nil {
+			b.Fatal(n, err)
+		}
+	}
 }

@@ -35,11 +35,11 @@ type attempt struct {
 	opened    bool          // the try opened its connection
 	last      bool          // the server closes the connection after this response
 	abort     bool          // reset the connection when the request is sent
+	broken    bool          // sending failed, so the end of the stream is that of a reset
 	written   int           // bytes of the request that the kernel has taken
 	got       int           // bytes of the response received
-	response  wire.Response
-	head      int        // length of the response's head; 0: incomplete
-	in        [2048]byte // many times a worker's response
+	response  wire.ResponseReader
+	held      []byte // received and not used yet: part of a head, or of a line
 }
 
 // stage is what a try has to do next.
@@ -72,11 +72,13 @@ func (a *attempt) begin(sequence uint64) {
 // try begins the next try.
 func (a *attempt) try() {
 	t, s, number := a.t, &a.sample, len(a.sample.Failed)
-	a.opened, a.last, a.abort, a.written, a.got, a.head = false, false, false, 0, 0, 0
+	a.opened, a.last, a.abort, a.broken = false, false, false, false
+	a.written, a.got, a.held = 0, 0, a.held[:0]
+	a.response.Start(&t.expect)
 	identity := wire.Attempt{
 		Process: uint16(t.cfg.Process), Sequence: s.Sequence, Try: uint8(number),
 	}
-	a.out = wire.AppendRequest(a.out[:0], t.host, identity, t.body, a.closing)
+	a.out = t.template.Append(a.out[:0], identity, a.closing)
 
 	var err error
 	if a.closing == wire.Close {
@@ -179,7 +181,7 @@ func (a *attempt) hangUp() {
 // use makes the try on its connection, from the current stage.
 func (a *attempt) use() {
 	a.abort = a.t.cfg.Process == 0 && a.sample.Sequence-a.t.cfg.AbortFrom < a.t.cfg.Aborts
-	a.conn.attempt = a
+	a.conn.attempt, a.conn.readable = a, false // no input while it was idle
 	a.advance()
 }
 
@@ -187,6 +189,7 @@ var (
 	errTimeout = errors.New("timed out")
 	errEOF     = errors.New("closed by the server")
 	errInvalid = errors.New("invalid response")
+	errAnswer  = errors.New("answered by an error")
 	errAborted = errors.New("aborted by the load itself")
 )
 
@@ -249,48 +252,88 @@ func (a *attempt) step() error {
 		a.stage = sending
 		fallthrough
 	case sending:
-		if err := a.send(); err != nil {
+		switch err := a.send(); {
+		case err == nil:
+			a.stage = reading
+			if a.got == 0 {
+				a.sample.Phase = results.PhaseWait
+			}
+			if a.abort { // closing it then sends a RST (socket(7), SO_LINGER)
+				return errors.Join(errAborted, unix.SetsockoptLinger(a.conn.fd, unix.SOL_SOCKET,
+					unix.SO_LINGER, &unix.Linger{Onoff: 1}))
+			}
+		case err != unix.EAGAIN:
 			return err
 		}
-		a.conn.connected, a.stage, a.sample.Phase = true, reading, results.PhaseWait
-		if a.abort { // closing it then sends a RST (socket(7), SO_LINGER)
-			reset := unix.Linger{Onoff: 1}
-			return errors.Join(errAborted,
-				unix.SetsockoptLinger(a.conn.fd, unix.SOL_SOCKET, unix.SO_LINGER, &reset))
+		if a.conn.readable {
+			return a.read() // a server may answer before it has the whole request
 		}
-		return unix.EAGAIN // wait for the answer
+		return unix.EAGAIN
 	case reading:
 		return a.read()
 	default: // leaving
-		_, err := a.recv(a.in[:])
+		_, err := a.recv(a.t.in)
 		return err
 	}
 }
 
-// send sends the request, if the connection is established. It fits any socket buffer.
+// send sends the request, if the connection is established. It returns EAGAIN while the send buffer
+// has no room for the rest.
 func (a *attempt) send() error {
-	n, err := socket.Send(a.conn.fd, a.out)
-	a.written = n
+	n, err := socket.Send(a.conn.fd, a.out[a.written:])
+	a.written += n
 	switch {
-	case err == nil && n == len(a.out):
-		a.sample.Connected = int64(a.t.clock.Now())
+	case err == nil && a.written == len(a.out):
+		a.sample.Connected, a.conn.connected = int64(a.t.clock.Now()), true
 	case err == nil:
-		err = errInvalid
+		a.conn.connected = true
+		if a.got == 0 {
+			a.sample.Phase = results.PhaseSend
+		}
+		if err = a.conn.awaitRoom(); err == nil {
+			err = unix.EAGAIN
+		}
 	case errors.Is(err, unix.ECONNRESET), errors.Is(err, unix.EPIPE):
 		// A reset in SYN_SENT is ECONNREFUSED (tcp_reset in net/ipv4/tcp_input.c), so the
 		// connection had been established.
 		a.sample.Connected = int64(a.t.clock.Now())
-		a.sample.Phase = results.PhaseSend
+		if a.got == 0 {
+			a.sample.Phase = results.PhaseSend
+		}
+		err = a.answered(err)
 	}
 	return err
 }
 
+// answered returns the result of a try whose request could not be sent because of err: the answer,
+// if the server sent one before it closed the connection (413 to a long body, say), otherwise err.
+func (a *attempt) answered(err error) error {
+	a.broken = true
+	if answer := a.read(); answer == nil || answer == errAnswer {
+		return answer
+	}
+	return err
+}
+
+// maxReads bounds how often an attempt reads before others get a turn.
+const maxReads = 16
+
 // read reads until the response is complete.
 func (a *attempt) read() error {
-	s := &a.sample
-	for {
-		n, err := a.recv(a.in[a.got:])
+	s, in := &a.sample, a.t.in
+	for range maxReads {
+		held := copy(in, a.held)
+		n, err := a.recv(in[held:])
+		if err == errEOF && a.response.EndsWithConnection() && !a.broken {
+			s.Done, a.last = int64(a.t.clock.Now()), true
+			err = a.whole()
+			s.Unverified = err == nil
+			return err
+		}
 		if err != nil {
+			if err == unix.EAGAIN {
+				a.conn.readable = false
+			}
 			return err
 		}
 		s.Done = int64(a.t.clock.Now())
@@ -298,23 +341,39 @@ func (a *attempt) read() error {
 			s.FirstByte, s.Phase = s.Done, results.PhaseBody
 		}
 		a.got += n
-		if a.head == 0 {
-			a.response, a.head, err = wire.ParseResponse(a.in[:a.got])
-			if err != nil || a.head > 0 && a.head+a.response.BodyLen > len(a.in) {
-				return errInvalid
-			}
-			if a.head > 0 {
-				r := a.response
-				s.Status, s.Worker, s.Generation, a.last = r.Status, r.Worker, r.Generation, r.Close
-			}
+		b := in[:held+n]
+		used, done, err := a.response.Next(b)
+		if s.Status == 0 && a.response.Status != 0 {
+			s.Status = a.response.Status
+			a.t.identify(s, &a.response.Response)
 		}
-		switch whole := a.head + a.response.BodyLen; {
-		case a.head > 0 && a.got == whole && s.Status == http.StatusOK:
-			return nil
-		case a.head > 0 && a.got >= whole, a.got == len(a.in):
+		switch {
+		case err != nil:
 			return errInvalid
+		case done:
+			// The connection cannot be used again if bytes follow the response or part of the
+			// request was not sent (RFC 9112, 6.3 and 9.3).
+			a.last = a.response.Close || used < len(b) || a.written < len(a.out)
+			return a.whole()
 		}
+		a.held = append(a.held[:0], b[used:]...)
 	}
+	return a.conn.again()
+}
+
+// whole returns the result of a try with a complete response: nil if that serves the attempt.
+func (a *attempt) whole() error {
+	s := &a.sample
+	switch {
+	case a.t.cfg.Request.serves(s.Status):
+		return nil
+	case s.Status == http.StatusRequestTimeout && a.last && !a.opened:
+		// The server sent it to close an idle connection, before it had the request (RFC 9110,
+		// 15.5.9). It is no answer.
+		s.FirstByte, s.Phase, a.got = 0, results.PhaseWait, 0
+		return errEOF
+	}
+	return errAnswer
 }
 
 // recv receives into in. At the end of the connection it returns errEOF.
@@ -341,16 +400,18 @@ func (a *attempt) end(err error) bool {
 		if s.Class == results.ClassLocal {
 			s.Errno = errnoOf(err)
 		}
+		s.Retriable = a.outcome().retriable(!a.opened)
 	}
+	answered := err == nil || err == errAnswer
 	switch {
-	case err == nil && a.t.cfg.Ports > 0:
+	case answered && a.t.cfg.Ports > 0 && a.written == len(a.out):
 		// The server must close first: on this side TIME_WAIT would keep the port for a minute.
 		a.stage = leaving
 		return false
-	case err == nil && a.closing == wire.KeepAlive && !a.last:
+	case answered && a.closing == wire.KeepAlive && !a.last:
 		c := a.conn
 		a.conn = nil
-		a.t.pool.put(c)
+		a.t.pool.put(c, a.response.IdleTimeout)
 	default:
 		a.hangUp()
 	}
@@ -407,6 +468,8 @@ func classify(err error, phase results.Phase) results.Class {
 		return results.ClassUnreachable
 	case errors.Is(err, errInvalid):
 		return results.ClassInvalid
+	case errors.Is(err, errAnswer):
+		return results.ClassErrorAnswer
 	case errors.Is(err, errAborted):
 		return results.ClassAborted
 	case phase == results.PhaseConnect:

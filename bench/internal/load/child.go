@@ -66,6 +66,7 @@ func run(cfg Config, lines *bufio.Reader, out *os.File) error {
 	before := sys.ProcessCPU()
 	err = t.attack(s.At)
 	t.samples.end.DriveCPU = sys.ProcessCPU() - before
+	t.samples.end.Identities = t.identities()
 	return errors.Join(err, t.samples.write(), t.close())
 }
 

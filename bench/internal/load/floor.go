@@ -57,7 +57,8 @@ type floor struct {
 	clock    *clock.Clock
 	schedule Schedule
 	sources  Sources
-	host     string
+	template *wire.Template
+	expect   wire.Expect
 	epoll    int
 	limit    int // attempts under way at once
 	open     map[int32]*floorConn
@@ -69,11 +70,12 @@ type floor struct {
 }
 
 type floorConn struct {
-	fd      int
-	written bool
-	n       int
-	in      [1024]byte
-	sample  results.Sample
+	fd       int
+	written  bool
+	n        int // bytes in that are still to be used
+	in       [1024]byte
+	response wire.ResponseReader
+	sample   results.Sample
 }
 
 // floorInFlight is how many attempts of an open loop may be under way at once.
@@ -81,7 +83,8 @@ const floorInFlight = 1024
 
 func newFloor(cfg Config) (*floor, error) {
 	f := &floor{
-		cfg: cfg, schedule: NewSchedule(cfg.Shape), host: cfg.Target.String(),
+		cfg: cfg, schedule: NewSchedule(cfg.Shape),
+		template: cfg.Request.template(cfg.Target.String(), 0), expect: wire.Own(),
 		limit: floorInFlight, open: map[int32]*floorConn{}, samples: make([]byte, 0, 8<<20),
 	}
 	if cfg.Shape.Clients > 0 {
@@ -152,6 +155,7 @@ func (f *floor) send(index uint64, due clock.Instant) (err error) {
 	}
 	f.busy++
 	c.n, c.written = 0, false
+	c.response.Start(&f.expect)
 	c.sample.Sequence, c.sample.Scheduled = index, int64(due)
 	if c.sample.Sent == 0 {
 		c.sample.Sent = int64(f.clock.Now())
@@ -199,7 +203,7 @@ func (f *floor) write(c *floorConn) error {
 		closing = wire.KeepAlive
 	}
 	identity := wire.Attempt{Sequence: c.sample.Sequence}
-	f.out = wire.AppendRequest(f.out[:0], f.host, identity, nil, closing)
+	f.out = f.template.Append(f.out[:0], identity, closing)
 	switch _, err := socket.Send(c.fd, f.out); {
 	case errors.Is(err, unix.EAGAIN): // still in the handshake
 		const events = unix.EPOLLIN | unix.EPOLLOUT
@@ -229,20 +233,26 @@ func (f *floor) handle(c *floorConn) error {
 	if err != nil {
 		return err
 	}
-	c.n += n
-	r, head, err := wire.ParseResponse(c.in[:c.n])
-	switch {
-	case err != nil:
-		return err
-	case n == 0:
+	if n == 0 {
 		return errEOF
-	case head == 0 || c.n < head+r.BodyLen:
+	}
+	r := &c.response
+	used, done, err := r.Next(c.in[:c.n+n])
+	if err != nil {
+		return err
+	}
+	if c.sample.Status == 0 && r.Status != 0 {
+		c.sample.Status = r.Status
+		c.sample.Worker, c.sample.Generation = wire.Number(r.Worker), wire.Number(r.Generation)
+	}
+	c.n = copy(c.in[:], c.in[used:c.n+n])
+	switch {
+	case !done:
 		return nil
 	case r.Status != http.StatusOK:
 		return errInvalid
 	}
 	c.sample.Done = int64(f.clock.Now())
-	c.sample.Status, c.sample.Worker, c.sample.Generation = r.Status, r.Worker, r.Generation
 	f.samples = c.sample.Append(f.samples)
 	f.busy--
 	if f.cfg.Connections == vocabulary.ConnectionsReused {

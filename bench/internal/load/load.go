@@ -48,6 +48,9 @@ type Config struct {
 	Keep        Keep                   `json:"keep,omitzero"`
 	// Body is the length of the request body, in bytes. If it is not 0, attempts are POST requests.
 	Body int `json:"body_bytes"`
+	// Request is what attempts ask for, and Identify how responses say who answered.
+	Request  Request  `json:"request,omitzero"`
+	Identify Identify `json:"identify,omitzero"`
 	// Aborts is a defect of known size: when process 0 has sent the request of an attempt with a
 	// sequence number in [AbortFrom, AbortFrom+Aborts), it resets the connection.
 	AbortFrom uint64 `json:"abort_from"`

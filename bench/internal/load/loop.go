@@ -103,8 +103,9 @@ func (l *loop) turn(until clock.Instant) (events int, err error) {
 			if err := l.handlers[-1-e.Fd](); err != nil {
 				return 0, err
 			}
-		} else if a := l.conns[e.Fd].attempt; a != nil { // nil: closed or idle
-			a.advance()
+		} else if c := l.conns[e.Fd]; c.attempt != nil { // nil: closed or idle
+			c.readable = c.readable || e.Events&^unix.EPOLLOUT != 0
+			c.attempt.advance()
 			events++
 		}
 	}
@@ -202,11 +203,12 @@ type conn struct {
 	release   func() // tells the resolver that the connection has ended; nil without a lookup
 	connected bool
 	watched   bool
-	attempt   *attempt // advanced at an event; nil: none
+	attempt   *attempt      // advanced at an event; nil: none
+	readable  bool          // an event reported input, and no read has met its end since
+	expires   clock.Instant // when it is closed, if it is idle
 	// Only in a pool that is limited.
 	requests int           // answered
 	opened   clock.Instant // when the socket was made
-	expires  clock.Instant // when it is closed, if it is idle
 }
 
 // open makes a non-blocking socket bound to the source. The caller closes it.
@@ -227,7 +229,7 @@ func (l *loop) open(source netip.AddrPort) (*conn, error) {
 		return nil, errors.Join(fmt.Errorf("bind %v: %w", source, err), socket.Close(fd))
 	}
 	c := l.take()
-	*c = conn{loop: l, name: c.name, fd: fd, source: source}
+	*c = conn{loop: l, name: c.name, fd: fd, source: source, expires: never}
 	return c, nil
 }
 
@@ -256,17 +258,38 @@ func (c *conn) close() {
 
 // watch adds the socket to the epoll set. Events that happened before the first call are reported,
 // too. Room to send is reported only before the connection is established: afterwards the send
-// buffer is empty when a request is sent.
+// buffer is empty when a request is sent, and mostly has room for it; see awaitRoom.
 func (c *conn) watch() error {
 	if c.watched {
 		return nil
 	}
+	return c.rewatch(!c.connected)
+}
+
+// awaitRoom has room in the send buffer reported, too.
+func (c *conn) awaitRoom() error { return c.rewatch(true) }
+
+// again asks for another event, because the input has not been read to its end. It returns EAGAIN.
+func (c *conn) again() error {
+	if err := c.rewatch(true); err != nil {
+		return err
+	}
+	return unix.EAGAIN
+}
+
+// rewatch adds the socket to the epoll set, or renews its entry. What the socket is ready for is
+// reported as a new event.
+func (c *conn) rewatch(room bool) error {
+	op := unix.EPOLL_CTL_ADD
+	if c.watched {
+		op = unix.EPOLL_CTL_MOD
+	}
 	c.watched = true
 	events := unix.EPOLLIN | unix.EPOLLRDHUP | edge
-	if !c.connected {
+	if room {
 		events |= unix.EPOLLOUT
 	}
-	if err := socket.EpollCtl(c.loop.epoll, unix.EPOLL_CTL_ADD, c.fd, events, c.name); err != nil {
+	if err := socket.EpollCtl(c.loop.epoll, op, c.fd, events, c.name); err != nil {
 		return fmt.Errorf("epoll_ctl: %w", err)
 	}
 	return nil

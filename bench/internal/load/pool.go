@@ -115,11 +115,13 @@ func (p *pool) add(source netip.AddrPort) (*conn, error) {
 	return c, nil
 }
 
-// put takes back a connection on which an attempt was served.
-func (p *pool) put(c *conn) {
+// put takes back a connection on which an attempt was answered. timeout is how long the server
+// keeps it while it is idle; 0 if the server has not said.
+func (p *pool) put(c *conn, timeout time.Duration) {
 	c.attempt = nil
-	if p.limited {
-		if c.requests++; !p.rest(c) {
+	c.expires = never
+	if p.limited || timeout > 0 {
+		if c.requests++; !p.rest(c, timeout) {
 			p.drop(c)
 			return
 		}
@@ -128,13 +130,20 @@ func (p *pool) put(c *conn) {
 	p.serve()
 }
 
+// closeEarly is how long before the server an idle connection is closed, at most: half of the
+// server's own time if that is less. A request that crosses the server's FIN is reset. Servers name
+// whole seconds, and their clocks differ from ours.
+const closeEarly = time.Second
+
 // rest sets when a connection that becomes idle expires. It reports whether the connection may
-// serve another request.
-func (p *pool) rest(c *conn) bool {
+// serve another request. timeout is that of put.
+func (p *pool) rest(c *conn, timeout time.Duration) bool {
 	now := p.loop.clock.Now()
-	c.expires = never
+	if timeout > 0 {
+		c.expires = now.Add(timeout - min(closeEarly, timeout/2))
+	}
 	if d := p.keep.IdleTimeout; d > 0 {
-		c.expires = now.Add(d)
+		c.expires = min(c.expires, now.Add(d))
 	}
 	if d := p.keep.Lifetime; d > 0 {
 		c.expires = min(c.expires, c.opened.Add(d))
@@ -236,7 +245,7 @@ func (t *transport) fill(limit time.Duration) error {
 			return failed(k, err)
 		}
 		if p.limited {
-			p.rest(c)
+			p.rest(c, 0)
 		}
 	}
 	return nil

@@ -101,6 +101,10 @@ func (p *Process) EarlyFlushes() int { return p.end.EarlyFlushes }
 // Samples has returned.
 func (p *Process) DriveCPU() time.Duration { return p.end.DriveCPU }
 
+// Identities returns what the Worker and Generation of samples stand for, if Config.Identify names
+// headers. Each process has its own. It is known once Samples has returned.
+func (p *Process) Identities() Identities { return p.end.Identities }
+
 // Wait waits for the process to exit after its last sample and returns its user and system time.
 func (p *Process) Wait() (cpu time.Duration, err error) {
 	ctx, cancel := context.WithTimeout(context.Background(), exitLimit)

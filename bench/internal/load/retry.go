@@ -132,6 +132,20 @@ func idempotent(method string) bool {
 	return false
 }
 
+// retriable reports whether many clients would have sent the request again by themselves: it was
+// sent on a kept connection that ended before any byte of an answer, and either the kernel had
+// taken nothing of it or the method is idempotent (RFC 9110, 9.2.2). net/http does so, see
+// persistConn.shouldRetryRequest.
+func (t Try) retriable(kept bool) bool {
+	switch t.failure() {
+	case results.FailureUnsent:
+		return kept
+	case results.FailureUnanswered:
+		return kept && idempotent(t.Method)
+	}
+	return false
+}
+
 // allows reports whether the policy allows a retry after this try, regardless of the budget.
 func (r Retry) allows(t Try) bool {
 	f := t.failure()

@@ -44,6 +44,7 @@ type end struct {
 	// DriveCPU is the CPU time of the process from the start of the schedule until its last attempt
 	// had ended.
 	DriveCPU time.Duration `json:"drive_cpu_ns"`
+	Identities
 }
 
 // newSampleBuffer makes a buffer for the given number of attempts. out is a pipe; write closes it.

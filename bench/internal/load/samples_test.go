@@ -77,7 +77,7 @@ func TestSamplesAreKept(t *testing.T) {
 	if err := errors.Join(err, <-written); err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff(sequence(n), sequences(samples)); diff != "" || e != (end{}) {
+	if diff := cmp.Diff(sequence(n), sequences(samples)); diff != "" || !cmp.Equal(e, end{}) {
 		t.Errorf("end %+v, samples (-want +got):\n%s", e, diff)
 	}
 }

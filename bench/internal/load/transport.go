@@ -1,13 +1,14 @@
 package load
 
 import (
-	"bytes"
 	"errors"
 	"net/http"
 	"os"
 	"time"
 
+	"reuseport-bench/results"
 	"reuseport-bench/servers/clock"
+	"reuseport-bench/servers/wire"
 )
 
 // transport is the RoundTripper behind the attacker's HTTP client and holds the state of a load
@@ -23,8 +24,9 @@ type transport struct {
 	schedule Schedule
 	sources  Sources
 	host     string
-	body     []byte
 	method   string
+	template *wire.Template
+	expect   wire.Expect
 	loop     *loop
 	names    *names   // nil: attempts connect to cfg.Target
 	retrier  *Retrier // nil: no retries
@@ -33,6 +35,10 @@ type transport struct {
 	unused   []*attempt // ended, and free for reuse
 	underWay int        // how many attempts are under way
 	limit    int        // the maximum of underWay
+	// workers and generations number what foreign servers say of themselves, see Identify.
+	workers, generations index
+	// in is the buffer that attempts read into. None keeps it: what is incomplete is copied.
+	in []byte
 
 	ticks chan tick
 	begun chan struct{} // receives a value when the attempts of a tick have begun
@@ -42,6 +48,9 @@ type transport struct {
 // tick is a range of this process's attempts that the attacker begins together: one, or several
 // that are due.
 type tick struct{ from, to uint64 }
+
+// readSize is the most that is read from a connection at a time, in bytes. A head must fit.
+const readSize = 2 * wire.MaxResponseHead
 
 // maxInFlight bounds how many attempts of one process are under way. At the limit an open loop is
 // no longer open: the schedule lags, and the trial is invalid.
@@ -70,12 +79,14 @@ func (c Config) overrun() time.Duration {
 func newTransport(cfg Config, clk *clock.Clock, out *os.File) (t *transport, err error) {
 	t = &transport{
 		cfg: cfg, clock: clk, schedule: NewSchedule(cfg.Shape),
-		host: cfg.Target.String(), method: http.MethodGet,
+		host: cfg.Target.String(), method: cfg.Request.method(cfg.Body), in: make([]byte, readSize),
 		limit: cfg.inFlight(), ticks: make(chan tick, 1), begun: make(chan struct{}, 1),
 	}
-	if cfg.Body > 0 {
-		t.body, t.method = bytes.Repeat([]byte{'x'}, cfg.Body), http.MethodPost
+	if err := cfg.Request.Validate(); err != nil {
+		return nil, err
 	}
+	t.template = cfg.Request.template(t.host, cfg.Body)
+	t.expect = cfg.Identify.expect(t.method)
 	if cfg.Retry.Max > 0 {
 		if t.retrier, err = NewRetrier(cfg.Retry, cfg.Shape.Seed); err != nil {
 			return nil, err
@@ -166,6 +177,20 @@ func (t *transport) awaitDue(due clock.Instant) {
 	t.spare = max(t.spare, due.Sub(now))
 	for ; now < due; now = t.clock.Now() {
 	}
+}
+
+// identify sets the sample's worker and generation from a response that was just read.
+func (t *transport) identify(s *results.Sample, r *wire.Response) {
+	if t.cfg.Identify == (Identify{}) {
+		s.Worker, s.Generation = wire.Number(r.Worker), wire.Number(r.Generation)
+		return
+	}
+	s.Worker, s.Generation = t.workers.add(r.Worker), t.generations.add(r.Generation)
+}
+
+// identities returns what the workers and generations of samples stand for.
+func (t *transport) identities() Identities {
+	return Identities{t.workers.values, t.generations.values}
 }
 
 // ended stores the sample of an attempt that has ended.
