@@ -28,19 +28,9 @@ func Unaccepted(port uint16, families ...int) (clients []netip.AddrPort, err err
 		request := diagRequest(family, 1<<tcpEstablished|1<<tcpCloseWait, port)
 		errs = append(errs, askDiag(fd, request, buffer, func(socket []byte) {
 			if diagInode(socket) == 0 && binary.BigEndian.Uint16(socket[4:]) == port {
-				clients = append(clients, diagPeer(socket))
+				clients = append(clients, diagAddrPort(socket, 24, 6))
 			}
 		}))
 	}
 	return clients, errors.Join(append(errs, unix.Close(fd))...)
-}
-
-// diagPeer returns the peer's address from a struct inet_diag_msg. It unmaps the IPv4 address of a
-// connection to an IPv6 socket.
-func diagPeer(socket []byte) netip.AddrPort {
-	port := binary.BigEndian.Uint16(socket[6:])
-	if socket[0] == unix.AF_INET {
-		return netip.AddrPortFrom(netip.AddrFrom4([4]byte(socket[24:28])), port)
-	}
-	return netip.AddrPortFrom(netip.AddrFrom16([16]byte(socket[24:40])).Unmap(), port)
 }
