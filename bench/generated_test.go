@@ -27,7 +27,9 @@ func TestGenerated(t *testing.T) {
 	if line, _, _ := strings.Cut(string(version), "\n"); line != compiler {
 		t.Skipf("not checked: clang here is %q, what is committed was made by %q", line, compiler)
 	}
-	for _, pkg := range []string{"servers/selector", "bench/internal/kernel"} {
+	for _, pkg := range []string{
+		"servers/selector", "bench/internal/kernel", "bench/internal/witness",
+	} {
 		t.Run(pkg, func(t *testing.T) { testGenerated(t, "../"+pkg) })
 	}
 }

@@ -65,6 +65,7 @@ var allowed = map[string][]string{
 	"bench/internal/netlab":   {"servers/child", "servers/sys"},
 	"bench/internal/kernel":   {"servers/sys"},
 	"bench/internal/loopback": {"servers/socket"},
+	"bench/internal/witness":  {"bench/internal/kernel", "servers/clock", "servers/sys"},
 	"bench/internal/haproxy":  {"servers/child", "servers/sys"},
 	"bench/internal/relay": {
 		"results", "servers/child", "servers/clock", "servers/socket", "servers/sys",

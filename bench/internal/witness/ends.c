@@ -1,0 +1,531 @@
+//go:build ignore
+
+// The programs of a trace. They keep one struct life per connection of the watched network
+// namespaces, in the storage of its socket, and report it when the socket is destroyed.
+//
+// A listener has a life, too, with its inode. The kernel copies the storage of a listener to every
+// connection that the listener makes (BPF_F_CLONE, sk_clone_lock in net/core/sock.c). So a
+// connection knows its listener, and a socket without storage is not watched. The programs run for
+// all sockets of the machine, and each first tests for storage.
+//
+// The kernel does not run a program that an interrupt finds running on the same CPU
+// (__bpf_trace_run in kernel/trace/bpf_trace.c), so a program can miss what the interrupt does to
+// another socket. If a birth or a CLOSE was missed, the next program that sees the socket repairs
+// the life. No program runs after destroyed, so that one is loaded twice; the second does nothing
+// if the first has run.
+
+#include <stdbool.h>
+
+#include <linux/bpf.h>
+
+#include <bpf/bpf_core_read.h>
+#include <bpf/bpf_endian.h>
+#include <bpf/bpf_helpers.h>
+
+// include/net/tcp_states.h
+#define TCP_SYN_RECV 3
+#define TCP_FIN_WAIT1 4
+#define TCP_CLOSE 7
+#define TCP_CLOSE_WAIT 8
+#define TCP_LAST_ACK 9
+#define TCP_LISTEN 10
+
+#define AF_INET 2         // include/linux/socket.h
+#define SEND_SHUTDOWN 2   // include/net/sock.h
+#define ETIMEDOUT 110     // include/uapi/asm-generic/errno.h
+#define PF_EXITING 4      // include/linux/sched.h
+#define SIGNAL_MASK 0x7f  // of exit_code, as wait(2) has it
+#define PID_LEVELS 33     // MAX_PID_NS_LEVEL in include/linux/pid_namespace.h, and the initial one
+
+char LICENSE[] SEC("license") = "Dual MIT/GPL";
+
+// The inode of the PID namespace whose numbers are reported. Set once, before loading.
+const volatile __u32 pid_namespace;
+
+// The members of the kernel's structures that are read here. Loading the programs fits them to the
+// running kernel's layout (CO-RE).
+#pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
+
+struct ns_common {
+	unsigned int inum;
+};
+
+struct net {
+	struct ns_common ns;
+};
+
+typedef struct {
+	struct net *net;
+} possible_net_t;
+
+struct in6_addr {
+	union {
+		__u8 u6_addr8[16];
+	} in6_u;
+};
+
+struct sock_common {
+	__be32 skc_daddr;
+	__be32 skc_rcv_saddr;
+	unsigned short skc_family;
+	volatile unsigned char skc_state;
+	possible_net_t skc_net;
+	struct in6_addr skc_v6_daddr;
+	struct in6_addr skc_v6_rcv_saddr;
+	unsigned long skc_flags;
+	__be16 skc_dport;
+};
+
+struct socket {};
+
+struct inode {
+	unsigned long i_ino;
+};
+
+struct socket_alloc { // include/net/sock.h
+	struct socket socket;
+	struct inode vfs_inode;
+};
+
+struct sock {
+	struct sock_common __sk_common;
+	struct socket *sk_socket;
+	struct bpf_local_storage *sk_bpf_storage;
+	unsigned long sk_lingertime;
+	int sk_err;
+	__u8 sk_shutdown;
+};
+
+struct inet_sock {
+	__be16 inet_sport;
+};
+
+struct inet_connection_sock {
+	struct inet_sock icsk_inet;
+};
+
+struct tcp_sock {
+	struct inet_connection_sock inet_conn;
+	__u64 bytes_received;
+	__u64 bytes_acked;
+	__u64 bytes_sent;
+	__u64 bytes_retrans;
+	__u32 rcv_nxt;
+	__u32 copied_seq;
+};
+
+struct pid_namespace {
+	struct ns_common ns;
+};
+
+struct upid {
+	int nr;
+	struct pid_namespace *ns;
+};
+
+struct pid {
+	unsigned int level;
+	struct upid numbers[1];
+};
+
+struct task_struct {
+	unsigned int flags;
+	int exit_code;
+	struct task_struct *group_leader;
+	struct pid *thread_pid;
+};
+
+struct bpf_iter_meta {
+	struct seq_file *seq;
+};
+
+struct bpf_iter__tcp { // net/ipv4/tcp_ipv4.c
+	struct bpf_iter_meta *meta;
+	struct sock_common *sk_common;
+};
+
+struct bpf_iter__bpf_sk_storage_map { // net/core/bpf_sk_storage.c
+	struct bpf_iter_meta *meta;
+	struct bpf_map *map;
+	struct sock *sk;
+	void *value;
+};
+
+#pragma clang attribute pop
+
+// include/net/sock.h. Loading the programs replaces these numbers by the running kernel's.
+enum sock_flags {
+	SOCK_DEAD = 0,   // no process has it any more
+	SOCK_DONE = 1,   // a FIN was received
+	SOCK_LINGER = 4,
+};
+
+enum way { // Way; 0: the connection is still there
+	CLOSED = 1,
+	CLOSED_UNREAD,
+	ABORTED,
+	SHUT_DOWN,
+	RESET_BY_PEER,
+	TIMED_OUT,
+	LISTENER_CLOSED,
+	NOT_ESTABLISHED,
+	UNEXPLAINED,
+};
+
+enum flag {
+	ACCEPTED = 1,    // a process has or had it
+	PEER_CLOSED = 2, // the client's FIN arrived
+	EXITING = 4,     // the closer was exiting
+	RESET_LATER = 8, // it was reset after the server had closed it or shut it down
+	ORPHANED = 16,   // no process had it when it came to CLOSE
+	REPORTED = 32,
+	LISTENER = 64, // the life is a listener's, or a new connection's copy of it
+};
+
+// IPv4 addresses are IPv4-mapped IPv6 addresses (RFC 4291, 2.5.5.2). Instants are readings of
+// CLOCK_MONOTONIC, in ns; 0 means that it did not happen.
+struct life {
+	__u64 listener; // its inode
+	__u64 cookie;
+	__u64 born;
+	__u64 first_read;
+	__u64 closed; // by a process
+	__u64 ended;  // came to CLOSE
+	__u64 received;
+	__u64 sent;
+	__u64 acknowledged;
+	__u32 unread;
+	__u32 reader; // the process that read first
+	__u32 closer;
+	__u16 client_port;
+	__u16 server_port;
+	__u8 way;
+	__u8 signal; // that ended the closer
+	__u8 state;  // the last before CLOSE, or that of now
+	__u8 flags;
+	__u32 padding;
+	__u8 client[16];
+	__u8 server[16];
+};
+
+const struct life *unused_life __attribute__((unused)); // so that bpf2go finds the type
+
+struct {
+	__uint(type, BPF_MAP_TYPE_SK_STORAGE);
+	__uint(map_flags, BPF_F_NO_PREALLOC | BPF_F_CLONE);
+	__type(key, int);
+	__type(value, struct life);
+} lives SEC(".maps");
+
+// The sizes of the next two are set before loading.
+struct {
+	__uint(type, BPF_MAP_TYPE_RINGBUF);
+	__uint(max_entries, 4 << 20);
+} ends SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 1024);
+	__type(key, __u32); // inode of a network namespace
+	__type(value, __u8);
+} watched SEC(".maps");
+
+__u64 births; // connections that watched listeners made
+__u64 lost;   // ends that found no room in the ring
+
+static __always_inline struct life *life_of(const struct sock *sk)
+{
+	if (!sk->sk_bpf_storage)
+		return NULL;
+	return bpf_sk_storage_get(&lives, (void *)sk, NULL, 0);
+}
+
+static __always_inline bool has_flag(const struct sock *sk, int flag)
+{
+	return sk->__sk_common.skc_flags >> flag & 1;
+}
+
+// is_held reports whether a process has the socket. The barrier keeps the compiler from computing
+// with the pointer, which the verifier forbids.
+static __always_inline bool is_held(const struct sock *sk)
+{
+	bool held = sk->sk_socket != NULL;
+
+	asm volatile("" : "+r"(held));
+	return held;
+}
+
+#define flag_of(name) bpf_core_enum_value(enum sock_flags, name)
+
+// inode_of returns the inode of a socket that a process has.
+static __always_inline __u64 inode_of(const struct sock *sk)
+{
+	const struct socket *socket = sk->sk_socket;
+	const struct socket_alloc *alloc;
+
+	if (!socket)
+		return 0;
+	alloc = (const void *)socket - bpf_core_field_offset(struct socket_alloc, socket);
+	return BPF_CORE_READ(alloc, vfs_inode.i_ino);
+}
+
+// process returns the current process's number in pid_namespace, or 0 if it is not in there.
+static __always_inline __u32 process(void)
+{
+	const struct task_struct *task = bpf_get_current_task_btf();
+	const struct pid *pid = task->group_leader->thread_pid;
+	__u32 level = pid->level;
+
+	for (__u32 i = 0; i < PID_LEVELS && i <= level; i++) {
+		const struct upid *number = (const void *)pid +
+					    bpf_core_field_offset(struct pid, numbers) +
+					    i * bpf_core_type_size(struct upid);
+
+		if (BPF_CORE_READ(number, ns, ns.inum) == pid_namespace)
+			return BPF_CORE_READ(number, nr);
+	}
+	return 0;
+}
+
+// close_now records that the current process closes the connection, and how.
+static __always_inline void close_now(struct life *l, enum way way)
+{
+	const struct task_struct *task = bpf_get_current_task_btf();
+
+	l->way = way;
+	l->closed = bpf_ktime_get_ns();
+	l->closer = process();
+	if (task->flags & PF_EXITING) {
+		l->flags |= EXITING;
+		l->signal = task->exit_code & SIGNAL_MASK;
+	}
+}
+
+// count records the numbers of bytes. A FIN takes a sequence number like a byte (RFC 9293, 3.4),
+// and comes last.
+static __always_inline void count(struct life *l, const struct sock *sk, const struct tcp_sock *tp)
+{
+	bool done = has_flag(sk, flag_of(SOCK_DONE));
+	__u32 unread = tp->rcv_nxt - tp->copied_seq;
+	__u64 acknowledged = tp->bytes_acked;
+
+	if (done)
+		l->flags |= PEER_CLOSED;
+	l->received = tp->bytes_received - done;
+	l->unread = unread && done ? unread - 1 : unread;
+	l->sent = tp->bytes_sent - tp->bytes_retrans;
+	l->acknowledged = acknowledged < l->sent ? acknowledged : l->sent;
+}
+
+static __always_inline void put_ipv4(__u8 *to, __be32 address)
+{
+	to[10] = to[11] = 0xff; // the rest is 0
+	__builtin_memcpy(to + 12, &address, 4);
+}
+
+static __always_inline void put_ends(struct life *l, const struct sock *sk,
+				     const struct tcp_sock *tp)
+{
+	if (sk->__sk_common.skc_family == AF_INET) {
+		put_ipv4(l->client, sk->__sk_common.skc_daddr);
+		put_ipv4(l->server, sk->__sk_common.skc_rcv_saddr);
+	} else if (bpf_core_field_exists(sk->__sk_common.skc_v6_daddr)) {
+		BPF_CORE_READ_INTO(&l->client, sk, __sk_common.skc_v6_daddr.in6_u.u6_addr8);
+		BPF_CORE_READ_INTO(&l->server, sk, __sk_common.skc_v6_rcv_saddr.in6_u.u6_addr8);
+	}
+	l->client_port = bpf_ntohs(sk->__sk_common.skc_dport);
+	// skc_num is 0 by now where a port was given back (__inet_put_port).
+	l->server_port = bpf_ntohs(tp->inet_conn.icsk_inet.inet_sport);
+}
+
+// listens gives a listener of a watched namespace a life.
+static __always_inline void listens(struct sock *sk)
+{
+	__u32 net = sk->__sk_common.skc_net.net->ns.inum;
+	struct life *l;
+
+	if (!bpf_map_lookup_elem(&watched, &net))
+		return;
+	l = bpf_sk_storage_get(&lives, sk, NULL, BPF_SK_STORAGE_GET_F_CREATE);
+	if (!l)
+		return;
+	l->flags = LISTENER;
+	l->listener = inode_of(sk);
+}
+
+// born turns a copy of a listener's life into the life of the connection.
+static __always_inline void born(struct life *l, struct sock *sk)
+{
+	if (!(l->flags & LISTENER))
+		return;
+	l->flags = 0;
+	l->born = bpf_ktime_get_ns();
+	l->cookie = bpf_get_socket_cookie(sk);
+	__sync_fetch_and_add(&births, 1);
+}
+
+// closes records that a connection comes to CLOSE.
+static __always_inline void closes(struct life *l, const struct sock *sk, int state)
+{
+	const struct tcp_sock *tp = bpf_skc_to_tcp_sock((void *)sk);
+	bool held = is_held(sk), dead = has_flag(sk, flag_of(SOCK_DEAD));
+
+	if (!tp)
+		return;
+	l->ended = bpf_ktime_get_ns();
+	l->state = state;
+	if (held)
+		l->flags |= ACCEPTED;
+	else if (dead)
+		l->flags |= ORPHANED;
+	put_ends(l, sk, tp);
+	count(l, sk, tp);
+	if (state == TCP_SYN_RECV) {
+		l->way = NOT_ESTABLISHED;
+	} else if (sk->sk_err) { // tcp_reset, tcp_write_err
+		if (l->closed)
+			l->flags |= RESET_LATER;
+		else
+			l->way = sk->sk_err == ETIMEDOUT ? TIMED_OUT : RESET_BY_PEER;
+	} else if (!held && !dead) { // inet_child_forget in net/ipv4/inet_connection_sock.c
+		close_now(l, LISTENER_CLOSED);
+	} else if (held && l->unread && !(l->closed && l->flags & PEER_CLOSED)) { // __tcp_close
+		close_now(l, CLOSED_UNREAD);
+	} else if (held && has_flag(sk, flag_of(SOCK_LINGER)) && !sk->sk_lingertime && !l->closed) {
+		close_now(l, ABORTED);
+	} else if (!l->closed) {
+		l->way = dead ? CLOSED : UNEXPLAINED; // the FIN was missed
+	} else if (held && l->way == CLOSED) { // after close(2) no process would have it
+		l->way = SHUT_DOWN;
+	}
+}
+
+SEC("tp_btf/inet_sock_set_state") // net/ipv4/af_inet.c, inet_sk_set_state and inet_sk_state_store
+int state_changed(__u64 *ctx)
+{
+	struct sock *sk = (void *)ctx[0]; // never NULL
+	int old = ctx[1], new = ctx[2];
+	struct life *l;
+
+	if (new == TCP_LISTEN) {
+		listens(sk);
+		return 0;
+	}
+	if (new != TCP_SYN_RECV && new != TCP_FIN_WAIT1 && new != TCP_LAST_ACK && new != TCP_CLOSE)
+		return 0;
+	l = life_of(sk);
+	if (!l)
+		return 0;
+	if (old == TCP_LISTEN && new == TCP_CLOSE) // a listener
+		return 0;
+	born(l, sk); // with TCP_SYN_RECV: inet_csk_clone_lock in net/ipv4/inet_connection_sock.c
+	switch (new) {
+	case TCP_FIN_WAIT1:
+	case TCP_LAST_ACK: // tcp_close_state in net/ipv4/tcp.c; and tcp_shutdown
+		if (is_held(sk))
+			l->flags |= ACCEPTED;
+		close_now(l, sk->sk_shutdown == SEND_SHUTDOWN ? SHUT_DOWN : CLOSED);
+		break;
+	case TCP_CLOSE:
+		closes(l, sk, old);
+	}
+	return 0;
+}
+
+SEC("tp_btf/tcp_rcv_space_adjust") // net/ipv4/tcp_input.c; after data were copied to a process
+int data_read(__u64 *ctx)
+{
+	struct sock *sk = (void *)ctx[0]; // never NULL
+	struct life *l = life_of(sk);
+	const struct tcp_sock *tp;
+
+	if (!l || l->first_read)
+		return 0;
+	born(l, sk);
+	tp = bpf_skc_to_tcp_sock((void *)sk);
+	if (!tp || tp->bytes_received == tp->rcv_nxt - tp->copied_seq)
+		return 0; // MSG_PEEK
+	l->first_read = bpf_ktime_get_ns();
+	l->reader = process();
+	l->flags |= ACCEPTED;
+	return 0;
+}
+
+// waking returns the flags for putting an end into the ring. The reader sleeps until the ring is
+// half full, because waking it would disturb what is measured.
+static __always_inline __u64 waking(void)
+{
+	bool half = 2 * bpf_ringbuf_query(&ends, BPF_RB_AVAIL_DATA) >=
+		    bpf_ringbuf_query(&ends, BPF_RB_RING_SIZE);
+
+	return half ? BPF_RB_FORCE_WAKEUP : BPF_RB_NO_WAKEUP;
+}
+
+SEC("tp_btf/tcp_destroy_sock") // net/ipv4/tcp_ipv4.c, tcp_v4_destroy_sock
+int destroyed(__u64 *ctx)
+{
+	struct sock *sk = (void *)ctx[0]; // never NULL
+	struct life *l = life_of(sk);
+	const struct tcp_sock *tp;
+
+	if (!l || l->flags & (LISTENER | REPORTED))
+		return 0;
+	if (!l->ended) // CLOSE was missed, and with it the state before
+		closes(l, sk, 0);
+	l->flags |= REPORTED;
+	tp = bpf_skc_to_tcp_sock((void *)sk);
+	// Without a port of the peer, tcp_disconnect has emptied the socket. It is called for SO_LINGER
+	// 0 and at a listener's end.
+	if (tp && l->ended && sk->__sk_common.skc_dport) {
+		count(l, sk, tp);
+		if (!(l->flags & ORPHANED)) { // it came to CLOSE before it was closed
+			l->flags |= ACCEPTED;
+			if (!l->closed)
+				close_now(l, l->way);
+		}
+	}
+	if (bpf_ringbuf_output(&ends, l, sizeof(*l), waking()))
+		__sync_fetch_and_add(&lost, 1);
+	return 0;
+}
+
+// mark_listeners gives a life to each listener that was there before the programs.
+SEC("iter/tcp")
+int mark_listeners(struct bpf_iter__tcp *ctx)
+{
+	struct sock_common *common = ctx->sk_common;
+	struct tcp_sock *tp;
+
+	if (!common || common->skc_state != TCP_LISTEN)
+		return 0;
+	tp = bpf_skc_to_tcp_sock(common);
+	if (tp)
+		listens((struct sock *)tp);
+	return 0;
+}
+
+// write_lives writes the life of each connection whose socket is not destroyed.
+SEC("iter/bpf_sk_storage_map")
+int write_lives(struct bpf_iter__bpf_sk_storage_map *ctx)
+{
+	struct sock *sk = ctx->sk;
+	const struct life *l = ctx->value;
+	const struct tcp_sock *tp;
+	struct life now;
+
+	if (!sk || !l || l->flags & LISTENER)
+		return 0;
+	tp = bpf_skc_to_tcp_sock(sk);
+	if (!tp)
+		return 0;
+	__builtin_memcpy(&now, l, sizeof(now));
+	if (!now.ended) {
+		now.state = sk->__sk_common.skc_state;
+		if (is_held(sk))
+			now.flags |= ACCEPTED;
+		put_ends(&now, sk, tp);
+		count(&now, sk, tp);
+	}
+	bpf_seq_write(ctx->meta->seq, &now, sizeof(now));
+	return 0;
+}

@@ -1,0 +1,99 @@
+package witness
+
+import "reuseport-bench/bench/internal/kernel"
+
+// States of include/net/tcp_states.h.
+const (
+	tcpEstablished = 1
+	tcpFinWait1    = 4
+	tcpFinWait2    = 5
+	tcpCloseWait   = 8
+	tcpLastAck     = 9
+	tcpClosing     = 11
+)
+
+// obituary returns the connection of a destroyed socket. It returns false for a listener, which
+// never had a peer.
+func obituary(c kernel.Connection) (SocketEnd, bool) {
+	e := SocketEnd{Server: c.Local, Client: c.Peer, Cookie: c.Cookie}
+	if c.Peer.Port() == 0 {
+		e.Way, e.Known = Reset, KnowsWay
+		return e, !c.Peer.Addr().IsUnspecified()
+	}
+	e.Known = KnowsClient | KnowsBytes
+	e.setBytes(c)
+	// A connection that ends in the accept queue is emptied, too (inet_child_forget in
+	// net/ipv4/inet_connection_sock.c), so one that is not empty was accepted. A socket that two
+	// CPUs made for one handshake is thrown away empty, but with its peer
+	// (inet_csk_complete_hashdance).
+	if c.Received > 0 || c.Acknowledged > 0 {
+		e.Accepted, e.Known = true, e.Known|KnowsAccepted
+	}
+	if c.Acknowledged > c.Sent { // a FIN, which close(2) sends only if nothing is unread
+		e.Way, e.Known = Closed, e.Known|KnowsWay
+	}
+	return e, true
+}
+
+// unended returns a connection that sock_diag says is not over.
+func unended(c kernel.Connection) SocketEnd {
+	e := SocketEnd{
+		Server: c.Local, Client: c.Peer, Cookie: c.Cookie, State: c.State,
+		Way: StillOpen, Accepted: c.Inode != 0,
+		Known: KnowsClient | KnowsState | KnowsWay | KnowsBytes | KnowsFIN | KnowsAccepted,
+	}
+	e.setBytes(c)
+	switch c.State {
+	case tcpCloseWait, tcpLastAck, tcpClosing:
+		e.dropFIN()
+	}
+	queues := c.State == tcpEstablished || c.State == tcpCloseWait
+	switch {
+	case !e.Accepted && queues:
+		e.Way = StillQueued
+	case !e.Accepted:
+		e.Accepted, e.Way = true, Closed
+	case !queues:
+		e.Way = ShutDown
+	}
+	return e
+}
+
+func (e *SocketEnd) setBytes(c kernel.Connection) {
+	e.Received, e.Unread, e.Sent = c.Received, uint64(c.Unread), c.Sent
+	e.Acknowledged = min(c.Acknowledged, c.Sent)
+}
+
+// dropFIN subtracts the client's FIN from the bytes. It was received last.
+func (e *SocketEnd) dropFIN() {
+	e.PeerClosed = true
+	e.Received--
+	if e.Unread > 0 {
+		e.Unread--
+	}
+}
+
+// A ClientEnd says what the client knows of the same connection.
+type ClientEnd struct {
+	Sent  uint64 // bytes of data that it wrote
+	Reset bool   // the client reset the connection
+}
+
+// Complete adds what follows from the client's account. It changes only ends that were not traced
+// and whose bytes are known.
+func (e *SocketEnd) Complete(c ClientEnd) {
+	if e.Known.Has(KnowsFIN) || !e.Known.Has(KnowsBytes) {
+		return
+	}
+	if e.Received > c.Sent {
+		e.dropFIN()
+	}
+	e.Known |= KnowsFIN
+	switch {
+	case e.Known.Has(KnowsWay):
+	case c.Reset:
+		// The server may have closed it with unread data before that. Both look the same.
+	case e.Unread > 0:
+		e.Way, e.Known = ClosedUnread, e.Known|KnowsWay
+	}
+}

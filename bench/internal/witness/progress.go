@@ -1,0 +1,45 @@
+package witness
+
+// A Request is one request on a connection, as its client knows it. It is bytes Begin to End of
+// what the client sent. Before is the number of bytes of earlier responses.
+type Request struct {
+	Begin, End uint64
+	Before     uint64
+}
+
+// Progress is how far the server got with a request.
+type Progress uint8
+
+// The kinds of progress.
+const (
+	NotAccepted Progress = iota
+	Unread               // accepted, and no byte was read
+	PartRead
+	ReadWhole // and no byte of a response was sent
+	Answering // at least a part of the response was sent
+)
+
+var progressNames = [...]string{
+	"not accepted", "unread", "read in part", "read", "answered, at least in part",
+}
+
+func (p Progress) String() string { return progressNames[p] }
+
+// Progress returns how far the server got with a request. It returns false if that is not known.
+func (e *SocketEnd) Progress(r Request) (Progress, bool) {
+	switch {
+	case e.Known.Has(KnowsAccepted) && !e.Accepted:
+		return NotAccepted, true
+	case !e.Known.Has(KnowsBytes | KnowsFIN):
+		return 0, false
+	case e.Sent > r.Before:
+		return Answering, true
+	case e.Read() >= r.End:
+		return ReadWhole, true
+	case e.Read() > r.Begin:
+		return PartRead, true
+	case !e.Known.Has(KnowsAccepted):
+		return 0, false // it may have been reset in the accept queue
+	}
+	return Unread, true
+}

@@ -1,0 +1,206 @@
+package witness
+
+import (
+	"cmp"
+	"errors"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/cilium/ebpf/btf"
+	"golang.org/x/sys/unix"
+
+	"reuseport-bench/bench/internal/kernel"
+)
+
+// Options says what a Witness watches.
+type Options struct {
+	// Do runs a function in the servers' network namespace.
+	Do func(func() error) error
+	// Port is where the servers listen, and Families those of their sockets: unix.AF_INET,
+	// unix.AF_INET6.
+	Port     uint16
+	Families []int
+	// Connections is the largest number of connections, and Rate the largest number in a second.
+	// They size the buffers. A Rate of 0 means that all may come within a second.
+	Connections int
+	Rate        float64
+	// Types are this kernel's types. Reading them takes most of the time of a start, so callers
+	// that start several witnesses should share a cache.
+	Types *btf.Cache
+}
+
+// A Witness watches the connections that servers get after its start. As root it traces them.
+// Where tracing is not possible, it reads the kernel's obituaries of sockets, and at the end it
+// looks for connections that are still there. Stop ends it.
+type Witness struct {
+	o           Options
+	trace       *trace             // nil if tracing is not possible
+	untraced    error              // why it is not possible
+	obituaries  *kernel.Obituaries // nil with a trace
+	unsubscribe chan struct{}      // ends the reader of obituaries
+	done        chan error         // receives the error of the reader when it ends
+	ends        []SocketEnd        // belongs to the reader until then
+	before      kernel.Counters
+}
+
+// An Account is what a Witness saw.
+type Account struct {
+	// Ends has one entry per connection, in no particular order. A trace has those of every port.
+	Ends []SocketEnd
+	// Lost is the number of ends that found no room in a buffer. If it is not 0, nothing follows
+	// from a missing end.
+	Lost int64
+	// Untraced is why connections were not traced; nil if they were.
+	Untraced error
+	// Births is the number of connections that listeners made. It is valid with a trace.
+	Births int64
+	// Moved is how much the counters of the servers' network namespace changed.
+	Moved kernel.Counters
+}
+
+// Start starts to watch.
+func Start(o Options) (*Witness, error) {
+	w, err := start(o)
+	if err != nil {
+		return nil, err
+	}
+	if w.before, err = kernel.CountersIn(o.Do); err != nil {
+		_, stopErr := w.Stop()
+		return nil, errors.Join(err, stopErr)
+	}
+	return w, nil
+}
+
+func start(o Options) (*Witness, error) {
+	t, err := newTrace(o.Connections, o.Types)
+	if errors.Is(err, unix.EPERM) || errors.Is(err, kernel.ErrNotSupported) {
+		return startObituaries(o, err)
+	} else if err != nil {
+		return nil, err
+	}
+	w := &Witness{o: o, trace: t, done: make(chan error, 1)}
+	if err := o.Do(t.watch); err != nil {
+		return nil, errors.Join(err, t.close())
+	}
+	go func() { w.done <- t.read(func(e SocketEnd) { w.ends = append(w.ends, e) }) }()
+	return w, nil
+}
+
+// slack is room for sockets that the load does not plan: listeners, and connections of probes.
+const slack = 1024
+
+// startObituaries starts to watch without a trace. untraced is the reason.
+func startObituaries(o Options, untraced error) (*Witness, error) {
+	w := &Witness{
+		o: o, untraced: untraced, unsubscribe: make(chan struct{}), done: make(chan error, 1),
+	}
+	err := o.Do(func() (err error) {
+		w.obituaries, err = kernel.NewObituaries(o.Port, o.Connections+slack)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	go func() { w.done <- w.readObituaries(readPeriod(w.obituaries.Room(), o)) }()
+	return w, nil
+}
+
+// readPeriod returns how often obituaries must be read to keep half of the room free. It returns 0
+// if there is room for all, so that they can be read at the end.
+func readPeriod(room int, o Options) time.Duration {
+	if room >= o.Connections+slack {
+		return 0
+	}
+	rate := cmp.Or(o.Rate, float64(o.Connections))
+	const least, most = 2 * time.Millisecond, time.Second
+	return min(max(least, time.Duration(float64(room)/2/rate*float64(time.Second))), most)
+}
+
+// readObituaries reads at intervals until it is told to end.
+func (w *Witness) readObituaries(period time.Duration) error {
+	var tick <-chan time.Time // never, without a period
+	if period > 0 {
+		ticker := time.NewTicker(period)
+		defer ticker.Stop()
+		tick = ticker.C
+	}
+	for {
+		select {
+		case <-tick:
+			if err := w.obituaries.Read(w.note); err != nil {
+				return err
+			}
+		case <-w.unsubscribe:
+			return nil
+		}
+	}
+}
+
+// settleLimit is how long Stop waits for obituaries, which the kernel sends from a work queue.
+const settleLimit = 250 * time.Millisecond
+
+// Stop ends the watch and returns what was seen. The traffic should have ceased. Without a trace,
+// Stop waits for the obituaries of all connections that the kernel has counted, up to settleLimit.
+func (w *Witness) Stop() (*Account, error) {
+	a := &Account{Untraced: w.untraced}
+	if w.trace != nil {
+		return a, w.stopTrace(a)
+	}
+	return a, w.stopObituaries(a)
+}
+
+func (w *Witness) stopTrace(a *Account) error {
+	living, err := w.trace.stop()
+	err = errors.Join(err, <-w.done, w.trace.close())
+	for i := range w.ends {
+		delete(living, w.ends[i].Cookie)
+	}
+	a.Ends = slices.AppendSeq(w.ends, maps.Values(living))
+	a.Lost, a.Births = int64(w.trace.lost), int64(w.trace.births)
+	return errors.Join(err, w.count(a))
+}
+
+// count sets Moved.
+func (w *Witness) count(a *Account) error {
+	now, err := kernel.CountersIn(w.o.Do)
+	a.Moved = now.Since(w.before)
+	return err
+}
+
+func (w *Witness) stopObituaries(a *Account) error {
+	close(w.unsubscribe)
+	err := <-w.done
+	for end := time.Now().Add(settleLimit); err == nil; time.Sleep(5 * time.Millisecond) {
+		err = w.collect(a)
+		opened, counted := a.Moved[passiveOpens]
+		if !counted || int64(len(a.Ends))+a.Lost >= opened || time.Now().After(end) {
+			break
+		}
+	}
+	return errors.Join(err, w.obituaries.Close())
+}
+
+// collect fills the account with what is known now.
+func (w *Witness) collect(a *Account) error {
+	err := w.obituaries.Read(w.note)
+	a.Ends = slices.Clone(w.ends)
+	var still []kernel.Connection
+	dumpErr := w.o.Do(func() (err error) {
+		still, err = kernel.Connections(nil, w.o.Port, w.o.Families...)
+		return err
+	})
+	for _, c := range still {
+		a.Ends = append(a.Ends, unended(c))
+	}
+	lost, lostErr := w.obituaries.Lost()
+	a.Lost = int64(lost)
+	return errors.Join(err, dumpErr, lostErr, w.count(a))
+}
+
+// note adds the connection of an obituary.
+func (w *Witness) note(c kernel.Connection) {
+	if e, ok := obituary(c); ok {
+		w.ends = append(w.ends, e)
+	}
+}
