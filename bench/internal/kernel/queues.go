@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"net/netip"
 
 	"golang.org/x/sys/unix"
 )
@@ -11,6 +12,8 @@ import (
 // A Queue is the accept queue of one listening TCP socket.
 type Queue struct {
 	Inode  uint64 // of the socket, as stat(2) of its descriptor returns it
+	Cookie uint64 // identifies the socket as long as the machine runs (SO_COOKIE)
+	Addr   netip.Addr
 	Port   uint16
 	Queued int // connections waiting to be accepted
 	Limit  int // the kernel refuses connections while more than this are queued
@@ -133,6 +136,21 @@ func parseDiag(b []byte, f func(socket []byte)) (done bool, err error) {
 // diagInode returns the inode of a struct inet_diag_msg.
 func diagInode(socket []byte) uint64 { return uint64(binary.NativeEndian.Uint32(socket[68:])) }
 
+// diagCookie returns the cookie of a struct inet_diag_msg: two words, the low one first
+// (sock_diag_save_cookie in net/core/sock_diag.c).
+func diagCookie(socket []byte) uint64 {
+	low, high := binary.NativeEndian.Uint32(socket[44:]), binary.NativeEndian.Uint32(socket[48:])
+	return uint64(high)<<32 | uint64(low)
+}
+
+// diagSource returns the source address of a struct inet_diag_msg.
+func diagSource(socket []byte) netip.Addr {
+	if socket[0] == unix.AF_INET {
+		return netip.AddrFrom4([4]byte(socket[8:]))
+	}
+	return netip.AddrFrom16([16]byte(socket[8:]))
+}
+
 // Read appends the present state of every listener's queue to all.
 func (w *QueueWatch) Read(all []Queue) ([]Queue, error) {
 	for _, request := range w.requests {
@@ -142,6 +160,8 @@ func (w *QueueWatch) Read(all []Queue) ([]Queue, error) {
 				Queued: int(binary.NativeEndian.Uint32(socket[56:])),
 				Limit:  int(binary.NativeEndian.Uint32(socket[60:])),
 				Inode:  diagInode(socket),
+				Cookie: diagCookie(socket),
+				Addr:   diagSource(socket),
 			})
 		})
 		if err != nil {

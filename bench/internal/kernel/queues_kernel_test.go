@@ -1,6 +1,7 @@
 package kernel
 
 import (
+	"net/netip"
 	"testing"
 	"time"
 
@@ -15,7 +16,7 @@ import (
 func TestKernelQueueWatch(t *testing.T) {
 	var s loopback.Sockets
 	defer s.Close()
-	inodes := map[uint64]bool{}
+	cookies := map[uint64]uint64{} // by inode
 	var listeners []int
 	for range 2 {
 		listener, err := s.Listen()
@@ -26,7 +27,10 @@ func TestKernelQueueWatch(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		inodes[inode] = true
+		cookies[inode], err = unix.GetsockoptUint64(listener, unix.SOL_SOCKET, unix.SO_COOKIE)
+		if err != nil {
+			t.Fatal(err)
+		}
 		listeners = append(listeners, listener)
 	}
 	if _, err := s.Connect(2, s.Address); err != nil {
@@ -57,13 +61,15 @@ func TestKernelQueueWatch(t *testing.T) {
 		}
 		queued, seen := 0, 0
 		for _, q := range all {
-			if !inodes[q.Inode] {
+			if _, ours := cookies[q.Inode]; !ours {
 				continue // another program's listener
 			}
 			seen++
 			queued += q.Queued
-			if q.Limit != 64 || q.Port != s.Address.Port() {
-				t.Errorf("limit %d at port %d, want 64 at %d", q.Limit, q.Port, s.Address.Port())
+			at := netip.AddrPortFrom(q.Addr, q.Port)
+			if q.Limit != 64 || at != s.Address || q.Cookie != cookies[q.Inode] {
+				t.Errorf("limit %d at %v, cookie %d; want 64 at %v, cookie %d",
+					q.Limit, at, q.Cookie, s.Address, cookies[q.Inode])
 			}
 		}
 		if seen != 2 || queued != 2 {
