@@ -242,8 +242,9 @@ func (l *Lab) Do(h *Host, f func() error) error {
 }
 
 // Start starts cmd inside the lab on the given CPUs (none: all), in its own session, so that a
-// Ctrl-C of the terminal does not reach it. It replaces cmd.SysProcAttr but keeps its Credential,
-// so that the command may run as another user. The caller waits for the command.
+// Ctrl-C of the terminal does not reach it. It replaces cmd.SysProcAttr but keeps its Credential
+// and Cloneflags, so that the command may run as another user or in namespaces of its own. The
+// caller waits for the command.
 func (l *Lab) Start(h *Host, cmd *exec.Cmd, cpus []int) error {
 	// It sets no Pdeathsig: the death of the lab's init kills everything in its PID namespace. Nor
 	// would it work: os/exec compares the child's getppid(2) with its own PID to see whether the
@@ -251,6 +252,7 @@ func (l *Lab) Start(h *Host, cmd *exec.Cmd, cpus []int) error {
 	attr := &syscall.SysProcAttr{Setsid: true}
 	if cmd.SysProcAttr != nil {
 		attr.Credential = cmd.SysProcAttr.Credential
+		attr.Cloneflags = cmd.SysProcAttr.Cloneflags
 	}
 	cmd.SysProcAttr = attr
 	return l.Do(h, func() (err error) {
