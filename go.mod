@@ -13,6 +13,7 @@ require (
 	github.com/go-json-experiment/json v1.27.2 // reads JSON strictly, as a stream: encoding/json/v2 of Go 1.27
 	github.com/google/nftables v0.3.0 // rules of the faults and probes, over netlink
 	github.com/invopop/jsonschema v0.14.0 // the JSON Schema of scenario files
+	github.com/mattn/go-shellwords v1.0.16 // splits the commands of foreign servers
 	github.com/mdlayher/netlink v1.11.2 // the instant at which nftables rules take effect
 	github.com/miekg/dns v1.1.73 // DNS of path dns: server and caching clients
 	github.com/olekukonko/tablewriter v1.1.5 // tables as text and Markdown

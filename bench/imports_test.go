@@ -67,6 +67,9 @@ var allowed = map[string][]string{
 	"bench/internal/loopback": {"servers/socket"},
 	"bench/internal/witness":  {"bench/internal/kernel", "servers/clock", "servers/sys"},
 	"bench/internal/haproxy":  {"servers/child", "servers/sys"},
+	"bench/internal/foreign": {
+		"bench/internal/kernel", "servers/child", "servers/clock", "servers/socket",
+	},
 	"bench/internal/relay": {
 		"results", "servers/child", "servers/clock", "servers/socket", "servers/sys",
 	},
@@ -130,7 +133,8 @@ var allowed = map[string][]string{
 	},
 	// The command. servers/worker, load and netlab are its child roles.
 	"bench": {
-		"bench/internal/doctor", "bench/internal/generators", "bench/internal/harness",
+		"bench/internal/doctor", "bench/internal/foreign", "bench/internal/generators",
+		"bench/internal/harness",
 		"bench/internal/kernel", "bench/internal/ledger", "bench/internal/load",
 		"bench/internal/netlab", "bench/internal/plan", "bench/internal/reference",
 		"bench/internal/relay", "bench/internal/starter", "bench/internal/trial", "results",

@@ -20,6 +20,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"reuseport-bench/bench/internal/doctor"
+	"reuseport-bench/bench/internal/foreign"
 	"reuseport-bench/bench/internal/load"
 	"reuseport-bench/bench/internal/netlab"
 	"reuseport-bench/bench/internal/relay"
@@ -115,6 +116,7 @@ const (
 	roleWorker = "worker"
 	roleLoad   = "load"
 	roleRelay  = "relay"
+	roleAgent  = "server-agent"
 	roleFloor  = "load-floor"
 	roleProbe  = "probe-namespace"
 )
@@ -124,6 +126,7 @@ var childRoles = map[string]func() error{
 	roleWorker: worker.Main,
 	roleLoad:   load.Main,
 	roleRelay:  relay.Main,
+	roleAgent:  foreign.AgentMain,
 	roleFloor:  load.FloorMain,
 	roleProbe: func() error {
 		return doctor.ServeNamespace(context.Background(), os.Stdin, os.Stdout)

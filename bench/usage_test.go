@@ -9,8 +9,8 @@ import (
 	"unicode"
 )
 
-// foreign lists words from the Go language and its libraries that no message should contain.
-var foreign = []string{
+// jargon lists words from the Go language and its libraries that no message should contain.
+var jargon = []string{
 	"strconv", "unmarshal", "EOF", "in the group", "arg(s)", "goroutine", "invalid syntax",
 	"invalid argument", "shorthand", "unknown flag", "unknown command", "parsing", "<nil>", "%!",
 }
@@ -157,7 +157,7 @@ func saysWhat(message string, parts []string) (problems []string) {
 			problems = append(problems, fmt.Sprintf("it does not say %q", part))
 		}
 	}
-	for _, word := range foreign {
+	for _, word := range jargon {
 		if strings.Contains(message, word) {
 			problems = append(problems, fmt.Sprintf("it says %q", word))
 		}

@@ -1,0 +1,287 @@
+package foreign
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+
+	"reuseport-bench/servers/child"
+)
+
+// Paths of the home.
+const (
+	homeDirectory = "/run/server"
+	tempDirectory = homeDirectory + "/tmp"
+	notifySocket  = homeDirectory + "/tmp/notify"
+)
+
+// homeSize bounds each file system in memory that the server can write to.
+const homeSize = 256 << 20
+
+// AgentMain is the agent: it makes the home and then starts commands in it. It ends at the end of
+// its control pipe. Its process must be in a mount namespace of its own, and in the lab's PID
+// namespace.
+func AgentMain() error {
+	control := json.NewDecoder(os.NewFile(child.ControlFD, "control"))
+	var cfg agentConfig
+	if err := control.Decode(&cfg); err != nil {
+		return fmt.Errorf("the home's configuration: %w", err)
+	}
+	// The timer slack below is the thread's, and new processes inherit it.
+	runtime.LockOSThread()
+	if err := cfg.prepare(); err != nil {
+		return err
+	}
+	requests, err := fileConn(os.NewFile(child.FilesFD, "requests"))
+	if err != nil {
+		return err
+	}
+	go func() {
+		_ = control.Decode(new(struct{})) // returns at the end of the pipe
+		os.Exit(0)
+	}()
+	if _, err := os.NewFile(child.EventsFD, "events").Write([]byte{'r'}); err != nil {
+		return err
+	}
+	a := &agent{cfg: cfg, requests: requests}
+	err = a.serve()
+	if errors.Is(err, io.EOF) || errors.Is(err, unix.ECONNRESET) {
+		return nil // this program has closed its end
+	}
+	return err
+}
+
+// prepare makes the home and sets what commands inherit.
+func (c agentConfig) prepare() error {
+	if err := c.mountAll(); err != nil {
+		return fmt.Errorf("the server's home: %w", err)
+	}
+	// The lab's thread has a slack of 1 ns. A server gets the kernel's default of 50 µs (prctl(2),
+	// PR_SET_TIMERSLACK).
+	if err := unix.Prctl(unix.PR_SET_TIMERSLACK, 50_000, 0, 0, 0); err != nil {
+		return fmt.Errorf("PR_SET_TIMERSLACK: %w", err)
+	}
+	// If memory runs out, the server is killed before this program (proc_pid_oom_score_adj(5)).
+	if err := os.WriteFile("/proc/self/oom_score_adj", []byte("500"), 0); err != nil {
+		return err
+	}
+	for resource, limit := range map[int]uint64{
+		syscall.RLIMIT_NOFILE: c.Files, syscall.RLIMIT_DATA: c.Memory, syscall.RLIMIT_CORE: 0,
+	} {
+		// Not package unix: package syscall must learn of it, or it would restore RLIMIT_NOFILE.
+		err := syscall.Setrlimit(resource, &syscall.Rlimit{Cur: limit, Max: limit})
+		if err != nil {
+			return fmt.Errorf("resource limit %d of %d: %w", resource, limit, err)
+		}
+	}
+	return nil
+}
+
+// mountAll mounts the file systems of the home.
+func (c agentConfig) mountAll() error {
+	// Mounts made here must not appear elsewhere (mount_namespaces(7)).
+	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_SLAVE, ""); err != nil {
+		return fmt.Errorf("mount namespace: %w", err)
+	}
+	// The lab's processes see the numbers of its PID namespace in this /proc, and only its own
+	// processes.
+	const noPrograms = unix.MS_NOSUID | unix.MS_NODEV | unix.MS_NOEXEC
+	if err := unix.Mount("proc", "/proc", "proc", noPrograms, ""); err != nil {
+		return fmt.Errorf("mount /proc: %w; in a container, run it with "+
+			"--security-opt systempaths=unconfined --security-opt apparmor=unconfined", err)
+	}
+	for _, dir := range []string{"/run", "/var/log"} {
+		if err := c.hide(dir); err != nil {
+			return err
+		}
+	}
+	for _, dir := range []string{homeDirectory, tempDirectory} {
+		if err := c.mkdir(dir); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// hide mounts an empty file system in memory on a directory. The subdirectories that it had exist
+// in the new one, too, because servers do not make /run/haproxy or /var/log/nginx themselves.
+func (c agentConfig) hide(dir string) error {
+	entries, err := os.ReadDir(dir)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	options := fmt.Sprintf("mode=0755,size=%d", homeSize)
+	err = unix.Mount("tmpfs", dir, "tmpfs", unix.MS_NOSUID|unix.MS_NODEV, options)
+	if err != nil {
+		return fmt.Errorf("mount %s: %w", dir, err)
+	}
+	if err := c.chown(dir); err != nil {
+		return err
+	}
+	for _, e := range entries {
+		if e.IsDir() {
+			if err := c.mkdir(filepath.Join(dir, e.Name())); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func (c agentConfig) mkdir(dir string) error {
+	if err := os.Mkdir(dir, 0o755); err != nil {
+		return err
+	}
+	return c.chown(dir)
+}
+
+func (c agentConfig) chown(path string) error {
+	if c.Nested { // the agent's id is the server's
+		return nil
+	}
+	return os.Chown(path, c.UID, c.GID)
+}
+
+// An agent starts commands.
+type agent struct {
+	cfg      agentConfig
+	requests *net.UnixConn
+	mu       sync.Mutex // one report at a time
+}
+
+func (a *agent) serve() error {
+	buffer := make([]byte, maxMessage)
+	for {
+		var r request
+		files, err := receive(a.requests, buffer, &r)
+		if err != nil {
+			return err
+		}
+		err = a.start(r, files)
+		if err := errors.Join(err, closeAll(files)); err != nil {
+			return err
+		}
+	}
+}
+
+// start starts a command and reports it. The error is this agent's, not the command's.
+func (a *agent) start(r request, files []*os.File) error {
+	process, path, err := a.run(r, files)
+	var errno unix.Errno
+	switch {
+	case errors.As(err, &errno):
+		return a.report(report{ID: r.ID, Errno: errno, Path: path})
+	case err != nil:
+		return err
+	}
+	// The report of the start must come before that of the exit.
+	if err := a.report(report{ID: r.ID, PID: process.Pid, Path: path}); err != nil {
+		return err
+	}
+	go func() {
+		state, err := process.Wait()
+		exited := report{ID: r.ID, Exited: true}
+		if err == nil {
+			exited.Status = unix.WaitStatus(state.Sys().(syscall.WaitStatus))
+		}
+		_ = a.report(exited) // fails only if this program has closed its end
+	}()
+	return nil
+}
+
+func (a *agent) report(r report) error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return send(a.requests, r)
+}
+
+// setListenPID sets LISTEN_PID to the number of its process, which a parent cannot know before the
+// fork, and becomes the command.
+var setListenPID = []string{
+	"/bin/sh", "-c", `LISTEN_PID=$$; export LISTEN_PID; exec "$@"`, "sh",
+}
+
+// run starts the command of a request. path is what an error is about: the program or the working
+// directory.
+func (a *agent) run(r request, files []*os.File) (p *os.Process, path string, err error) {
+	if len(files) == 0 {
+		return nil, "", errors.New("a request without standard output")
+	}
+	var st unix.Stat_t
+	if err := unix.Stat(r.Dir, &st); err != nil {
+		return nil, r.Dir, err
+	}
+	null, err := os.Open(os.DevNull)
+	if err != nil {
+		return nil, "", err
+	}
+	defer null.Close()
+	attr := &os.ProcAttr{
+		Dir: r.Dir, Env: r.Env, Sys: a.cfg.credentials(),
+		Files: append([]*os.File{null, files[0], files[0]}, files[1:]...),
+	}
+	path, err = r.Args[0], unix.ENOENT
+	for _, program := range candidates(r) {
+		if unix.Stat(program, &st) != nil || st.Mode&unix.S_IFMT == unix.S_IFDIR {
+			continue
+		}
+		// argv[0] is the path, as with systemd: nginx executes it for an upgrade.
+		args := append([]string{program}, r.Args[1:]...)
+		if r.Passes {
+			args = append(slices.Clone(setListenPID), args...)
+		}
+		p, err = os.StartProcess(args[0], args, attr)
+		if path = program; !errors.Is(err, unix.EACCES) {
+			break
+		}
+	}
+	return p, path, err
+}
+
+// candidates returns the paths that a request's program may have. Without a slash it is searched
+// for in the PATH of the request's environment. As with execvp(3), one that the server's user may
+// not execute is not the last word: root's PATH often begins with directories of its own.
+func candidates(r request) (all []string) {
+	name := r.Args[0]
+	switch {
+	case filepath.IsAbs(name):
+		return []string{name}
+	case strings.Contains(name, "/"):
+		return []string{filepath.Join(r.Dir, name)}
+	}
+	for _, variable := range r.Env {
+		if list, found := strings.CutPrefix(variable, "PATH="); found {
+			for _, dir := range filepath.SplitList(list) {
+				if filepath.IsAbs(dir) {
+					all = append(all, filepath.Join(dir, name))
+				}
+			}
+		}
+	}
+	return all
+}
+
+// credentials returns the attributes that give a command its user id.
+func (c agentConfig) credentials() *syscall.SysProcAttr {
+	attr := &syscall.SysProcAttr{Setsid: true}
+	switch {
+	case c.Nested:
+		attr.Cloneflags = unix.CLONE_NEWUSER
+		attr.UidMappings = []syscall.SysProcIDMap{{ContainerID: c.UID, HostID: 0, Size: 1}}
+		attr.GidMappings = []syscall.SysProcIDMap{{ContainerID: c.GID, HostID: 0, Size: 1}}
+	case c.UID != 0:
+		attr.Credential = &syscall.Credential{Uid: uint32(c.UID), Gid: uint32(c.GID)}
+	}
+	return attr
+}

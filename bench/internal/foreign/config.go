@@ -1,0 +1,164 @@
+package foreign
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"os/exec"
+	"regexp"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"reuseport-bench/scenarios/vocabulary"
+	"reuseport-bench/servers/clock"
+)
+
+// Config describes a server. Texts may contain variables: see Variables.
+type Config struct {
+	// Start starts the server.
+	Start Command
+	// Forks says that Start exits with status 0 when the server runs in the background.
+	Forks bool
+	// PIDFile is a file that holds the number of the main process, relative to the home directory.
+	// Empty: the main process is the one that Start made or, with Forks, the only process whose
+	// parent is not of the server.
+	PIDFile string
+	// Directory is the working directory. Empty: the home directory.
+	Directory string
+	// Base is the directory that relative paths of programs and copied files start from, if the
+	// home directory does not have them.
+	Base string
+	// Files are written to the home directory before the start and anew before each restart.
+	Files []File
+	// Env are the environment variables besides PATH, LANG, HOME, TMPDIR, USER, LOGNAME, HOST,
+	// PORT, WORKERS and GENERATION, which it may replace. Nothing else is inherited.
+	Env map[string]string
+	// Vars are the variables {{vars.NAME}}.
+	Vars    map[string]string
+	Address netip.AddrPort // where the server is to listen
+	Workers int            // {{workers}}; also the number of held sockets with SocketsReuseport
+	// Sockets, if SocketsShared or SocketsReuseport, makes this program hold the listening sockets,
+	// one or one for each worker, and pass them to every start as LISTEN_FDS (sd_listen_fds(3)).
+	// Empty: the server opens its own.
+	Sockets vocabulary.Sockets
+	Backlog int // of held sockets; default 4096
+	Ready   Ready
+	Stop    Stop
+	// RestartWithin bounds how long a restart may take from its last action until it is over.
+	// Default 10 s.
+	RestartWithin time.Duration
+	Identify      Identify
+	// User is the user whose id the server runs under. Empty: www-data or nobody. For an ordinary
+	// user, who has only one id, the server sees this one in a user namespace of its own; "root"
+	// makes it root in the lab's.
+	User string
+	// Probe is the source address of requests that find out whether the server is ready. The zero
+	// value lets the kernel choose.
+	Probe  netip.Addr
+	Limits Limits
+}
+
+// A Command is a line or a list of words, not both. Variables are replaced first. A line is then
+// split at spaces like a shell's, with its quotes, and $NAME is the server's environment variable;
+// no shell runs it.
+type Command struct {
+	Line string
+	List []string
+}
+
+// A File is written to the home directory.
+type File struct {
+	Name string // relative; a name that ends in "/" makes a directory
+	Text string // a template
+	Copy string // the path of a file that is copied as it is, instead of Text
+}
+
+// Ready says when the server is ready. Exactly one condition is set; if none is, it is Listening.
+type Ready struct {
+	HTTP      string // the path of a request
+	Status    int    // that the answer has; 0: any from 200 to 399
+	Listening bool   // a process of the server listens at the address
+	Notify    bool   // the server sends READY=1 (sd_notify(3))
+	Stdout    *regexp.Regexp
+	Run       Command       // exits with status 0
+	Within    time.Duration // default 20 s
+}
+
+// Stop says how the server is stopped.
+type Stop struct {
+	Signal unix.Signal   // default SIGTERM
+	Grace  time.Duration // until SIGKILL; default 10 s
+}
+
+// Identify names the response headers by which the server says who answers.
+type Identify struct {
+	Worker     string // the PID of the answering process
+	Generation string // {{generation}}
+}
+
+// Limits bound what each process of the server may use.
+type Limits struct {
+	Files  uint64 // descriptors; 0: this program's hard limit, at most 65,536
+	Memory uint64 // bytes of private memory (RLIMIT_DATA); 0: half of the machine's
+}
+
+// Env is the environment in which a server runs.
+type Env struct {
+	// Agent returns the command that runs AgentMain.
+	Agent func() *exec.Cmd
+	// Start starts a command in the lab, on the servers' network and CPUs. It keeps Cloneflags of
+	// the command's SysProcAttr.
+	Start func(*exec.Cmd) error
+	// Do runs f on a thread in that network namespace.
+	Do    func(f func() error) error
+	Clock *clock.Clock
+}
+
+const (
+	defaultReadyWithin = 20 * time.Second
+	defaultGrace       = 10 * time.Second
+	defaultWithin      = 10 * time.Second // of an action, and until a restart is over
+	// pollEvery is how often a condition is polled.
+	pollEvery = 10 * time.Millisecond
+)
+
+// withDefaults returns the configuration with every default filled in.
+func (c Config) withDefaults() Config {
+	if c.Ready.Within == 0 {
+		c.Ready.Within = defaultReadyWithin
+	}
+	r := c.Ready
+	if r.HTTP == "" && !r.Notify && r.Stdout == nil && r.Run.empty() {
+		c.Ready.Listening = true
+	}
+	if c.RestartWithin == 0 {
+		c.RestartWithin = defaultWithin
+	}
+	if c.Backlog == 0 {
+		c.Backlog = 4096
+	}
+	if c.Stop.Signal == 0 {
+		c.Stop.Signal = unix.SIGTERM
+	}
+	if c.Stop.Grace == 0 {
+		c.Stop.Grace = defaultGrace
+	}
+	return c
+}
+
+// checkReady returns an error if Ready is ambiguous or says nothing. Defaults are filled in.
+func (c Config) checkReady() error {
+	r := c.Ready
+	switch {
+	case count(r.HTTP != "", r.Listening, r.Notify, r.Stdout != nil, !r.Run.empty()) > 1:
+		return errors.New("ready: has more than one condition")
+	case c.Sockets != "" && c.Sockets != vocabulary.SocketsShared &&
+		c.Sockets != vocabulary.SocketsReuseport:
+		return fmt.Errorf("sockets: %s are not passed to a server", c.Sockets)
+	case c.Sockets != "" && r.Listening:
+		return errors.New("ready: listening is true at once where sockets are passed; use http, " +
+			"notify, stdout or run")
+	}
+	return nil
+}

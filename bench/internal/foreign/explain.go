@@ -1,0 +1,179 @@
+package foreign
+
+import (
+	"fmt"
+	"io/fs"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// linesShown is how many of the server's last lines a message shows.
+const linesShown = 6
+
+// explain adds to an error what the server wrote last, and which limits it has reached.
+func (s *Server) explain(err error) error {
+	if err == nil || s.home == nil {
+		return err
+	}
+	if st := s.newest(); st != nil {
+		st.command.awaitOutput()
+	}
+	var add strings.Builder
+	for _, limit := range s.atLimits() {
+		add.WriteString("; " + limit)
+	}
+	lines := s.LastWords()
+	if len(lines) == 0 {
+		add.WriteString("; it wrote nothing")
+	} else {
+		add.WriteString("; its last lines:\n\t" + strings.Join(lines, "\n\t"))
+	}
+	return fmt.Errorf("%w%s", err, add.String())
+}
+
+// LastWords returns the last lines of the server's output and of its newest log file.
+func (s *Server) LastWords() []string {
+	lines := s.output.last(linesShown)
+	if name, logged := s.newestLog(); name != "" {
+		lines = append(lines, name+":")
+		lines = append(lines, logged...)
+	}
+	return lines
+}
+
+// newestLog returns the last lines of the file in the home whose name ends in ".log" and that was
+// written last.
+func (s *Server) newestLog() (name string, lines []string) {
+	var newest time.Time
+	root := filepath.Dir(s.home.proc)
+	for _, dir := range []string{homeDirectory, "/var/log"} {
+		_ = filepath.WalkDir(filepath.Join(root, dir), func(
+			path string, e fs.DirEntry, err error,
+		) error {
+			if err != nil || !e.Type().IsRegular() || filepath.Ext(path) != ".log" {
+				return nil
+			}
+			info, err := e.Info()
+			if err == nil && info.Size() > 0 && info.ModTime().After(newest) {
+				newest, name = info.ModTime(), strings.TrimPrefix(path, root)
+			}
+			return nil
+		})
+	}
+	if name == "" {
+		return "", nil
+	}
+	text, err := s.home.read(name, outputLimit)
+	if err != nil {
+		return "", nil
+	}
+	return name, lastLines(text, linesShown)
+}
+
+// quoteLines returns lines as an addition to a message.
+func quoteLines(lines []string) string {
+	if len(lines) == 0 {
+		return ""
+	}
+	return ": " + strings.Join(lines, " / ")
+}
+
+// listensElsewhere returns an error that says where the processes of a start listen.
+func (s *Server) listensElsewhere(st *start) error {
+	all, err := s.allListeners()
+	if err != nil {
+		return err
+	}
+	var at []string
+	for _, q := range s.owners(st, all) {
+		address := netip.AddrPortFrom(q.Addr, q.Port).String()
+		if !slices.Contains(at, address) {
+			at = append(at, address)
+		}
+	}
+	if len(at) == 0 {
+		return fmt.Errorf("nothing of it listens at %v", s.cfg.Address)
+	}
+	return fmt.Errorf("it listens at %s, not at %v; use {{port}} or $PORT in its command or files",
+		strings.Join(at, " and "), s.cfg.Address)
+}
+
+// atLimits says which limits the server has reached.
+func (s *Server) atLimits() (reached []string) {
+	all, err := s.home.processes()
+	if err != nil {
+		return nil
+	}
+	for _, p := range all {
+		if n, limit := p.descriptors(), s.home.limits.Files; n >= limit {
+			reached = append(reached,
+				fmt.Sprintf("process %v has open all %d descriptors that it may have", p, limit))
+		}
+		// The last allocation failed, so the use is somewhat below the limit.
+		if n, limit := p.memory(), s.home.limits.Memory; n >= limit/10*9 {
+			reached = append(reached, fmt.Sprintf("process %v uses %d MiB of the %d MiB of memory "+
+				"that it may use", p, n>>20, limit>>20))
+		}
+	}
+	for _, dir := range []string{"/run", "/var/log"} {
+		var st unix.Statfs_t
+		err := unix.Statfs(filepath.Join(filepath.Dir(s.home.proc), dir), &st)
+		if err == nil && st.Type == unix.TMPFS_MAGIC && st.Bavail == 0 {
+			reached = append(reached,
+				fmt.Sprintf("%s is full: it holds %d MiB", dir, uint64(homeSize)>>20))
+		}
+	}
+	return reached
+}
+
+// descriptors returns how many descriptors the process has open.
+func (p Process) descriptors() uint64 {
+	dir, err := os.Open(p.Path + "/fd")
+	if err != nil {
+		return 0
+	}
+	defer dir.Close()
+	names, _ := dir.Readdirnames(-1)
+	return uint64(len(names))
+}
+
+// memory returns the bytes of private memory that RLIMIT_DATA counts (VmData).
+func (p Process) memory() (bytes uint64) {
+	text, _ := os.ReadFile(p.Path + "/status")
+	for line := range strings.Lines(string(text)) {
+		if size, found := strings.CutPrefix(line, "VmData:"); found {
+			_, _ = fmt.Sscan(size, &bytes)
+		}
+	}
+	return bytes << 10
+}
+
+// muchOutput is how much a server can write before Notes mentions it: more than an access log of
+// some seconds.
+const muchOutput = 64 << 20
+
+// note adds a sentence to Notes.
+func (s *Server) note(format string, args ...any) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.notes = append(s.notes, fmt.Sprintf(format, args...))
+}
+
+// Notes says what else was noticed: processes that had to be killed, limits that were reached,
+// much output. Call it before Close.
+func (s *Server) Notes() []string {
+	s.mu.Lock()
+	notes := slices.Clone(s.notes)
+	s.mu.Unlock()
+	if n := s.output.total(); n > muchOutput {
+		notes = append(notes, fmt.Sprintf("it wrote %d MiB to its standard output and error, "+
+			"which takes CPU time; turn its access log off", n>>20))
+	}
+	return append(notes, s.atLimits()...)
+}

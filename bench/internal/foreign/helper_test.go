@@ -1,0 +1,220 @@
+package foreign
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"os/signal"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+	"golang.org/x/sys/unix"
+
+	"reuseport-bench/bench/internal/netlab"
+)
+
+const (
+	roleInit  = "foreign-test-init"
+	roleAgent = "foreign-test-agent"
+	roleServe = "serve"
+)
+
+// asUser, in the environment, makes the test binary run its tests in a user namespace.
+const asUser = "FOREIGN_TEST_AS_USER"
+
+func TestMain(m *testing.M) {
+	roles := map[string]func() error{
+		roleInit: netlab.Init, roleAgent: AgentMain, roleServe: serve,
+	}
+	if len(os.Args) > 1 && roles[os.Args[1]] != nil {
+		if err := roles[os.Args[1]](); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}
+	for name, value := range map[string]string{
+		"PATH": os.Getenv("PATH") + ":/usr/sbin:/sbin", "SECRET": "not the server's",
+	} {
+		if err := os.Setenv(name, value); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+	}
+	if os.Getenv(asUser) != "" {
+		status, entered, err := netlab.Enter(context.Background())
+		if err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		if entered {
+			os.Exit(status)
+		}
+	}
+	// Most tests wait rather than compute.
+	flag.Parse()
+	if err := flag.Set("test.parallel", "8"); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	goleak.VerifyTestMain(m)
+}
+
+// serve is a server that the tests start: "serve MODE". It listens at HOST and PORT.
+func serve() error {
+	mode := os.Args[2]
+	address := net.JoinHostPort(os.Getenv("HOST"), os.Getenv("PORT"))
+	var status atomic.Int64
+	status.Store(http.StatusOK)
+	switch mode {
+	case "exit":
+		return errors.New("cannot read its configuration")
+	case "silent":
+		select {}
+	case "elsewhere":
+		address = net.JoinHostPort(os.Getenv("HOST"), "3000")
+	case "error":
+		status.Store(http.StatusInternalServerError)
+	case "background":
+		child := exec.Command("/proc/self/exe", roleServe, "orphan")
+		if err := child.Start(); err != nil {
+			return err
+		}
+		return os.WriteFile("server.pid", []byte(strconv.Itoa(child.Process.Pid)), 0o644)
+	case "first-only":
+		if os.Getenv("GENERATION") != "1" {
+			select {}
+		}
+	case "orphan": // serves once its parent has exited
+		for os.Getppid() != 1 {
+			time.Sleep(time.Millisecond)
+		}
+	case "deaf":
+		signal.Ignore(unix.SIGTERM)
+	case "hangup":
+		onHangup(func() {})
+	case "children":
+		if err := exec.Command("sleep", "100").Start(); err != nil {
+			return err
+		}
+	case "dies":
+		onHangup(func() {
+			fmt.Println("panic: something went wrong")
+			os.Exit(3)
+		})
+	case "crash-loop":
+		onHangup(func() { // starts a worker that cannot start
+			_ = exec.Command("false").Run()
+		})
+	case "breaks":
+		onHangup(func() { status.Store(http.StatusInternalServerError) })
+	case "shrinks":
+		child := exec.Command("sleep", "100")
+		if err := child.Start(); err != nil {
+			return err
+		}
+		onHangup(func() { _ = child.Process.Kill(); _ = child.Wait() })
+	}
+	listeners, err := listen(address)
+	if err != nil {
+		return err
+	}
+	fmt.Println("listening at", listeners[0].Addr())
+	switch mode {
+	case "notify":
+		notify()
+	case "talkative":
+		go talk()
+	case "descriptors":
+		go eatDescriptors()
+	case "memory":
+		go eatMemory()
+	}
+	ended := make(chan error)
+	for _, l := range listeners {
+		go func() { ended <- http.Serve(l, answers(mode, &status)) }()
+	}
+	return <-ended
+}
+
+func answers(mode string, status *atomic.Int64) http.HandlerFunc {
+	return func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Worker", strconv.Itoa(os.Getpid()))
+		w.Header().Set("Generation", os.Getenv("GENERATION"))
+		w.WriteHeader(int(status.Load()))
+		_, _ = io.WriteString(w, "served by "+mode)
+	}
+}
+
+// listen returns the sockets that were passed (sd_listen_fds(3)), or a new one.
+func listen(address string) (all []net.Listener, err error) {
+	if os.Getenv("LISTEN_PID") != strconv.Itoa(os.Getpid()) {
+		var config net.ListenConfig
+		config.SetMultipathTCP(false)
+		l, err := config.Listen(context.Background(), "tcp", address)
+		return []net.Listener{l}, err
+	}
+	n, err := strconv.Atoi(os.Getenv("LISTEN_FDS"))
+	for fd := 3; fd < 3+n; fd++ {
+		l, listenErr := net.FileListener(os.NewFile(uintptr(fd), "listener"))
+		all, err = append(all, l), errors.Join(err, listenErr)
+	}
+	return all, err
+}
+
+// onHangup calls f at each SIGHUP.
+func onHangup(f func()) {
+	hangup := make(chan os.Signal, 1)
+	signal.Notify(hangup, unix.SIGHUP)
+	go func() {
+		for range hangup {
+			f()
+		}
+	}()
+}
+
+func notify() {
+	c, err := net.Dial("unixgram", os.Getenv("NOTIFY_SOCKET"))
+	if err == nil {
+		_, _ = io.WriteString(c, "STATUS=serving\nREADY=1\n")
+		_ = c.Close()
+	}
+}
+
+func talk() {
+	line := []byte(strings.Repeat("x", 1<<20) + "\n")
+	for range 70 {
+		_, _ = os.Stdout.Write(line)
+	}
+	fmt.Println("the last line")
+}
+
+func eatDescriptors() {
+	for {
+		if _, err := os.Open("/dev/null"); err != nil {
+			fmt.Println(err)
+			select {}
+		}
+	}
+}
+
+func eatMemory() {
+	for { // nothing frees what mmap returns
+		_, err := unix.Mmap(-1, 0, 16<<20, unix.PROT_READ|unix.PROT_WRITE,
+			unix.MAP_ANON|unix.MAP_PRIVATE)
+		if err != nil {
+			fmt.Println("mmap:", err)
+			select {}
+		}
+	}
+}

@@ -1,0 +1,148 @@
+package foreign
+
+import (
+	"bufio"
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/netip"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"reuseport-bench/servers/socket"
+)
+
+// probeLimit bounds one request that finds out whether the server is ready.
+const probeLimit = time.Second
+
+// An answer is the server's answer to a request of this program.
+type answer struct {
+	status     int
+	worker     int    // from Identify.Worker; 0: unknown
+	generation string // from Identify.Generation; "": unknown
+	text       string // the first line of the body
+}
+
+// ok reports whether the answer has the status that Ready asks for.
+func (a answer) ok(r Ready) bool {
+	if r.Status != 0 {
+		return a.status == r.Status
+	}
+	return a.status >= 200 && a.status < 400
+}
+
+func (a answer) String() string {
+	text := fmt.Sprintf("%d %s", a.status, http.StatusText(a.status))
+	if a.text != "" {
+		text += fmt.Sprintf(" (%q)", a.text)
+	}
+	return text
+}
+
+// ask sends a request on a connection of its own.
+func (s *Server) ask(ctx context.Context, path string) (a answer, err error) {
+	ctx, cancel := context.WithTimeout(ctx, probeLimit)
+	defer cancel()
+	conn, err := s.connect(ctx)
+	if err != nil {
+		return a, err
+	}
+	defer conn.Close()
+	deadline, _ := ctx.Deadline()
+	if err := conn.SetDeadline(deadline); err != nil {
+		return a, err
+	}
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet,
+		"http://"+s.cfg.Address.String()+path, nil)
+	if err != nil {
+		return a, err
+	}
+	request.Close = true
+	if err := request.Write(conn); err != nil {
+		return a, err
+	}
+	response, err := http.ReadResponse(bufio.NewReader(conn), request)
+	if err != nil {
+		return a, fmt.Errorf("the answer: %w", err)
+	}
+	defer response.Body.Close()
+	const limit = 256
+	body, _ := io.ReadAll(io.LimitReader(response.Body, limit))
+	a = answer{status: response.StatusCode, text: strings.Join(firstLine(body), "")}
+	if name := s.cfg.Identify.Worker; name != "" {
+		a.worker, _ = strconv.Atoi(strings.TrimSpace(response.Header.Get(name)))
+	}
+	if name := s.cfg.Identify.Generation; name != "" {
+		a.generation = strings.TrimSpace(response.Header.Get(name))
+	}
+	return a, nil
+}
+
+func firstLine(b []byte) []string {
+	line, _, _ := strings.Cut(string(b), "\n")
+	return lastLines([]byte(line), 1)
+}
+
+// connect opens a connection to the server in its network namespace. A socket stays in the
+// namespace in which it was made, so only that needs the namespace's thread.
+func (s *Server) connect(ctx context.Context) (net.Conn, error) {
+	fd, connectErr := -1, error(nil)
+	err := s.env.Do(func() (err error) {
+		if fd, err = socket.Open(s.cfg.Address.Addr()); err != nil {
+			return err
+		}
+		if s.cfg.Probe.IsValid() {
+			connectErr = socket.Bind(fd, netip.AddrPortFrom(s.cfg.Probe, 0))
+		}
+		if connectErr == nil {
+			connectErr = socket.Connect(fd, s.cfg.Address)
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	f := os.NewFile(uintptr(fd), "probe")
+	defer f.Close()
+	if connectErr != nil && !errors.Is(connectErr, unix.EINPROGRESS) {
+		return nil, fmt.Errorf("connect: %w", connectErr)
+	}
+	if err := awaitConnected(ctx, fd); err != nil {
+		return nil, fmt.Errorf("connect: %w", err)
+	}
+	return net.FileConn(f)
+}
+
+// awaitConnected waits until a connection is established or has failed.
+func awaitConnected(ctx context.Context, fd int) error {
+	deadline, ok := ctx.Deadline()
+	if !ok {
+		return errors.New("no deadline")
+	}
+	for ctx.Err() == nil {
+		const step = 50 * time.Millisecond // until it notices that ctx has ended
+		wait := min(step, max(time.Until(deadline), 0))
+		fds := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLOUT}}
+		n, err := unix.Poll(fds, int(wait.Milliseconds()))
+		switch {
+		case errors.Is(err, unix.EINTR), n == 0 && err == nil:
+			continue
+		case err != nil:
+			return err
+		}
+		errno, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ERROR)
+		if err == nil && errno != 0 {
+			err = unix.Errno(errno)
+		}
+		return err
+	}
+	return cmp.Or(context.Cause(ctx), error(unix.ETIMEDOUT))
+}

@@ -1,0 +1,239 @@
+package foreign
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// A Process is a process of the server.
+type Process struct {
+	PID  int // in the lab
+	Name string
+	CPU  time.Duration // user and system time, with that of children it has waited for
+	// Path is its directory in /proc, for this program.
+	Path string
+
+	parent int
+	began  uint64 // clock ticks since the machine booted; with the PID it identifies the process
+}
+
+// id identifies a process for as long as the machine runs.
+type id struct {
+	pid   int
+	began uint64
+}
+
+func (p Process) id() id { return id{p.PID, p.began} }
+
+func (p Process) String() string { return fmt.Sprintf("%d (%s)", p.PID, p.Name) }
+
+// processes returns the processes of the home in order of their PIDs, without the agent. Those that
+// have exited and that their parents have not waited for are omitted.
+func (h *home) processes() (all []Process, err error) {
+	dir, err := os.Open(h.proc)
+	if err != nil {
+		return nil, h.agentEnded()
+	}
+	defer dir.Close()
+	names, err := dir.Readdirnames(-1)
+	if err != nil {
+		return nil, err
+	}
+	for _, name := range names {
+		pid, err := strconv.Atoi(name)
+		if err != nil || pid == 1 || pid == h.agentID {
+			continue
+		}
+		// A process of the home is one in its mount namespace, whoever its parent is.
+		path := filepath.Join(h.proc, name)
+		if mounts, err := os.Readlink(path + "/ns/mnt"); err != nil || mounts != h.mounts {
+			continue
+		}
+		if p, alive := readProcess(path); alive {
+			all = append(all, p)
+		}
+	}
+	slices.SortFunc(all, func(a, b Process) int { return a.PID - b.PID })
+	return all, nil
+}
+
+// ticks is the clock ticks per second of /proc/PID/stat: USER_HZ, 100 on every architecture that Go
+// supports.
+const ticks = 100
+
+// readProcess reads the stat file of a process's directory in /proc. alive is false if the process
+// has exited.
+func readProcess(path string) (p Process, alive bool) {
+	text, err := os.ReadFile(path + "/stat")
+	if err != nil {
+		return p, false
+	}
+	return parseStat(path, text)
+}
+
+// parseStat parses a stat file (proc_pid_stat(5)). A name may contain spaces and parentheses.
+//
+// A process with several threads lives until the last one has exited: its first thread may be a
+// zombie before, while the others still hold its descriptors, and its address with them.
+func parseStat(path string, text []byte) (p Process, alive bool) {
+	open, end := bytes.IndexByte(text, '('), bytes.LastIndexByte(text, ')')
+	if open < 0 || end < open {
+		return p, false
+	}
+	fields := strings.Fields(string(text[end+1:])) // from field 3 on
+	const state, parent, utime, cstime, threads, starttime = 3, 4, 14, 17, 20, 22
+	if len(fields) <= starttime-3 {
+		return p, false
+	}
+	number := func(field int) (n uint64) {
+		n, _ = strconv.ParseUint(fields[field-3], 10, 64)
+		return n
+	}
+	if strings.Contains("ZX", fields[state-3]) && number(threads) <= 1 {
+		return p, false
+	}
+	used := uint64(0)
+	for field := utime; field <= cstime; field++ {
+		used += number(field)
+	}
+	pid, err := strconv.Atoi(strings.TrimSpace(string(text[:open])))
+	return Process{
+		PID: pid, Name: string(text[open+1 : end]), CPU: time.Duration(used) * time.Second / ticks,
+		Path: path, parent: int(number(parent)), began: number(starttime),
+	}, err == nil
+}
+
+// process returns the process of the home with a PID.
+func (h *home) process(pid int) (Process, error) {
+	all, err := h.processes()
+	if err != nil {
+		return Process{}, err
+	}
+	for _, p := range all {
+		if p.PID == pid {
+			return p, nil
+		}
+	}
+	return Process{}, fmt.Errorf("the server has no process %d", pid)
+}
+
+// alive reports whether the process runs.
+func (p Process) alive() bool {
+	now, alive := readProcess(p.Path)
+	return alive && now.began == p.began
+}
+
+// signal sends a signal. It returns os.ErrProcessDone if the process has exited. The descriptor of
+// the directory stands for the process, so a process that gets its PID later is never met
+// (pidfd_send_signal(2)).
+func (p Process) signal(s unix.Signal) error {
+	fd, err := unix.Open(p.Path, unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return os.ErrProcessDone
+	}
+	if p.alive() {
+		err = unix.PidfdSendSignal(fd, s, nil, 0)
+	} else {
+		err = unix.ESRCH
+	}
+	err = errors.Join(err, unix.Close(fd))
+	switch {
+	case errors.Is(err, unix.ESRCH):
+		return os.ErrProcessDone
+	case err != nil:
+		return fmt.Errorf("process %v: %v: %w", p, s, err)
+	}
+	return nil
+}
+
+// signalAll sends a signal to processes. Those that have exited are skipped.
+func signalAll(all []Process, s unix.Signal) error {
+	var errs []error
+	for _, p := range all {
+		if err := p.signal(s); !errors.Is(err, os.ErrProcessDone) {
+			errs = append(errs, err)
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// roots returns the processes whose parents are not among them.
+func roots(all []Process) (roots []Process) {
+	for _, p := range all {
+		ofServer := func(q Process) bool { return q.PID == p.parent }
+		if !slices.ContainsFunc(all, ofServer) {
+			roots = append(roots, p)
+		}
+	}
+	return roots
+}
+
+// without returns the processes that are not in the set.
+func without(all []Process, set map[id]bool) (rest []Process) {
+	for _, p := range all {
+		if !set[p.id()] {
+			rest = append(rest, p)
+		}
+	}
+	return rest
+}
+
+func setOf(all []Process) map[id]bool {
+	set := map[id]bool{}
+	for _, p := range all {
+		set[p.id()] = true
+	}
+	return set
+}
+
+// living returns the processes that still run.
+func living(all []Process) (left []Process) {
+	for _, p := range all {
+		if p.alive() {
+			left = append(left, p)
+		}
+	}
+	return left
+}
+
+// sockets returns the inodes of the sockets that a process has open.
+func (p Process) sockets() (inodes map[uint64]bool) {
+	inodes = map[uint64]bool{}
+	dir, err := os.Open(p.Path + "/fd")
+	if err != nil {
+		return inodes
+	}
+	defer dir.Close()
+	names, _ := dir.Readdirnames(-1)
+	for _, name := range names {
+		link, err := os.Readlink(filepath.Join(p.Path, "fd", name))
+		if inode, found := strings.CutPrefix(link, "socket:["); err == nil && found {
+			if n, err := strconv.ParseUint(strings.TrimSuffix(inode, "]"), 10, 64); err == nil {
+				inodes[n] = true
+			}
+		}
+	}
+	return inodes
+}
+
+// nameList lists processes, at most six of them.
+func nameList(all []Process) string {
+	const limit = 6
+	var names []string
+	for _, p := range all[:min(len(all), limit)] {
+		names = append(names, p.String())
+	}
+	if len(all) > limit {
+		names = append(names, fmt.Sprintf("and %d more", len(all)-limit))
+	}
+	return strings.Join(names, ", ")
+}

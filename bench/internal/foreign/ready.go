@@ -1,0 +1,205 @@
+package foreign
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"reuseport-bench/bench/internal/kernel"
+)
+
+// awaitReady waits until a start is ready and its main process is known.
+func (s *Server) awaitReady(ctx context.Context, st *start) error {
+	began := time.Now()
+	if s.cfg.Forks {
+		if err := s.awaitFork(ctx, st); err != nil {
+			return err
+		}
+	}
+	left := max(s.cfg.Ready.Within-time.Since(began), pollEvery)
+	var missing error
+	err := poll(ctx, left, func() (bool, error) {
+		if err := s.endedEarly(st, began); err != nil {
+			return false, err
+		}
+		if missing = s.ready(ctx, st); missing != nil {
+			return false, nil
+		}
+		var main Process
+		if main, missing = s.findMain(st); missing != nil {
+			return false, nil
+		}
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.main = main
+		return true, nil
+	})
+	if errors.Is(err, errLimit) {
+		return fmt.Errorf("not ready within %v: %w", s.cfg.Ready.Within, missing)
+	}
+	return err
+}
+
+// awaitFork waits until the command of a start that forks has exited.
+func (s *Server) awaitFork(ctx context.Context, st *start) error {
+	err := st.command.await(ctx, 0, s.cfg.Ready.Within)
+	if err != nil && !st.command.hasExited() && ctx.Err() == nil {
+		return fmt.Errorf("start stays in the foreground: it still runs after %v; "+
+			"leave out forks, or make the server go to the background", s.cfg.Ready.Within)
+	}
+	return err
+}
+
+// endedEarly returns an error if the server has ended before it was ready, or has gone to the
+// background unannounced.
+func (s *Server) endedEarly(st *start, began time.Time) error {
+	c := st.command
+	if !c.hasExited() {
+		return nil
+	}
+	after := time.Since(began).Round(time.Millisecond)
+	all, err := s.home.processes()
+	left := without(all, st.before)
+	switch {
+	case err != nil:
+		return err
+	case s.cfg.Forks && len(left) == 0:
+		return fmt.Errorf(
+			"start exited with status 0, but no process of the server is left after %v", after)
+	case s.cfg.Forks:
+		return nil
+	case c.failed():
+		return fmt.Errorf("%s: %s after %v, before it was ready", c.name(), ending(c.status), after)
+	case len(left) > 0:
+		return fmt.Errorf("start exited with status 0 after %v but left %s: %s",
+			after, nameList(left), inBackground)
+	}
+	return fmt.Errorf("%s: exit status 0 after %v, before it was ready", c.name(), after)
+}
+
+const inBackground = "the server went to the background; keep it in the foreground " +
+	"(nginx: daemon off;), or say forks: true and name its pid_file"
+
+// ready returns nil if a start is ready, and otherwise what is missing. What processes of earlier
+// starts do does not count.
+func (s *Server) ready(ctx context.Context, st *start) error {
+	r := s.cfg.Ready
+	switch {
+	case r.HTTP != "":
+		return s.readyHTTP(ctx, st)
+	case r.Notify:
+		if s.notify.readies() > st.readies {
+			return nil
+		}
+		return s.notSaid()
+	case r.Stdout != nil:
+		select {
+		case <-st.line:
+			return nil
+		default:
+			return fmt.Errorf("no line of its output matches %q", r.Stdout)
+		}
+	case !r.Run.empty():
+		return s.readyRun(ctx)
+	}
+	return s.listensSince(st)
+}
+
+func (s *Server) notSaid() error {
+	text := "it has not sent READY=1 to $NOTIFY_SOCKET"
+	if status := s.notify.status(); status != "" {
+		text += "; its last status is " + strconv.Quote(status)
+	}
+	return errors.New(text)
+}
+
+// readyRun runs the command of Ready.Run.
+func (s *Server) readyRun(ctx context.Context) error {
+	own := &output{}
+	c, err := s.run(ctx, s.cfg.Ready.Run, "ready.run", s.variables(), nil, own, &s.probes)
+	if err != nil {
+		return err
+	}
+	if err := c.await(ctx, 0, s.cfg.Ready.Within); err != nil {
+		_ = s.killCommand(c)
+		return fmt.Errorf("ready.run: %w%s", err, quoteLines(own.last(1)))
+	}
+	return nil
+}
+
+// killCommand kills a command's process if it still runs.
+func (s *Server) killCommand(c *command) error {
+	if c.hasExited() {
+		return nil
+	}
+	p, err := s.home.process(c.pid)
+	if err != nil {
+		return nil // it has just exited
+	}
+	return s.home.kill([]Process{p})
+}
+
+func (s *Server) readyHTTP(ctx context.Context, st *start) error {
+	a, err := s.ask(ctx, s.cfg.Ready.HTTP)
+	switch {
+	case errors.Is(err, unix.ECONNREFUSED):
+		return s.listensElsewhere(st)
+	case err != nil:
+		return fmt.Errorf("GET %s: %w", s.cfg.Ready.HTTP, err)
+	case !a.ok(s.cfg.Ready):
+		return fmt.Errorf("GET %s is answered with %v", s.cfg.Ready.HTTP, a)
+	case len(st.before) == 0:
+		return nil
+	}
+	// A process of an earlier start may have answered.
+	switch {
+	case a.generation != "" && a.generation != strconv.Itoa(st.generation):
+		return fmt.Errorf("generation %s still answers, not %d", a.generation, st.generation)
+	case a.generation != "":
+		return nil
+	case a.worker != 0 && s.oldWorker(st, a.worker):
+		return fmt.Errorf("process %d of an earlier start still answers", a.worker)
+	case a.worker != 0:
+		return nil
+	}
+	return s.listensSince(st)
+}
+
+// oldWorker reports whether a PID is that of a process that is older than a start.
+func (s *Server) oldWorker(st *start, pid int) bool {
+	p, err := s.home.process(pid)
+	return err == nil && st.before[p.id()]
+}
+
+// listensSince returns nil if a process of the start has a listener at the server's address.
+func (s *Server) listensSince(st *start) error {
+	at, err := s.Listeners()
+	if err != nil {
+		return err
+	}
+	if len(s.owners(st, at)) > 0 {
+		return nil
+	}
+	return s.listensElsewhere(st)
+}
+
+// owners returns the listeners that processes younger than a start have open.
+func (s *Server) owners(st *start, listeners []kernel.Queue) (owned []kernel.Queue) {
+	all, err := s.home.processes()
+	if err != nil || len(listeners) == 0 {
+		return nil
+	}
+	for _, p := range without(all, st.before) {
+		sockets := p.sockets()
+		for _, q := range listeners {
+			if sockets[q.Inode] {
+				owned = append(owned, q)
+			}
+		}
+	}
+	return owned
+}

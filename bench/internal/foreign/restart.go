@@ -1,0 +1,466 @@
+package foreign
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"regexp"
+	"slices"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"reuseport-bench/servers/clock"
+)
+
+// Errors of Restart that callers tell apart.
+var (
+	// ErrUnchanged: the actions succeeded, but nothing that can be seen has changed.
+	ErrUnchanged = errors.New("the restart changed nothing that can be seen")
+	// ErrOverlap: the previous restart is not over.
+	ErrOverlap = errors.New("the previous restart is not over; leave more time between restarts")
+)
+
+// An Action is one step of a restart. Exactly one of Signal, Run, Start, Stop, Write and Wait is
+// set.
+type Action struct {
+	Signal unix.Signal // is sent to To
+	To     Target      // default TargetMain
+	Run    Command     // is run in the home and must exit with status Exit
+	Exit   int
+	Start  bool // starts Config.Start once more, without waiting until it is ready
+	// Stop stops the main process that ran before the restart, as Config.Stop says, and waits until
+	// every process that ran before the restart is gone.
+	Stop bool
+	// Write renders the files anew, with the variables of Set, which keep their values. Without
+	// such an action the files are rendered anew before the first one.
+	Write bool
+	Set   map[string]string
+	Wait  *Condition
+	// Within bounds Run and Wait. Default 10 s.
+	Within time.Duration
+}
+
+// A Target is the processes that an action is about.
+type Target string
+
+// The targets.
+const (
+	TargetMain       Target = "main"
+	TargetOldMain    Target = "old-main"    // the main process before the restart
+	TargetWorkers    Target = "workers"     // all processes but the main process
+	TargetOldWorkers Target = "old-workers" // those of them that ran before the restart
+)
+
+// A Condition is what an action waits for. Exactly one is set.
+type Condition struct {
+	// Ready: the start of this restart is ready. If the restart starts none, the server has sent
+	// READY=1 again, or is ready as far as Config.Ready can say.
+	Ready      bool
+	Listening  bool   // there is a listener at the server's address
+	HTTP       string // a request for this path is answered as Ready asks
+	Generation bool   // the new generation answers (Identify.Generation)
+	File       string // a file exists, relative to the home directory
+	PIDFile    bool   // the pid file names a process that did not run before the restart
+	Gone       Target // these processes have exited
+	Stdout     *regexp.Regexp
+}
+
+// CheckRestart returns an error if an action is empty, ambiguous or does not render.
+func (c Config) CheckRestart(actions []Action) error {
+	vars := c.variables(1)
+	vars[mainVariable] = "1"
+	for i, a := range actions {
+		if err := c.checkAction(a, vars); err != nil {
+			return fmt.Errorf("action %d: %w", i+1, err)
+		}
+	}
+	return nil
+}
+
+func (c Config) checkAction(a Action, vars Variables) error {
+	w := Condition{}
+	if a.Wait != nil {
+		w = *a.Wait
+	}
+	conditions := count(w.Ready, w.Listening, w.HTTP != "", w.Generation, w.File != "", w.PIDFile,
+		w.Gone != "", w.Stdout != nil)
+	switch n := count(a.Signal != 0, !a.Run.empty(), a.Start, a.Stop, a.Write, a.Wait != nil); {
+	case n != 1:
+		return fmt.Errorf("says %d things to do, want one", n)
+	case a.Wait != nil && conditions != 1:
+		return fmt.Errorf("waits for %d conditions, want one", conditions)
+	case w.PIDFile && c.PIDFile == "":
+		return errors.New("waits for the pid file, but the server has no pid_file")
+	case w.Generation && c.Identify.Generation == "":
+		return errors.New("waits for a generation, but no response header identifies it")
+	case !a.To.known() || !w.Gone.known():
+		return fmt.Errorf("unknown target %q", string(a.To+w.Gone))
+	case a.Write:
+		_, err := vars.set(a.Set)
+		return err
+	case !a.Run.empty():
+		_, err := a.Run.words(vars, c.environment(vars).lookup, "run")
+		return err
+	}
+	return nil
+}
+
+func count(set ...bool) (n int) {
+	for _, s := range set {
+		if s {
+			n++
+		}
+	}
+	return n
+}
+
+// known reports whether the target is one of the table, or left out.
+func (t Target) known() bool {
+	return slices.Contains([]Target{
+		"", TargetMain, TargetOldMain, TargetWorkers, TargetOldWorkers,
+	}, t)
+}
+
+// A Restart is one that is over.
+type Restart struct {
+	Generation int
+	// Trigger is the instant just before the first action that is not Write or Wait.
+	Trigger clock.Instant
+	// Changed is when the first change was seen, and Over when the restart was over. Both are at
+	// most pollEvery late, and a new process counts once it has lived for settled.
+	Changed, Over clock.Instant
+	Changes       []Change
+	Before, Main  Process // the main process before and after
+	// Remaining are the processes besides Main that ran before the restart and still run.
+	Remaining []Process
+}
+
+// A restarting is a restart under way.
+type restarting struct {
+	*Server
+	result Restart
+	before *snapshot
+	told   map[id]bool // processes that actions have signalled or stopped
+	lines  map[*Condition]<-chan struct{}
+	starts bool // an action starts the server
+	// readies is the number of READY=1 before the restart.
+	readies int
+}
+
+// Restart carries out actions, one after the other. Less than a second after the start or the last
+// restart it first waits until the server starts no more processes. It returns when the restart is
+// over: something has changed that can be seen, the server is ready, and the previous main process
+// is still the main process, or is gone, or was told to go. An error includes the server's last
+// lines. After it the server may run or not.
+func (s *Server) Restart(ctx context.Context, actions []Action) (*Restart, error) {
+	if !s.stepping.TryLock() {
+		return nil, ErrOverlap
+	}
+	defer s.stepping.Unlock()
+	if err := s.Err(); err != nil {
+		return nil, err
+	}
+	r, err := s.begin(ctx, actions)
+	if err == nil {
+		err = r.carryOut(ctx, actions)
+	}
+	if err == nil {
+		err = r.awaitOver(ctx)
+	}
+	s.mu.Lock()
+	s.restarting = false
+	if err == nil {
+		s.main, s.lingering = r.result.Main, setOf(r.result.Remaining)
+		s.over = r.result.Over
+	}
+	s.mu.Unlock()
+	if err != nil {
+		return nil, s.explain(err)
+	}
+	return &r.result, nil
+}
+
+// begin starts the next generation and records what there is before it.
+func (s *Server) begin(ctx context.Context, actions []Action) (*restarting, error) {
+	if s.env.Clock.Now().Sub(s.over) < recent {
+		if err := s.awaitSteady(ctx); err != nil {
+			return nil, err
+		}
+	}
+	before, err := s.look(ctx)
+	if err != nil {
+		return nil, err
+	}
+	s.mu.Lock()
+	s.generation++
+	s.restarting = true
+	r := &restarting{
+		Server: s, before: before, told: map[id]bool{}, lines: map[*Condition]<-chan struct{}{},
+		result: Restart{Generation: s.generation, Before: s.main},
+	}
+	s.mu.Unlock()
+	before.main = r.result.Before
+	if s.notify != nil {
+		r.readies = s.notify.readies()
+	}
+	before.lingers = slices.ContainsFunc(before.processes, func(p Process) bool {
+		return s.lingering[p.id()]
+	})
+	writes := false
+	for _, a := range actions {
+		writes, r.starts = writes || a.Write, r.starts || a.Start
+		if a.Wait != nil && a.Wait.Stdout != nil {
+			r.lines[a.Wait] = s.output.watch(a.Wait.Stdout)
+		}
+	}
+	if !writes {
+		err = s.writeFiles()
+	}
+	return r, err
+}
+
+func (r *restarting) carryOut(ctx context.Context, actions []Action) error {
+	for i, a := range actions {
+		if !a.Write && a.Wait == nil && r.result.Trigger == 0 {
+			r.result.Trigger = r.env.Clock.Now()
+		}
+		if err := r.act(ctx, a); err != nil {
+			return fmt.Errorf("action %d (%s): %w", i+1, a, err)
+		}
+	}
+	return nil
+}
+
+// String names an action.
+func (a Action) String() string {
+	switch {
+	case a.Signal != 0:
+		return fmt.Sprintf("signal %s to %s", unix.SignalName(a.Signal), cmp.Or(a.To, TargetMain))
+	case !a.Run.empty():
+		return "run " + (&command{args: append([]string{a.Run.Line}, a.Run.List...)}).name()
+	case a.Start:
+		return "start next"
+	case a.Stop:
+		return "stop previous"
+	case a.Write:
+		return "write files"
+	case a.Wait != nil:
+		return "wait"
+	}
+	return "nothing"
+}
+
+func (r *restarting) act(ctx context.Context, a Action) error {
+	switch {
+	case a.Signal != 0:
+		return r.signal(cmp.Or(a.To, TargetMain), a.Signal)
+	case !a.Run.empty():
+		return r.runAction(ctx, a)
+	case a.Start:
+		_, err := r.launch(ctx)
+		return err
+	case a.Stop:
+		return r.stopPrevious(ctx)
+	case a.Write:
+		vars, err := r.variables().set(a.Set)
+		if err != nil {
+			return err
+		}
+		r.mu.Lock()
+		for name := range a.Set {
+			r.set[name] = vars[name]
+		}
+		r.mu.Unlock()
+		return r.writeFiles()
+	case a.Wait != nil:
+		return r.waitFor(ctx, a)
+	}
+	return errors.New("the action is empty")
+}
+
+// signal sends a signal to a target.
+func (r *restarting) signal(to Target, signal unix.Signal) error {
+	all, err := r.target(to)
+	if err != nil {
+		return err
+	}
+	all = living(all)
+	if len(all) == 0 {
+		return fmt.Errorf("no process is left to signal")
+	}
+	for _, p := range all {
+		r.told[p.id()] = true
+	}
+	return signalAll(all, signal)
+}
+
+// target returns the processes of a target, including those that have exited since.
+func (r *restarting) target(to Target) ([]Process, error) {
+	main := func(p Process) bool { return p.id() == r.result.Before.id() }
+	switch to {
+	case TargetOldMain:
+		return []Process{r.result.Before}, nil
+	case TargetOldWorkers:
+		return except(r.before.processes, main), nil
+	}
+	current, err := r.findMain(r.newest())
+	if err != nil {
+		return nil, err
+	}
+	if to == TargetMain {
+		return []Process{current}, nil
+	}
+	all, err := r.home.processes()
+	return except(all, func(p Process) bool { return main(p) || p.id() == current.id() }), err
+}
+
+func except(all []Process, omit func(Process) bool) (rest []Process) {
+	for _, p := range all {
+		if !omit(p) {
+			rest = append(rest, p)
+		}
+	}
+	return rest
+}
+
+// newest returns the latest start.
+func (s *Server) newest() *start {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.latest
+}
+
+// runAction runs a command and waits for it.
+func (r *restarting) runAction(ctx context.Context, a Action) error {
+	vars := r.variables()
+	if main, err := r.findMain(r.newest()); err == nil {
+		vars[mainVariable] = fmt.Sprint(main.PID)
+	}
+	own := &output{}
+	c, err := r.run(ctx, a.Run, "run", vars, nil, own, r.output)
+	if err != nil {
+		return err
+	}
+	if err := c.await(ctx, a.Exit, cmp.Or(a.Within, defaultWithin)); err != nil {
+		_ = r.killCommand(c)
+		return fmt.Errorf("%w%s", err, quoteLines(own.last(2)))
+	}
+	return nil
+}
+
+// stopPrevious stops what ran before the restart.
+func (r *restarting) stopPrevious(ctx context.Context) error {
+	for _, p := range r.before.processes {
+		r.told[p.id()] = true
+	}
+	_, err := r.end(ctx, r.result.Before, r.before.processes)
+	return err
+}
+
+// waitFor waits for a condition.
+func (r *restarting) waitFor(ctx context.Context, a Action) error {
+	within := cmp.Or(a.Within, defaultWithin)
+	var missing error
+	err := poll(ctx, within, func() (bool, error) {
+		if !r.starts { // otherwise there may be none for now
+			if err := r.ended(); err != nil {
+				return false, err
+			}
+		}
+		missing = r.holds(ctx, a.Wait)
+		return missing == nil, nil
+	})
+	if errors.Is(err, errLimit) {
+		return fmt.Errorf("not within %v: %w", within, missing)
+	}
+	return err
+}
+
+// holds returns nil if a condition holds, and otherwise what is missing.
+func (r *restarting) holds(ctx context.Context, c *Condition) error {
+	switch {
+	case c.Ready:
+		if r.notify != nil && r.newest().generation != r.result.Generation {
+			if r.notify.readies() > r.readies {
+				return nil
+			}
+			return r.notSaid()
+		}
+		return r.readyAgain(ctx)
+	case c.Listening:
+		if at, err := r.Listeners(); err != nil || len(at) == 0 {
+			return cmp.Or(err, fmt.Errorf("nothing listens at %v", r.cfg.Address))
+		}
+		return nil
+	case c.HTTP != "":
+		a, err := r.ask(ctx, c.HTTP)
+		if err == nil && !a.ok(r.cfg.Ready) {
+			err = fmt.Errorf("the answer is %v", a)
+		}
+		return err
+	case c.Generation:
+		return r.generationAnswers(ctx)
+	case c.File != "":
+		f, err := r.home.open(c.File, unix.O_PATH, 0)
+		if err != nil {
+			return fmt.Errorf("file %s: %w", c.File, errors.Unwrap(err))
+		}
+		return f.Close()
+	case c.PIDFile:
+		p, err := r.home.pidFile(r.cfg.PIDFile)
+		if err == nil && r.before.ids[p.id()] {
+			err = fmt.Errorf("pid_file %s still names process %v", r.cfg.PIDFile, p)
+		}
+		return err
+	case c.Gone != "":
+		all, err := r.target(c.Gone)
+		if err != nil {
+			return err
+		}
+		if left := living(all); len(left) > 0 {
+			return fmt.Errorf("%s still run: %s", c.Gone, nameList(left))
+		}
+		return nil
+	case c.Stdout != nil:
+		select {
+		case <-r.lines[c]:
+			return nil
+		default:
+			return fmt.Errorf("no line since the restart began matches %q", c.Stdout)
+		}
+	}
+	return errors.New("the condition is empty")
+}
+
+// ended returns an error if the main process has ended and nothing replaces it.
+func (r *restarting) ended() error {
+	all, err := r.home.processes()
+	if err != nil {
+		return err
+	}
+	st := r.newest()
+	if len(all) == 0 && (r.cfg.Forks || !st.command.exitsSoon()) {
+		return errors.New("the server has ended: no process of it is left")
+	}
+	if len(all) == 0 {
+		return fmt.Errorf("the server has ended: %s%s",
+			ending(st.command.status), r.unhandled(st.command.status))
+	}
+	told := st.command.pid == r.result.Before.PID && r.told[r.result.Before.id()]
+	if r.cfg.PIDFile != "" || r.cfg.Forks || r.notify != nil || !st.command.hasExited() || told {
+		return nil
+	}
+	return fmt.Errorf("the main process has ended: %s%s; left are %s; if one of them is the new "+
+		"main process, name the server's pid_file", ending(st.command.status),
+		r.unhandled(st.command.status), nameList(all))
+}
+
+// unhandled adds why a signal of the restart has killed the server.
+func (r *restarting) unhandled(status unix.WaitStatus) string {
+	if status.Signaled() && status.Signal() != unix.SIGKILL {
+		return ": it does not handle that signal, or did not yet"
+	}
+	return ""
+}

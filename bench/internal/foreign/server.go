@@ -1,0 +1,485 @@
+package foreign
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"reuseport-bench/bench/internal/kernel"
+	"reuseport-bench/scenarios/vocabulary"
+	"reuseport-bench/servers/clock"
+	"reuseport-bench/servers/socket"
+)
+
+// A Server is a server in its home. Its methods may be called from several goroutines. Close ends
+// it.
+type Server struct {
+	cfg    Config
+	env    Env
+	home   *home
+	held   []*os.File // listening sockets that this program passes
+	output *output    // of all commands but those of Ready.Run
+	probes output     // of those
+	notify *notifier
+
+	listenersMu sync.Mutex
+	listeners   *kernel.QueueWatch
+
+	stepping sync.Mutex // held by Start, Restart and Stop
+
+	mu         sync.Mutex // guards the rest
+	generation int
+	set        map[string]string // variables that actions have set
+	latest     *start
+	main       Process
+	restarting bool
+	lingering  map[id]bool   // Restart.Remaining of the last restart
+	over       clock.Instant // when the start or the last restart was over
+	stopped    bool
+	closed     bool
+	notes      []string
+}
+
+// A start is one run of Config.Start.
+type start struct {
+	generation int
+	command    *command
+	output     *output
+	before     map[id]bool     // processes that ran before it
+	line       <-chan struct{} // closed when a line has matched Ready.Stdout; nil without
+	readies    int             // number of READY=1 before it
+}
+
+// New makes the server's home and opens the sockets to pass. It starts nothing.
+func New(ctx context.Context, cfg Config, env Env) (_ *Server, err error) {
+	if err := cfg.Check(); err != nil {
+		return nil, err
+	}
+	s := &Server{cfg: cfg.withDefaults(), env: env, output: &output{}, set: map[string]string{}}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, s.Close())
+		}
+	}()
+	if s.home, err = newHome(ctx, s.cfg, env); err != nil {
+		return nil, err
+	}
+	err = env.Do(func() (err error) {
+		if s.listeners, err = kernel.NewQueueWatch(unix.AF_INET, unix.AF_INET6); err != nil {
+			return err
+		}
+		return s.listen()
+	})
+	if err != nil {
+		return nil, err
+	}
+	if s.cfg.Ready.Notify {
+		s.notify, err = s.home.newNotifier()
+	}
+	return s, err
+}
+
+// listen opens the sockets to pass.
+func (s *Server) listen() error {
+	n := 0
+	switch s.cfg.Sockets {
+	case vocabulary.SocketsShared:
+		n = 1
+	case vocabulary.SocketsReuseport:
+		n = s.cfg.Workers
+	}
+	for range n {
+		fd, err := socket.Listen(s.cfg.Address, socket.ListenOptions{
+			Backlog: s.cfg.Backlog, ReusePort: s.cfg.Sockets == vocabulary.SocketsReuseport,
+		})
+		if err != nil {
+			return err
+		}
+		// As systemd passes them (systemd.socket(5), NonBlocking=).
+		if err := unix.SetNonblock(fd, false); err != nil {
+			return errors.Join(err, unix.Close(fd))
+		}
+		s.held = append(s.held, os.NewFile(uintptr(fd), "listener"))
+	}
+	return nil
+}
+
+// Start starts the server and returns when it is ready. Call it once.
+func (s *Server) Start(ctx context.Context) error {
+	s.stepping.Lock()
+	defer s.stepping.Unlock()
+	s.generation = 1
+	if err := s.writeFiles(); err != nil {
+		return err
+	}
+	st, err := s.launch(ctx)
+	if err != nil {
+		return fmt.Errorf("start: %w", err)
+	}
+	if err := s.awaitReady(ctx, st); err != nil {
+		return s.explain(err)
+	}
+	s.over = s.env.Clock.Now()
+	return nil
+}
+
+// launch starts a generation and does not wait for it.
+func (s *Server) launch(ctx context.Context) (*start, error) {
+	vars := s.variables()
+	before, err := s.home.processes()
+	if err != nil {
+		return nil, err
+	}
+	st := &start{generation: s.generation, before: setOf(before), output: &output{}}
+	if pattern := s.cfg.Ready.Stdout; pattern != nil {
+		st.line = st.output.watch(pattern)
+	}
+	if s.notify != nil {
+		st.readies = s.notify.readies()
+	}
+	st.command, err = s.run(ctx, s.cfg.Start, "start", vars, s.held, st.output, s.output)
+	if err != nil {
+		return nil, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.latest = st
+	return st, nil
+}
+
+// run starts a command of the server. outputs follow what it writes.
+func (s *Server) run(
+	ctx context.Context, c Command, place string, vars Variables, sockets []*os.File,
+	outputs ...*output,
+) (*command, error) {
+	env := s.cfg.environment(vars).passing(len(sockets))
+	env["USER"] = cmp.Or(env["USER"], s.home.account.name)
+	env["LOGNAME"] = cmp.Or(env["LOGNAME"], s.home.account.name)
+	args, err := c.words(vars, env.lookup, place)
+	if err != nil {
+		return nil, err
+	}
+	args[0] = s.program(args[0])
+	return s.home.start(ctx, launch{
+		args: args, env: env, dir: cmp.Or(s.cfg.Directory, homeDirectory), sockets: sockets,
+		outputs: outputs,
+	})
+}
+
+// program returns the path of a program. A relative path with a slash is one of the working
+// directory or, if that has no such file, of Config.Base.
+func (s *Server) program(name string) string {
+	if !strings.Contains(name, "/") || filepath.IsAbs(name) || s.cfg.Base == "" {
+		return name
+	}
+	path := filepath.Join(cmp.Or(s.cfg.Directory, homeDirectory), name)
+	if f, err := s.home.open(path, unix.O_PATH, 0); err == nil {
+		_ = f.Close()
+		return name
+	}
+	return filepath.Join(s.cfg.Base, name)
+}
+
+// variables returns the variables as they are now.
+func (s *Server) variables() Variables {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	vars := s.cfg.variables(s.generation)
+	maps.Copy(vars, s.set)
+	return vars
+}
+
+// writeFiles renders the files and writes them.
+func (s *Server) writeFiles() error {
+	vars := s.variables()
+	for _, f := range s.cfg.Files {
+		text, mode := []byte(nil), fs.FileMode(0o644)
+		if f.Copy != "" {
+			path := f.Copy
+			if !filepath.IsAbs(path) {
+				path = filepath.Join(s.cfg.Base, path)
+			}
+			info, err := os.Stat(path)
+			if err != nil {
+				return fmt.Errorf("files.%s: %w", f.Name, err)
+			}
+			if text, err = os.ReadFile(path); err != nil {
+				return fmt.Errorf("files.%s: %w", f.Name, err)
+			}
+			mode |= info.Mode().Perm() & 0o111
+		} else {
+			rendered, err := vars.render("files."+f.Name, f.Text)
+			if err != nil {
+				return err
+			}
+			text = []byte(rendered)
+			if strings.HasPrefix(rendered, "#!") {
+				mode |= 0o111
+			}
+		}
+		if err := s.home.write(f.Name, text, mode); err != nil {
+			return fmt.Errorf("files.%s: %w", f.Name, err)
+		}
+	}
+	return nil
+}
+
+// findMain returns the main process of the server once start st is ready.
+func (s *Server) findMain(st *start) (Process, error) {
+	if s.cfg.PIDFile != "" {
+		return s.home.pidFile(s.cfg.PIDFile)
+	}
+	if s.notify != nil {
+		if pid := s.notify.mainPID(); pid != 0 {
+			return s.home.process(pid)
+		}
+	}
+	if !s.cfg.Forks {
+		return s.home.process(st.command.pid)
+	}
+	all, err := s.home.processes()
+	if err != nil {
+		return Process{}, err
+	}
+	switch mains := roots(without(all, st.before)); len(mains) {
+	case 0:
+		return Process{}, errors.New("no process of it is left")
+	case 1:
+		return mains[0], nil
+	default:
+		return Process{}, fmt.Errorf("the main process may be any of %s; name its pid_file",
+			nameList(mains))
+	}
+}
+
+// pidFile returns the process that a pid file names.
+func (h *home) pidFile(name string) (Process, error) {
+	const limit = 64 // bytes of a pid file
+	text, err := h.read(name, limit)
+	if err != nil {
+		return Process{}, fmt.Errorf("pid_file: %w", err)
+	}
+	first, _, _ := strings.Cut(strings.TrimSpace(string(text)), "\n")
+	pid, err := strconv.Atoi(strings.TrimSpace(first))
+	if err != nil {
+		return Process{}, fmt.Errorf("pid_file %s: %q is not a number", name, first)
+	}
+	p, err := h.process(pid)
+	if err != nil {
+		return Process{}, fmt.Errorf("pid_file %s: %w", name, err)
+	}
+	return p, nil
+}
+
+// Main returns the main process as it was after the last start or restart.
+func (s *Server) Main() Process {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.main
+}
+
+// Processes returns the server's processes, in order of their PIDs.
+func (s *Server) Processes() ([]Process, error) { return s.home.processes() }
+
+// Signal sends a signal to processes of the server. Those that have exited are skipped.
+func (s *Server) Signal(all []Process, signal unix.Signal) error { return signalAll(all, signal) }
+
+// Generation returns the number of the current generation, from 1. Each restart begins one.
+func (s *Server) Generation() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.generation
+}
+
+// Listeners returns the listening sockets at the server's address.
+func (s *Server) Listeners() ([]kernel.Queue, error) {
+	all, err := s.allListeners()
+	at := all[:0]
+	for _, q := range all {
+		if q.Port == s.cfg.Address.Port() &&
+			(q.Addr.IsUnspecified() || q.Addr.Unmap() == s.cfg.Address.Addr().Unmap()) {
+			at = append(at, q)
+		}
+	}
+	return at, err
+}
+
+func (s *Server) allListeners() ([]kernel.Queue, error) {
+	s.listenersMu.Lock()
+	defer s.listenersMu.Unlock()
+	return s.listeners.Read(nil)
+}
+
+// Err returns why the main process no longer runs, if nothing has told it to stop. Otherwise it
+// returns nil.
+func (s *Server) Err() error {
+	s.mu.Lock()
+	main, st, stopped := s.main, s.latest, s.stopped || s.restarting
+	s.mu.Unlock()
+	if stopped || st == nil || main.PID == 0 || main.alive() {
+		return nil
+	}
+	how := s.endingOf(main)
+	if left, err := s.home.processes(); err == nil && len(left) > 0 && st.command.exitedWell() {
+		how += ", but left " + nameList(left) + ": " + inBackground
+	}
+	return s.explain(fmt.Errorf("the main process %v ended without being told to%s", main, how))
+}
+
+// endingOf says how a process ended, if this program has started it: ": exit status 1".
+func (s *Server) endingOf(p Process) string {
+	s.mu.Lock()
+	st := s.latest
+	s.mu.Unlock()
+	if st == nil || st.command.pid != p.PID || !st.command.exitsSoon() {
+		return ""
+	}
+	return ": " + ending(st.command.status)
+}
+
+// An Ending says how the server ended.
+type Ending struct {
+	// Killed are the processes that still ran when the grace was over.
+	Killed []Process
+	// Orphans are those of them that the main process had left behind when it ended.
+	Orphans []Process
+}
+
+// Stop tells the main process to stop and waits until every process of the server is gone. Those
+// that still run after the grace are killed, which Ending and Notes say.
+func (s *Server) Stop(ctx context.Context) (Ending, error) {
+	s.stepping.Lock()
+	defer s.stepping.Unlock()
+	s.mu.Lock()
+	s.stopped = true
+	main := s.main
+	s.mu.Unlock()
+	all, err := s.home.processes()
+	if err != nil {
+		return Ending{}, err
+	}
+	if main.PID == 0 { // it never was ready
+		return Ending{}, s.home.killAll()
+	}
+	return s.end(ctx, main, all)
+}
+
+// end stops a main process with the others of its generation.
+func (s *Server) end(ctx context.Context, main Process, all []Process) (e Ending, err error) {
+	if err := main.signal(s.cfg.Stop.Signal); err != nil && !errors.Is(err, os.ErrProcessDone) {
+		return e, err
+	}
+	name := unix.SignalName(s.cfg.Stop.Signal)
+	err = poll(ctx, s.cfg.Stop.Grace, func() (bool, error) { return len(living(all)) == 0, nil })
+	if !errors.Is(err, errLimit) {
+		return e, err
+	}
+	if e.Killed = living(all); main.alive() {
+		s.note("after %s the main process %v still ran when its grace of %v was over, "+
+			"and was killed", name, main, s.cfg.Stop.Grace)
+	} else {
+		e.Orphans = e.Killed
+		s.note("the main process ended after %s but left %s, which were killed %v later",
+			name, nameList(e.Orphans), s.cfg.Stop.Grace)
+	}
+	return e, s.home.kill(e.Killed)
+}
+
+// killLimit is how long killed processes may take to disappear.
+const killLimit = 5 * time.Second
+
+// kill kills processes and waits until they are gone.
+func (h *home) kill(all []Process) error {
+	if err := signalAll(all, unix.SIGKILL); err != nil {
+		return err
+	}
+	err := poll(context.Background(), killLimit, func() (bool, error) {
+		return len(living(all)) == 0, nil
+	})
+	if err != nil {
+		return fmt.Errorf("processes %s still exist %v after SIGKILL",
+			nameList(living(all)), killLimit)
+	}
+	return nil
+}
+
+// killAll kills every process of the home, also those that are started meanwhile.
+func (h *home) killAll() error {
+	err := poll(context.Background(), killLimit, func() (bool, error) {
+		all, err := h.processes()
+		if err != nil || len(all) == 0 {
+			return true, err
+		}
+		return false, signalAll(all, unix.SIGKILL)
+	})
+	if err != nil {
+		return fmt.Errorf("end the server's processes: %w", err)
+	}
+	return nil
+}
+
+// Close kills what is left of the server and frees the home. Further calls do nothing.
+func (s *Server) Close() error {
+	var errs []error
+	s.mu.Lock()
+	s.stopped = true
+	home, closed := s.home, s.closed
+	s.closed = true
+	s.mu.Unlock()
+	if home == nil || closed {
+		return nil
+	}
+	select {
+	case <-home.agent.Exited(): // the lab has ended, and all of its processes
+	default:
+		errs = append(errs, home.killAll())
+	}
+	if s.notify != nil {
+		errs = append(errs, s.notify.close())
+	}
+	errs = append(errs, home.close(), closeAll(s.held))
+	if s.listeners != nil {
+		errs = append(errs, s.listeners.Close())
+	}
+	s.output.close()
+	s.probes.close()
+	return errors.Join(errs...)
+}
+
+// errLimit ends a poll whose limit is over.
+var errLimit = errors.New("limit")
+
+// poll calls done every pollEvery until it returns true or an error. It returns errLimit if the
+// limit is over first.
+func poll(ctx context.Context, limit time.Duration, done func() (bool, error)) error {
+	end := time.NewTimer(limit)
+	defer end.Stop()
+	tick := time.NewTicker(pollEvery)
+	defer tick.Stop()
+	for {
+		if ok, err := done(); ok || err != nil {
+			return err
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-end.C:
+			if ok, err := done(); ok || err != nil {
+				return err
+			}
+			return errLimit
+		}
+	}
+}

@@ -1,0 +1,474 @@
+package foreign
+
+import (
+	"context"
+	"errors"
+	"net/netip"
+	"os"
+	"os/exec"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"reuseport-bench/bench/internal/netlab"
+	"reuseport-bench/scenarios/vocabulary"
+	"reuseport-bench/servers/clock"
+	"reuseport-bench/servers/testkit"
+)
+
+// TestKernelAsUser runs the other tests as nobody, in a user namespace. The tests of this package
+// that need the kernel pass both as root and as an ordinary user.
+func TestKernelAsUser(t *testing.T) {
+	t.Parallel()
+	if netlab.Entered() || !netlab.AsRoot() {
+		t.Skip("is itself an ordinary user")
+	}
+	const nobody = 65534
+	c := exec.CommandContext(t.Context(), "/proc/self/exe", "-test.run=^TestKernel", "-test.v")
+	c.Env = append(os.Environ(), asUser+"=1", "HOME=/nonexistent", "TMPDIR=/tmp")
+	c.Dir = "/"
+	c.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: nobody, Gid: nobody}}
+	out, err := c.CombinedOutput()
+	if err != nil {
+		t.Errorf("as nobody: %v\n%s", err, failures(string(out)))
+	}
+	if skipped := strings.Count(string(out), "--- SKIP"); skipped > 1 { // this test
+		t.Logf("%s", out)
+	}
+}
+
+// failures returns the output of tests without the lines that say which tests run.
+func failures(output string) string {
+	var b strings.Builder
+	for line := range strings.Lines(output) {
+		if !strings.HasPrefix(line, "===") && !strings.Contains(line, "--- PASS") {
+			b.WriteString(line)
+		}
+	}
+	return b.String()
+}
+
+// newLab makes a lab and returns what a server needs of it.
+func newLab(t *testing.T) Env {
+	t.Helper()
+	if !netlab.AsRoot() && !netlab.Entered() {
+		testkit.Skip(t, "needs root or a user namespace")
+	}
+	l, err := netlab.New(t.Context(), netlab.Options{
+		Init: func() *exec.Cmd { return exec.Command("/proc/self/exe", roleInit) },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := l.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	c, err := clock.New()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return Env{
+		Agent: func() *exec.Cmd { return exec.Command("/proc/self/exe", roleAgent) },
+		Start: func(c *exec.Cmd) error { return l.Start(l.Servers(), c, nil) },
+		Do:    func(f func() error) error { return l.Do(l.Servers(), f) },
+		Clock: c,
+	}
+}
+
+var address = netip.MustParseAddrPort("127.0.0.1:8080")
+
+// helper returns a configuration that starts this program as a server.
+func helper(mode string) Config {
+	return Config{
+		Address: address, Workers: 2,
+		Start: Command{Line: "./helper " + roleServe + " " + mode},
+		Files: []File{{Name: "helper", Copy: "/proc/self/exe"}},
+		Ready: Ready{HTTP: "/", Within: 3 * time.Second},
+		Stop:  Stop{Grace: time.Second},
+	}
+}
+
+// newServer makes a server in a new lab.
+func newServer(t *testing.T, cfg Config) *Server {
+	t.Helper()
+	s, err := New(t.Context(), cfg, newLab(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return s
+}
+
+// started makes a server and starts it.
+func started(t *testing.T, cfg Config) *Server {
+	t.Helper()
+	s := newServer(t, cfg)
+	if err := s.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// stop stops a server and checks that nothing had to be killed.
+func stop(t *testing.T, s *Server) {
+	t.Helper()
+	ending, err := s.Stop(t.Context())
+	if err != nil || len(ending.Killed) > 0 {
+		t.Errorf("stop: killed %v, error %v; want neither", ending.Killed, err)
+	}
+}
+
+// containsAll checks that an error's text has each of the parts.
+func containsAll(t *testing.T, err error, parts ...string) {
+	t.Helper()
+	if err == nil {
+		t.Errorf("no error, want one with %q", parts)
+		return
+	}
+	for _, part := range parts {
+		if !strings.Contains(err.Error(), part) {
+			t.Errorf("error %q does not say %q", err, part)
+		}
+	}
+}
+
+// script returns a configuration that starts a shell script, which the working directory has.
+func script(lines ...string) Config {
+	cfg := helper("")
+	cfg.Files = []File{{Name: "run.sh", Text: "#!/bin/sh\n" + strings.Join(lines, "\n") + "\n"}}
+	cfg.Start = Command{List: []string{"./run.sh"}}
+	cfg.Ready = Ready{Stdout: regexp.MustCompile("^ready$"), Within: 3 * time.Second}
+	return cfg
+}
+
+// TestKernelHome checks what a server sees of its home: PIDs of the lab, a user that is not root,
+// its own directories, few environment variables, the default timer slack.
+func TestKernelHome(t *testing.T) {
+	t.Parallel()
+	cfg := script(
+		`echo pid $$ $(readlink /proc/self/../$$/exe)`,
+		`echo uid $(id -u)`,
+		`echo pwd $(pwd) $HOME $TMPDIR`,
+		`echo run $(touch /run/x /var/log/x $TMPDIR/x && ls -A /run/server)`,
+		`echo env $(env | cut -d= -f1 | sort)`,
+		`echo slack $(cat /proc/self/timerslack_ns)`,
+		`seq 100000 > /var/log/long.log`,
+		`echo core $(ulimit -c) $(ulimit -n)`,
+		`echo rendered {{address}} {{host}} {{port}} {{workers}} {{generation}} {{vars.color}}`,
+		`echo ready`, `exec sleep 100`,
+	)
+	cfg.Env = map[string]string{"OWN": "{{vars.color}}"}
+	cfg.Vars = map[string]string{"color": "blue"}
+	cfg.Limits.Files = 300
+	s := started(t, cfg)
+	pid := strconv.Itoa(s.Main().PID)
+	account := s.home.account
+	for _, want := range []string{
+		"pid " + pid + " /",
+		"uid " + strconv.Itoa(account.uid),
+		"pwd /run/server /run/server /run/server/tmp",
+		"run run.sh tmp",
+		"env GENERATION HOME HOST LANG LOGNAME OWN PATH PORT PWD TMPDIR USER WORKERS",
+		"core 0 300",
+		"slack 50000",
+		"rendered 127.0.0.1:8080 127.0.0.1 8080 2 1 blue",
+	} {
+		if !slices.ContainsFunc(s.output.last(20), func(line string) bool {
+			return strings.HasPrefix(line, want)
+		}) {
+			t.Errorf("no line %q in\n%s", want, strings.Join(s.output.last(20), "\n"))
+		}
+	}
+	if words := s.LastWords(); words[len(words)-1] != "100000" {
+		t.Errorf("last words %q do not end with those of the log", words)
+	}
+	if account.uid == 0 {
+		t.Error("the server runs as root")
+	}
+	if account.nested != netlab.Entered() {
+		t.Errorf("nested user namespace: %v, want %v", account.nested, netlab.Entered())
+	}
+	if _, err := os.Stat("/run/server"); err == nil {
+		t.Error("the home is visible outside")
+	}
+	if name := s.Main().Name; name != "sleep" {
+		t.Errorf("the main process is %s, want sleep", name)
+	}
+	stop(t, s)
+}
+
+// TestKernelFaults checks what is said of servers that do not start: what, where, what to do, with
+// their last lines.
+func TestKernelFaults(t *testing.T) {
+	t.Parallel()
+	short := func(c Config) Config {
+		c.Ready.Within = 800 * time.Millisecond
+		return c
+	}
+	with := func(c Config, change func(*Config)) Config {
+		change(&c)
+		return c
+	}
+	for name, test := range map[string]struct {
+		config Config
+		want   []string
+	}{
+		"not found": {
+			with(helper(""), func(c *Config) { c.Start.Line = "no-such-server -x" }),
+			[]string{"start: no-such-server: not found in PATH; install it"},
+		},
+		"no such path": {
+			with(helper(""), func(c *Config) { c.Start.Line = "./missing"; c.Base = "/nowhere" }),
+			[]string{"/nowhere/missing: not found; relative paths start at"},
+		},
+		"not ours": {
+			with(helper(""), func(c *Config) { c.Start.Line = "/etc/shadow" }),
+			[]string{"/etc/shadow: user ", "may not execute it or enter its directory: chmod o+x"},
+		},
+		"no interpreter": {
+			with(script(""), func(c *Config) { c.Files[0].Text = "#!/no/such/shell\n" }),
+			[]string{"run.sh: its interpreter or loader is missing"},
+		},
+		"no directory": {
+			with(helper("ok"), func(c *Config) { c.Directory = "/no/such/directory" }),
+			[]string{"working directory /no/such/directory: no such file"},
+		},
+		"exits at once": {
+			helper("exit"),
+			[]string{"./helper serve exit: exit status 1 after", "before it was ready",
+				"its last lines:\n\tcannot read its configuration"},
+		},
+		"never ready": {
+			short(helper("silent")),
+			[]string{"not ready within 800ms: nothing of it listens at 127.0.0.1:8080",
+				"it wrote nothing"},
+		},
+		"listens elsewhere": {
+			short(helper("elsewhere")),
+			[]string{"it listens at 127.0.0.1:3000, not at 127.0.0.1:8080; use {{port}} or $PORT",
+				"listening at 127.0.0.1:3000"},
+		},
+		"answers 500": {
+			short(helper("error")),
+			[]string{`GET / is answered with 500 Internal Server Error ("served by error")`},
+		},
+		"goes to the background": {
+			helper("background"),
+			[]string{"the server went to the background; keep it in the foreground",
+				"say forks: true and name its pid_file"},
+		},
+		"stays in the foreground": {
+			short(with(helper("ok"), func(c *Config) { c.Forks = true })),
+			[]string{"start stays in the foreground", "leave out forks"},
+		},
+		"forks and is gone": {
+			with(script("true"), func(c *Config) { c.Forks = true }),
+			[]string{"exited with status 0, but no process of the server is left"},
+		},
+		"no pid file": {
+			short(with(helper("ok"), func(c *Config) { c.PIDFile = "server.pid" })),
+			[]string{"pid_file: open /run/server/server.pid: no such file or directory"},
+		},
+		"no notification": {
+			short(with(helper("ok"), func(c *Config) { c.Ready = Ready{Notify: true} })),
+			[]string{"it has not sent READY=1 to $NOTIFY_SOCKET"},
+		},
+		"no such line": {
+			short(with(helper("ok"), func(c *Config) {
+				c.Ready = Ready{Stdout: regexp.MustCompile("^up$")}
+			})),
+			[]string{`no line of its output matches "^up$"`},
+		},
+		"run fails": {
+			short(with(helper("ok"), func(c *Config) {
+				c.Ready = Ready{Run: Command{Line: "sh -c 'echo no; exit 4'"}}
+			})),
+			[]string{"ready.run: sh -c echo no; exit 4: exit status 4: no"},
+		},
+		"killed": {
+			script("kill -9 $$"),
+			[]string{"killed by SIGKILL, which this program did not send; has the kernel run out"},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := newServer(t, test.config)
+			containsAll(t, s.Start(t.Context()), test.want...)
+			if _, err := s.Stop(t.Context()); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+// TestKernelServes starts the server by each means to know that it is ready.
+func TestKernelServes(t *testing.T) {
+	t.Parallel()
+	for name, change := range map[string]func(*Config){
+		"http":      func(*Config) {},
+		"status":    func(c *Config) { c.Ready.Status = 200 },
+		"listening": func(c *Config) { c.Ready = Ready{} },
+		"notify": func(c *Config) {
+			c.Ready, c.Start.Line = Ready{Notify: true}, "./helper serve notify"
+		},
+		"stdout": func(c *Config) {
+			c.Ready = Ready{Stdout: regexp.MustCompile("^listening at")}
+		},
+		"run": func(c *Config) { c.Ready = Ready{Run: Command{Line: "true"}} },
+		"forks": func(c *Config) {
+			c.Start.Line, c.Forks = "./helper serve background", true
+		},
+		"pid file": func(c *Config) {
+			c.Start.Line, c.Forks, c.PIDFile = "./helper serve background", true, "server.pid"
+		},
+		"shared": func(c *Config) { c.Sockets = vocabulary.SocketsShared },
+		"each":   func(c *Config) { c.Sockets = vocabulary.SocketsReuseport },
+		"root":   func(c *Config) { c.User = "root" },
+		"IPv6":   func(c *Config) { c.Address = netip.MustParseAddrPort("[::1]:8080") },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			cfg := helper("ok")
+			cfg.Identify = Identify{Worker: "Worker"}
+			change(&cfg)
+			s := started(t, cfg)
+			// Answers name the PID in the lab.
+			a, err := s.ask(t.Context(), "/")
+			for range 100 {
+				if err == nil {
+					break
+				}
+				time.Sleep(10 * time.Millisecond) // "run" says nothing of the listener
+				a, err = s.ask(t.Context(), "/")
+			}
+			if err != nil || a.worker != s.Main().PID {
+				t.Errorf("answer of %d, error %v; want of the main process %v",
+					a.worker, err, s.Main())
+			}
+			if err := s.Err(); err != nil {
+				t.Error(err)
+			}
+			want := 1
+			if cfg.Sockets == vocabulary.SocketsReuseport {
+				want = 2
+			}
+			if at, err := s.Listeners(); len(at) != want || err != nil {
+				t.Errorf("listeners %v, error %v; want %d", at, err, want)
+			}
+			stop(t, s)
+		})
+	}
+}
+
+// TestKernelMisbehaves checks what is said of servers that start and misbehave later.
+func TestKernelMisbehaves(t *testing.T) {
+	t.Parallel()
+	eventually := func(t *testing.T, what string, done func() bool) {
+		t.Helper()
+		err := poll(t.Context(), 10*time.Second, func() (bool, error) { return done(), nil })
+		if err != nil {
+			t.Errorf("never %s: %v", what, err)
+		}
+	}
+	notes := func(s *Server) string { return strings.Join(s.Notes(), "\n") }
+	t.Run("dies", func(t *testing.T) {
+		t.Parallel()
+		s := started(t, helper("dies"))
+		if err := s.Signal([]Process{s.Main()}, unix.SIGHUP); err != nil {
+			t.Fatal(err)
+		}
+		eventually(t, "died", func() bool { return s.Err() != nil })
+		containsAll(t, s.Err(), "(helper) ended without being told to: exit status 3",
+			"panic: something went wrong")
+		_, err := s.Restart(t.Context(), []Action{{Signal: unix.SIGHUP}})
+		containsAll(t, err, "ended without being told to")
+	})
+	t.Run("ignores signals", func(t *testing.T) {
+		t.Parallel()
+		s := started(t, helper("deaf"))
+		ending, err := s.Stop(t.Context())
+		if err != nil || len(ending.Killed) != 1 || len(ending.Orphans) != 0 {
+			t.Errorf("ending %+v, error %v; want one process killed", ending, err)
+		}
+		if got := notes(s); !strings.Contains(got, "after SIGTERM the main process") {
+			t.Errorf("notes %q do not say so", got)
+		}
+	})
+	t.Run("leaves children", func(t *testing.T) {
+		t.Parallel()
+		s := started(t, helper("children"))
+		ending, err := s.Stop(t.Context())
+		if err != nil || len(ending.Orphans) != 1 || ending.Orphans[0].Name != "sleep" {
+			t.Errorf("ending %+v, error %v; want sleep left behind", ending, err)
+		}
+		if got := notes(s); !strings.Contains(got, "left") || !strings.Contains(got, "(sleep)") {
+			t.Errorf("notes %q do not say so", got)
+		}
+		if all, err := s.Processes(); len(all) > 0 || err != nil {
+			t.Errorf("processes %v, error %v; want none", all, err)
+		}
+	})
+	t.Run("fills its output", func(t *testing.T) {
+		t.Parallel()
+		s := started(t, helper("talkative"))
+		eventually(t, "wrote all", func() bool {
+			return slices.Contains(s.output.last(1), "the last line")
+		})
+		if got := notes(s); !strings.Contains(got, "it wrote 70 MiB to its standard output") {
+			t.Errorf("notes %q do not say so", got)
+		}
+		s.output.mu.Lock()
+		defer s.output.mu.Unlock()
+		if n := cap(s.output.kept); n > 4*outputLimit {
+			t.Errorf("%d bytes are kept", n)
+		}
+	})
+	t.Run("eats descriptors", func(t *testing.T) {
+		t.Parallel()
+		cfg := helper("descriptors")
+		cfg.Limits.Files = 100
+		cfg.Ready = Ready{Stdout: regexp.MustCompile("too many open files")}
+		s := started(t, cfg)
+		if got := notes(s); !strings.Contains(got, "has open all 100 descriptors") {
+			t.Errorf("notes %q do not say so", got)
+		}
+	})
+	t.Run("eats memory", func(t *testing.T) {
+		t.Parallel()
+		cfg := helper("memory")
+		cfg.Limits.Memory = 512 << 20
+		cfg.Ready = Ready{Stdout: regexp.MustCompile("mmap: cannot allocate memory")}
+		s := started(t, cfg)
+		if got := notes(s); !strings.Contains(got, "of the 512 MiB of memory that it may use") {
+			t.Errorf("notes %q do not say so", got)
+		}
+	})
+	t.Run("fills its directory", func(t *testing.T) {
+		t.Parallel()
+		s := started(t, script("cat /dev/zero > full 2>/dev/null", "echo ready", "exec sleep 100"))
+		if got := notes(s); !strings.Contains(got, "/run is full: it holds 256 MiB") {
+			t.Errorf("notes %q do not say so", got)
+		}
+	})
+	t.Run("interrupted", func(t *testing.T) {
+		t.Parallel()
+		s := newServer(t, helper("silent"))
+		ctx, cancel := context.WithCancel(t.Context())
+		time.AfterFunc(50*time.Millisecond, cancel)
+		if err := s.Start(ctx); !errors.Is(err, context.Canceled) {
+			t.Errorf("error %v, want canceled", err)
+		}
+	})
+}
