@@ -26,23 +26,38 @@ type setupCheck struct {
 // checkSetup returns a finding for each value that is missing or contradicts another one.
 func checkSetup(s *Setup, d *strictyaml.Decoder) []finding {
 	c := &setupCheck{Setup: s, d: d}
-	c.stopAndSockets()
-	c.exclusive()
+	if s.ByCommand() && d.Trusts("server.kind") {
+		c.command()
+	} else {
+		c.ownWorkers()
+	}
 	c.roundTrip()
-	c.proxy()
-	c.cluster()
-	c.placement()
-	c.coldStart()
-	c.start()
-	c.steps()
 	c.count()
-	c.sysctl()
 	c.ports()
 	c.connections()
 	if c.filters() > 1 && c.d.Trusts("server.fault") {
 		c.add("server.fault", ": more than one of half_open, dropped_syns and rejected_syns",
 			"one firewall rule at a time, so that each loss has one cause")
 	}
+	c.load()
+	c.retry()
+	for i := range s.Timeline {
+		c.step(i)
+	}
+	return c.found
+}
+
+// ownWorkers checks the settings of the workers of this program.
+func (c *setupCheck) ownWorkers() {
+	c.stopAndSockets()
+	c.exclusive()
+	c.proxy()
+	c.cluster()
+	c.placement()
+	c.coldStart()
+	c.start()
+	c.steps()
+	c.sysctl()
 	c.accept()
 	c.listen()
 	c.users()
@@ -52,12 +67,7 @@ func checkSetup(s *Setup, d *strictyaml.Decoder) []finding {
 		needs(c, "stall", c.Stall, "server.kind", only)
 	}
 	c.work()
-	c.load()
-	c.retry()
-	for i := range s.Timeline {
-		c.step(i)
-	}
-	return c.found
+	c.withoutCommand()
 }
 
 func (c *setupCheck) add(path, what, hint string) {
@@ -478,17 +488,22 @@ func (c *setupCheck) coldStart() {
 
 // start checks server.start against the steps that start workers.
 func (c *setupCheck) start() {
-	if c.Server.Start == "" || !c.d.Trusts("timeline", "server.start", "stop") {
+	if c.Server.Start.IsZero() || !c.d.Trusts("timeline", "server.start", "stop", "server.kind") {
 		return
 	}
 	only := c.Stop.Row().Start
 	switch {
+	case c.Server.Start.When == "":
+		c.add("server.start", ": unknown value "+
+			strictyaml.Quote(c.Server.Start.String()),
+			strictyaml.DidYouMean(c.Server.Start.String(), startWords(),
+				"use parked or cold; a command needs server.kind: command"))
 	case !c.starts():
 		c.add("server.start", ": no step starts a worker",
 			"add a step such as replace, or remove start")
-	case !only.Allows(c.Server.Start):
+	case !only.Allows(c.Server.Start.When):
 		needs(c, "stop", c.Stop, "server.start", only)
-	case c.InPods() && c.Kube.otherUsers() && c.Server.Start == vocabulary.StartParked &&
+	case c.InPods() && c.Kube.otherUsers() && c.Server.Start.When == vocabulary.StartParked &&
 		c.d.Trusts("path", "kube"):
 		c.add("server.start", ": parked needs kube.users: one",
 			"another user's process may not enter a pod's network namespace; use cold")
@@ -605,7 +620,7 @@ func (c *setupCheck) dropped() {
 	case !held && !c.has(vocabulary.StepJoin):
 		c.add(path, ": the supervisor holds no socket",
 			"use stop: inherit, where it holds every worker's socket, or add an earlier step join")
-	case held && c.Server.Start == vocabulary.StartParked && c.d.Trusts("server.start"):
+	case held && c.Server.Start.When == vocabulary.StartParked && c.d.Trusts("server.start"):
 		c.add(path, ": drop-socket needs server.start: cold, with stop: "+string(c.Stop),
 			"a parked process has its socket before the load begins")
 	}
@@ -929,7 +944,10 @@ func (c *setupCheck) step(i int) {
 	case step.Do == "":
 		kinds := c.d.Format.Setting("timeline[].do").Values()
 		c.add(path+".do", " is missing", "steps are "+strings.Join(kinds, ", "))
-	case kind.Stops && c.Stop == "" && c.d.Trusts("stop"):
+	case !kind.Plain && !kind.Pods && !c.ByCommand() && c.d.Trusts("server.kind"):
+		c.add(path+".do", ": "+string(step.Do)+" needs server.kind: command",
+			"it restarts a server of your own; use replace or roll")
+	case kind.Stops && c.Stop == "" && !c.ByCommand() && c.d.Trusts("stop", "server.kind"):
 		modes := c.d.Format.Setting("stop").Values()
 		if c.InPods() {
 			modes = podStops()

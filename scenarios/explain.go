@@ -1,6 +1,7 @@
 package scenarios
 
 import (
+	"cmp"
 	"bytes"
 	"fmt"
 	"io"
@@ -105,6 +106,9 @@ func (s *Scenario) difference(base, other Setup) string {
 
 // settingText returns the value at a dotted path in the form of a file, or "none" if it is empty.
 func settingText(s Setup, path string) string {
+	if name, is := variableName(path); is {
+		return cmp.Or(s.Server.Vars[name], "none")
+	}
 	v, ok := strictyaml.Lookup(&s, path)
 	if !ok {
 		return "none"

@@ -244,9 +244,10 @@ func TestGrammar(t *testing.T) {
 func TestGateOnEveryStep(t *testing.T) {
 	const (
 		ends = "replace roll remove kill crash delete-pod rolling-update scale move-pod " +
-			"drain-node"
-		starts   = "replace roll add cold-start crash rolling-update scale move-pod drain-node"
-		restarts = "replace roll crash rolling-update"
+			"drain-node restart"
+		starts = "replace roll add cold-start crash rolling-update scale move-pod drain-node " +
+			"restart"
+		restarts = "replace roll crash rolling-update restart"
 	)
 	only := map[string]string{ // all steps have the other metrics
 		"lost_sent_after_close": ends, "tail_ns": ends, "half_open_lost": ends,
@@ -271,7 +272,12 @@ func TestGateOnEveryStep(t *testing.T) {
 		if kind.Targets == vocabulary.TargetSocket {
 			stop = vocabulary.StopInherit
 		}
-		lines := "name: x\nload: {rate: 100/s, duration: 1s}\nstop: " + string(stop) + "\n"
+		lines := "name: x\nload: {rate: 100/s, duration: 1s}\n"
+		if kind.Plain || kind.Pods {
+			lines += "stop: " + string(stop) + "\n"
+		} else {
+			lines += "server: {kind: command, start: x, restarts: {hup: [{signal: HUP}]}}\n"
+		}
 		if kind.Name == vocabulary.StepColdStart {
 			lines += "server: {cold: 5ms}\n"
 		}

@@ -55,6 +55,10 @@ func paths(t reflect.Type, prefix string) (all []string) {
 		path := strictyaml.Join(prefix, key)
 		all = append(all, path)
 		of := field.Type
+		if of.Kind() == reflect.Map && of.Elem().Kind() != reflect.String {
+			path, of = strictyaml.Join(path, anyName), of.Elem()
+			all = append(all, path)
+		}
 		if of.Kind() == reflect.Slice {
 			path, of = path+"[]", of.Elem()
 			all = append(all, path)
@@ -120,6 +124,18 @@ func keyType(path string) string {
 		return "rate"
 	case *Connections:
 		return "word or whole number"
+	case *Command:
+		return "text, or list of words"
+	case *Start:
+		return "word; or a command: text, or list of words"
+	case *Signal:
+		return "name of a signal"
+	case *Statuses:
+		return "HTTP statuses"
+	case *map[string]string:
+		return "mapping of names to texts"
+	case *map[string]File:
+		return "mapping of names to texts, or to {copy: PATH}"
 	case *Labels:
 		return "mapping of settings to a value"
 	case *Block:
@@ -136,7 +152,7 @@ func keyType(path string) string {
 		return "number"
 	case reflect.Bool:
 		return "true or false"
-	case reflect.Struct:
+	case reflect.Struct, reflect.Map:
 		return "mapping"
 	case reflect.Slice:
 		return "list"

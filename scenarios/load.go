@@ -82,6 +82,12 @@ func Parse(file string, data []byte) (*Scenario, error) {
 	sum := sha256.Sum256(data)
 	s := &Scenario{File: file, SHA256: hex.EncodeToString(sum[:])}
 	d.Decode(root, s)
+	if s.Sockets == "" {
+		s.Sockets = vocabulary.SocketsReuseport
+		if s.ByCommand() {
+			s.Sockets = vocabulary.SocketsServer
+		}
+	}
 	if s.MinValid == 0 {
 		s.MinValid = (s.Trials + 1) / 2
 	}

@@ -53,7 +53,8 @@ func (b Block) EncodeYAML() *yaml.Node {
 // is not.
 func axisKey(d *strictyaml.Decoder, key *yaml.Node, path string) bool {
 	known := variable()
-	if slices.Contains(known, key.Value) {
+	name, isVar := variableName(key.Value)
+	if slices.Contains(known, key.Value) || isVar && isWord(name) {
 		return true
 	}
 	var inside []string
@@ -61,6 +62,9 @@ func axisKey(d *strictyaml.Decoder, key *yaml.Node, path string) bool {
 		if strings.HasPrefix(k, key.Value+".") {
 			inside = append(inside, k)
 		}
+	}
+	if key.Value == varsPath {
+		inside = []string{varsPath + "." + anyName}
 	}
 	what := fmt.Sprintf("%q is not a setting that can vary", key.Value)
 	hint := strictyaml.DidYouMean(key.Value, known,
@@ -96,6 +100,9 @@ func axisValues(d *strictyaml.Decoder, n *yaml.Node, axis *Axis, path string) {
 	}
 	for _, value := range n.Content {
 		field, _ := strictyaml.Lookup(new(Setup), axis.Key)
+		if _, isVar := variableName(axis.Key); isVar {
+			field = new(string)
+		}
 		if value.Kind == yaml.AliasNode {
 			d.Distrust(path)
 		} else if p := strictyaml.DecodeScalar(value, field, d.Format.Setting(axis.Key)); p != nil {
@@ -107,10 +114,11 @@ func axisValues(d *strictyaml.Decoder, n *yaml.Node, axis *Axis, path string) {
 }
 
 // variable returns the paths that a matrix may vary: those of the single values in Setup that are
-// not inside lists.
+// not inside lists or maps. The variables of a server can vary, too; see variableName.
 var variable = sync.OnceValue(func() (paths []string) {
 	for _, s := range settings() {
-		if _, ok := strictyaml.Lookup(new(Setup), s.Path); ok && !strings.Contains(s.Path, "[]") {
+		if _, ok := strictyaml.Lookup(new(Setup), s.Path); ok &&
+			!strings.Contains(s.Path, "[]") && !strings.Contains(s.Path, "."+anyName) {
 			paths = append(paths, s.Path)
 		}
 	}
@@ -122,12 +130,18 @@ func (s *Setup) complete() {
 	if s.Accept == "" {
 		s.Accept = s.Server.Kind.Row().Accept
 	}
-	if s.Server.Start == "" && s.starts() {
-		s.Server.Start = vocabulary.StartParked
+	if s.Server.Start.IsZero() && s.starts() && !s.ByCommand() {
+		s.Server.Start.When = vocabulary.StartParked
 		if only := s.Stop.Row().Start; !only.Allows(vocabulary.StartParked) {
-			s.Server.Start = only.Values[0]
+			s.Server.Start.When = only.Values[0]
 		} else if s.InPods() && s.Kube.otherUsers() {
-			s.Server.Start = vocabulary.StartCold
+			s.Server.Start.When = vocabulary.StartCold
+		}
+	}
+	// Where there is only one way to restart, it need not be named.
+	if s.Restart == "" && len(s.Server.Restarts) == 1 {
+		for name := range s.Server.Restarts {
+			s.Restart = name
 		}
 	}
 	if (s.Path == vocabulary.PathDNS || s.DNS != DNS{}) && s.DNS.Cache == "" {
@@ -191,7 +205,9 @@ func points(matrix []Block) (all []point, ok bool) {
 func (p point) setup(base Setup, f *strictyaml.Format) Setup {
 	s := base
 	for path, value := range p.labels {
-		if field, ok := strictyaml.Lookup(&s, path); ok {
+		if name, isVar := variableName(path); isVar {
+			s.Server.Vars = with(s.Server.Vars, name, value)
+		} else if field, ok := strictyaml.Lookup(&s, path); ok {
 			strictyaml.DecodeScalar(strictyaml.Scalar(value), field, f.Setting(path))
 		}
 	}

@@ -41,34 +41,41 @@ type Scenario struct {
 
 // Setup holds everything that a variant can change.
 type Setup struct {
-	Network       vocabulary.Network    `yaml:"network"`
-	RoundTrip     time.Duration         `yaml:"round_trip,omitempty"`
-	Family        vocabulary.Family     `yaml:"family"`
-	Path          vocabulary.Path       `yaml:"path"`
-	HAProxy       HAProxy               `yaml:"haproxy,omitempty"`
-	DNS           DNS                   `yaml:"dns,omitempty"`
-	Kube          Kube                  `yaml:"kube,omitempty"`
-	Workers       int                   `yaml:"workers"`
-	WorkersPerCPU int                   `yaml:"workers_per_cpu,omitempty"`
-	Pin           vocabulary.Pin        `yaml:"pin"`
-	Sockets       vocabulary.Sockets    `yaml:"sockets"`
-	Accept        vocabulary.AcceptMode `yaml:"accept,omitempty"`
-	Selector      vocabulary.Selector   `yaml:"selector"`
-	Canary        float64               `yaml:"canary,omitempty"`
-	Stop          vocabulary.StopMode   `yaml:"stop,omitempty"`
-	Stall         vocabulary.Stall      `yaml:"stall"`
-	Trace         vocabulary.Switch     `yaml:"trace"`
-	QueueDepth    vocabulary.QueueDepth `yaml:"queue_depth"`
-	Sysctl        Sysctl                `yaml:"sysctl,omitempty"`
-	Server        Server                `yaml:"server"`
-	Load          LoadSpec              `yaml:"load"`
-	Search        Search                `yaml:"search,omitempty"`
-	Timeline      []Step                `yaml:"timeline"`
-	Validity      Validity              `yaml:"validity"`
+	Network       vocabulary.Network `yaml:"network"`
+	RoundTrip     time.Duration      `yaml:"round_trip,omitempty"`
+	Family        vocabulary.Family  `yaml:"family"`
+	Path          vocabulary.Path    `yaml:"path"`
+	HAProxy       HAProxy            `yaml:"haproxy,omitempty"`
+	DNS           DNS                `yaml:"dns,omitempty"`
+	Kube          Kube               `yaml:"kube,omitempty"`
+	Workers       int                `yaml:"workers"`
+	WorkersPerCPU int                `yaml:"workers_per_cpu,omitempty"`
+	Pin           vocabulary.Pin     `yaml:"pin"`
+	// Sockets is reuseport by default, or server with Server.Kind ServerCommand.
+	Sockets    vocabulary.Sockets    `yaml:"sockets"`
+	Accept     vocabulary.AcceptMode `yaml:"accept,omitempty"`
+	Selector   vocabulary.Selector   `yaml:"selector"`
+	Canary     float64               `yaml:"canary,omitempty"`
+	Stop       vocabulary.StopMode   `yaml:"stop,omitempty"`
+	Restart    string                `yaml:"restart,omitempty"` // a name in Server.Restarts
+	Stall      vocabulary.Stall      `yaml:"stall"`
+	Trace      vocabulary.Switch     `yaml:"trace"`
+	QueueDepth vocabulary.QueueDepth `yaml:"queue_depth"`
+	Sysctl     Sysctl                `yaml:"sysctl,omitempty"`
+	Server     Server                `yaml:"server"`
+	Request    Request               `yaml:"request,omitempty"`
+	Load       LoadSpec              `yaml:"load"`
+	Search     Search                `yaml:"search,omitempty"`
+	Timeline   []Step                `yaml:"timeline"`
+	Validity   Validity              `yaml:"validity"`
 }
 
 // InPods reports whether the workers are pods.
 func (s *Setup) InPods() bool { return s.Path.Row().InPods }
+
+// ByCommand reports whether the server under test is started by a command: it is not one of this
+// program's own.
+func (s *Setup) ByCommand() bool { return s.Server.Kind == vocabulary.ServerCommand }
 
 // DNS says how lookups of names are answered and cached.
 type DNS struct {
@@ -121,7 +128,7 @@ type Sysctl struct {
 // Server describes the process under test.
 type Server struct {
 	Kind    vocabulary.ServerKind `yaml:"kind"`
-	Start   vocabulary.Start      `yaml:"start,omitempty"`
+	Start   Start                 `yaml:"start,omitempty"`
 	Work    Work                  `yaml:"work"`
 	Startup time.Duration         `yaml:"startup,omitempty"`
 	Grace   time.Duration         `yaml:"grace"`
@@ -134,6 +141,8 @@ type Server struct {
 	IdleTimeout time.Duration    `yaml:"idle_timeout,omitempty"` // 0: no limit
 	MaxRequests int              `yaml:"max_requests,omitempty"` // 0: no limit
 	Fault       Fault            `yaml:"fault,omitempty"`
+
+	ServerCommand `yaml:",inline"`
 }
 
 // Listens returns the addresses to which workers bind their sockets. The first is for the workers

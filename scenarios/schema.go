@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"reflect"
+	"regexp"
 	"strings"
 	"time"
 
@@ -48,11 +49,18 @@ func Schema() ([]byte, error) {
 		block.Properties.Set(path,
 			&jsonschema.Schema{Type: "array", Items: &one, MinItems: &atLeastOne})
 	}
+	block.PatternProperties = map[string]*jsonschema.Schema{
+		"^" + regexp.QuoteMeta(varsPath) + `\.`: {Type: "array", MinItems: new(uint64(1))},
+	}
+	labels.PatternProperties = map[string]*jsonschema.Schema{
+		"^" + regexp.QuoteMeta(varsPath) + `\.`: {},
+	}
 	block.Description = schemaAt(schema, "matrix[]").Description
 	*schemaAt(schema, "matrix[]") = *block
 	for _, path := range []string{"baseline", "gates[].when"} {
 		at := schemaAt(schema, path)
 		at.Properties, at.AdditionalProperties = labels.Properties, labels.AdditionalProperties
+		at.PatternProperties = labels.PatternProperties
 	}
 	text, err := json.MarshalIndent(schema, "", "  ")
 	if err != nil {
@@ -82,10 +90,36 @@ func schemaOf(t reflect.Type) *jsonschema.Schema {
 		count.Required = []string{new(Connections).NumberKey()}
 		anyOf := []*jsonschema.Schema{{Type: "string"}, {Type: "integer"}, count}
 		return &jsonschema.Schema{AnyOf: anyOf}
+	case reflect.TypeFor[Command]():
+		return commandSchema()
+	case reflect.TypeFor[Start]():
+		one := commandSchema()
+		for _, word := range startWords() {
+			one.Examples = append(one.Examples, word)
+		}
+		return one
+	case reflect.TypeFor[File]():
+		copied := objectSchema()
+		copied.Properties.Set("copy", &jsonschema.Schema{Type: "string"})
+		return &jsonschema.Schema{AnyOf: []*jsonschema.Schema{{Type: "string"}, copied}}
+	case reflect.TypeFor[Signal]():
+		return &jsonschema.Schema{Type: "string"}
+	case reflect.TypeFor[Statuses]():
+		return &jsonschema.Schema{AnyOf: []*jsonschema.Schema{{Type: "string"}, {Type: "integer"}}}
+	case reflect.TypeFor[map[string]string]():
+		return &jsonschema.Schema{Type: "object", AdditionalProperties: &jsonschema.Schema{
+			AnyOf: []*jsonschema.Schema{{Type: "string"}, {Type: "number"}},
+		}}
 	case reflect.TypeFor[Block](), reflect.TypeFor[Labels]():
 		return objectSchema()
 	}
 	return nil
+}
+
+// commandSchema returns the schema of a command: a line, or a list of words.
+func commandSchema() *jsonschema.Schema {
+	words := &jsonschema.Schema{Type: "array", Items: &jsonschema.Schema{Type: "string"}}
+	return &jsonschema.Schema{AnyOf: []*jsonschema.Schema{{Type: "string"}, words}}
 }
 
 func objectSchema() *jsonschema.Schema {
@@ -141,12 +175,19 @@ func bound(s strictyaml.Setting, schema *jsonschema.Schema) {
 	}
 }
 
-// schemaAt returns the schema at a dotted path, in which [] stands for the elements of a list. The
-// path must exist.
+// anyName stands in paths for any key of a map; see strictyaml.Setting.
+const anyName = "NAME"
+
+// schemaAt returns the schema at a dotted path, in which [] stands for the elements of a list and
+// anyName for the entries of a map. The path must exist.
 func schemaAt(schema *jsonschema.Schema, path string) *jsonschema.Schema {
 	for key := range strings.SplitSeq(path, ".") {
 		name, isList := strings.CutSuffix(key, "[]")
-		schema = schema.Properties.Value(name)
+		if name == anyName {
+			schema = schema.AdditionalProperties
+		} else {
+			schema = schema.Properties.Value(name)
+		}
 		if isList {
 			schema = schema.Items
 		}

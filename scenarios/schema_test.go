@@ -66,7 +66,7 @@ func TestSchemaRefuses(t *testing.T) {
 		{"sokets: shared", []string{`: no property "sokets"`, `: "name" is required`}},
 		{"name: Has Blanks", []string{`name: "Has Blanks" does not match ^[a-z0-9]+(-[a-z0-9]+)*$`}},
 		{"name: x\nsockets: share\nworkers: 0\nvalidity: {achieved: 2}", []string{
-			`sockets: "share" is not in [shared reuseport exclusive]`, `workers: 0 < 1`,
+			`sockets: "share" is not in [shared reuseport exclusive server]`, `workers: 0 < 1`,
 			`validity.achieved: 2 > 1`,
 		}},
 		{"name: x\nworkers: two\nserver: loop\ntimeline: {do: stall}", []string{
@@ -130,16 +130,14 @@ func TestSchemaDefaults(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// These have no default, or one that depends on another setting.
-	without := []string{
-		"load.rate", "load.duration", "stop", "accept", "haproxy.checks", "haproxy.redispatch",
-		"dns.cache", "load.retry.on", "load.retry.jitter", "server.start", "kube.readiness",
-		"kube.placement", "kube.users",
-	}
 	for _, path := range variable() {
 		want := settingText(s.Setup, path)
-		if slices.Contains(without, path) || strings.HasPrefix(path, "sysctl.") {
-			want = "<nil>"
+		if set := format().Setting(path); set.Default == "" {
+			// It has no default, or one that depends on another setting.
+			if want = "<nil>"; set.Max > 0 && set.Unset == "" && path != "load.rate" &&
+				path != "load.duration" {
+				t.Errorf("%s: a number without a default", path)
+			}
 		}
 		if got := fmt.Sprint(schemaAt(schema, path).Default); got != want {
 			t.Errorf("%s: default %s, want %s", path, got, want)

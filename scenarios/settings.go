@@ -26,7 +26,8 @@ const (
 // read this list.
 func settings() []strictyaml.Setting {
 	all := slices.Concat(labSettings(), podSettings(), workerSettings(), sysctlSettings(),
-		serverSettings(), loadSettings(), retrySettings(), runSettings())
+		serverSettings(), commandSettings(), besideSettings(), requestSettings(), loadSettings(),
+		retrySettings(), runSettings())
 	for i := range all {
 		for _, v := range vocabulary.Values(all[i].Path) {
 			all[i].Choices = append(all[i].Choices, strictyaml.Choice{Value: v.Name, Doc: v.Doc})
@@ -149,8 +150,10 @@ func workerSettings() []strictyaml.Setting {
 			Doc: "Sets workers to this many for each of the servers' CPUs."},
 		{Path: "pin", Default: string(vocabulary.PinNone),
 			Doc: "Which CPUs a worker may run on."},
-		{Path: "sockets", Default: string(vocabulary.SocketsReuseport),
-			Doc: "How the workers of a generation listen."},
+		{Path: "sockets", Unset: "reuseport, or server with server.kind: command",
+			Doc: "How the workers of a generation listen. With server.kind: command, shared and " +
+				"reuseport mean that this program opens the sockets, one or one for each of " +
+				"workers, and passes them to the server (LISTEN_FDS, sd_listen_fds(3))."},
 		{Path: "accept", Unset: "epoll, or netpoll with server.kind: http",
 			Doc: "How a worker gets the connections of its socket."},
 		{Path: "selector", Default: string(vocabulary.SelectorHash), Needs: "sockets: reuseport",
@@ -160,6 +163,9 @@ func workerSettings() []strictyaml.Setting {
 				"worker of a generation gets; the others share the rest."},
 		{Path: "stop", Unset: "none; steps that stop workers need one",
 			Doc: "How a worker ends when a step stops it."},
+		{Path: "restart", Example: "reload", Needs: "server.restarts",
+			Unset: "the only one of server.restarts",
+			Doc:   "How a step restart restarts the server: a name in server.restarts."},
 		{Path: "stall", Default: string(vocabulary.StallSignal),
 			Doc: "How a step stall keeps a worker from running."},
 	}
@@ -204,9 +210,11 @@ func serverSettings() []strictyaml.Setting {
 	return []strictyaml.Setting{
 		{Path: "server.kind", Default: string(vocabulary.ServerLoop),
 			Doc: "The architecture of a worker."},
-		{Path: "server.start", Needs: "a step that starts workers",
+		{Path: "server.start", Needs: "a step that starts workers, or server.kind: command",
 			Unset: "parked; cold with stop: tableflip, or if kube.users is not one",
-			Doc:   "When the processes of workers that steps start are started."},
+			Doc: "When the processes of workers that steps start are started. With server.kind: " +
+				"command it is the command that starts the server: one text, which is split at " +
+				"spaces as by a shell, or a list of words. No shell runs it."},
 		{Path: "server.work.sleep", Max: minute, Default: "0s", Example: "100us",
 			Doc: "How long a request waits without using the CPU, as for a database."},
 		{Path: "server.work.burn", Max: minute, Default: "0s", Example: "100us",
@@ -447,6 +455,33 @@ func sections() []section {
 		{"load.retry", "When clients retry an attempt that has failed.", "no retries"},
 		{"search", "Looks for the highest rate that the servers can serve within a limit, " +
 			"instead of measuring at one rate. Each trial is then a bisection.", ""},
+		{"server.files", "Files of the server, by their names below its directory. They are written " +
+			"before the start and again before each restart. A text may contain variables; a name " +
+			"that ends in / makes a directory; {copy: PATH} copies a file as it is.", "none"},
+		{"server.env", "Environment variables of the server, in addition to PATH, LANG, HOME, " +
+			"TMPDIR, USER, HOST, PORT, WORKERS and GENERATION.", "none"},
+		{"server.vars", "Variables of your own: {{vars.NAME}} in texts of server. The matrix may vary " +
+			"each of them, for example server.vars.binary: [old, new].", "none"},
+		{"server.ready", "When the server is ready, by one condition.", "when it listens"},
+		{"server.stop", "How the server is stopped.", ""},
+		{"server.identify", "The response headers by which the server says who answers.", "none"},
+		{"server.restarts", "The ways to restart the server, by name. Each is a list of actions. The " +
+			"key restart chooses one.", "none"},
+		{"server.restarts.NAME", "The actions of this restart, in order.", ""},
+		{"server.restarts.NAME[]", "One action: exactly one of signal, run, start, stop, write and " +
+			"wait.", ""},
+		{"server.restarts.NAME[].set", "New values of variables, by name. They stay set.", "none"},
+		{"server.restarts.NAME[].wait", "Waits for one condition.", ""},
+		{"server.beside", "Processes that the server needs, such as a database, by name. They start " +
+			"before it, in the same network. The lab has no way out.", "none"},
+		{"server.beside.NAME", "One process.", ""},
+		{"server.beside.NAME.files", "Its files; see server.files.", "none"},
+		{"server.beside.NAME.env", "Its environment variables; see server.env.", "none"},
+		{"server.beside.NAME.ready", "When it is ready; see server.ready.", "when it listens at port"},
+		{"server.beside.NAME.stop", "How it is stopped; see server.stop.", ""},
+		{"request", "What the load asks of a server of your own, and which answers count as served.",
+			"GET /, answered by 200"},
+		{"request.headers", "Headers of the request, by name.", "none"},
 		{"timeline", "What happens while the load runs: at most 256 entries, and 20,000 steps " +
 			"with those that are repeated.", "nothing happens"},
 		{"timeline[]", "One step of the timeline.", ""},

@@ -81,9 +81,12 @@ func (s Setup) starts() bool {
 	return s.doesAny(func(k vocabulary.StepKind) bool { return k.Starts })
 }
 
-// allows reports whether the setup's workers can have a step of kind k.
+// allows reports whether the setup's servers can have a step of kind k.
 func (s Setup) allows(k vocabulary.StepKind) bool {
-	if s.InPods() {
+	switch {
+	case s.ByCommand():
+		return k.Command
+	case s.InPods():
 		return k.Pods
 	}
 	return k.Plain

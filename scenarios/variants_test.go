@@ -15,7 +15,7 @@ func TestVariants(t *testing.T) {
 		t.Fatal(err)
 	}
 	setup := variantDefaults()
-	setup.Server.Start, setup.Server.Work.Sleep = vocabulary.StartParked, 100*time.Microsecond
+	setup.Server.Start.When, setup.Server.Work.Sleep = vocabulary.StartParked, 100*time.Microsecond
 	setup.Load.Rate = Rate{PerSecond: 2000}
 	setup.Load.Duration = 1450 * time.Millisecond
 	setup.Validity.LagFloor, setup.Validity.StepLag = 30*time.Millisecond, 100*time.Millisecond

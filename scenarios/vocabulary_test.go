@@ -36,7 +36,8 @@ func TestWordsAreSettings(t *testing.T) {
 		}
 		of := reflect.TypeOf(field).Elem()
 		typed := of.PkgPath() == reflect.TypeFor[vocabulary.Path]().PkgPath() ||
-			of == reflect.TypeFor[Connections]() // a word, or a number
+			of == reflect.TypeFor[Connections]() || // a word, or a number
+			of == reflect.TypeFor[Start]() // a word, or a command
 		// load.retry.on joins several values, so it is text.
 		if is := words[s.Path]; is != typed && !s.Joined {
 			t.Errorf("%s: in the vocabulary: %t; its field, a %v, has such a type: %t", s.Path, is,

@@ -34,7 +34,7 @@ func (f *Format) NewDecoder() *Decoder {
 // Decode sets the defaults in the struct that v points to, and then decodes root, the top mapping
 // of a file, into it.
 func (d *Decoder) Decode(root *yaml.Node, v any) {
-	d.Format.setDefaults(v)
+	d.Format.SetDefaults(v)
 	d.value(root, reflect.ValueOf(v).Elem(), "")
 }
 
@@ -119,6 +119,8 @@ func (d *Decoder) value(n *yaml.Node, v reflect.Value, path string) {
 		d.mapping(n, v, path)
 	case reflect.Slice:
 		d.list(n, v, path)
+	case reflect.Map:
+		d.entries(n, v, path)
 	case reflect.Pointer:
 		v.Set(reflect.New(v.Type().Elem()))
 		d.value(n, v.Elem(), path)
@@ -143,6 +145,16 @@ func (d *Decoder) mapping(n *yaml.Node, v reflect.Value, path string) {
 			return
 		}
 		d.value(value, field, Join(path, key.Value))
+	})
+}
+
+// entries decodes n into the map v, whose keys are strings that the file chooses.
+func (d *Decoder) entries(n *yaml.Node, v reflect.Value, path string) {
+	v.Set(reflect.MakeMap(v.Type()))
+	d.Pairs(n, path, func(key, value *yaml.Node) {
+		entry := reflect.New(v.Type().Elem()).Elem()
+		d.value(value, entry, Join(path, key.Value))
+		v.SetMapIndex(reflect.ValueOf(key.Value), entry)
 	})
 }
 

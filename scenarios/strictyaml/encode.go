@@ -1,8 +1,10 @@
 package strictyaml
 
 import (
+	"cmp"
 	"fmt"
 	"reflect"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -44,6 +46,8 @@ func encode(v reflect.Value) *yaml.Node {
 	switch v.Kind() {
 	case reflect.Struct:
 		return encodeStruct(v)
+	case reflect.Map:
+		return encodeMap(v)
 	case reflect.Slice:
 		list := &yaml.Node{Kind: yaml.SequenceNode}
 		for i := range v.Len() {
@@ -81,6 +85,19 @@ func encodeStruct(v reflect.Value) *yaml.Node {
 			}
 			mapping.Content = append(mapping.Content, Scalar(name), value)
 		}
+	}
+	return mapping
+}
+
+// encodeMap returns the mapping of a map with strings as keys, in the order of the keys.
+func encodeMap(v reflect.Value) *yaml.Node {
+	mapping := Flow(&yaml.Node{Kind: yaml.MappingNode})
+	keys := v.MapKeys()
+	slices.SortFunc(keys, func(a, b reflect.Value) int { return cmp.Compare(a.String(), b.String()) })
+	for _, key := range keys {
+		name := &yaml.Node{}
+		name.SetString(key.String())
+		mapping.Content = append(mapping.Content, name, Flow(encode(v.MapIndex(key))))
 	}
 	return mapping
 }

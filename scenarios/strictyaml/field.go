@@ -35,16 +35,24 @@ func fieldNames(t reflect.Type) []string {
 }
 
 // Lookup returns a pointer to the value at a dotted path in the struct that v points to, and
-// whether the path exists. In the path, "[]" after the name of a list stands for a zero element.
+// whether the path exists. In the path, "[]" after the name of a list stands for a zero element,
+// and NAME inside a map for a zero entry.
 func Lookup(v any, path string) (field any, ok bool) {
 	at := reflect.ValueOf(v).Elem()
 	for key := range strings.SplitSeq(path, ".") {
-		if at.Kind() != reflect.Struct {
+		name, isList := strings.CutSuffix(key, "[]")
+		var field reflect.Value
+		switch {
+		case at.Kind() == reflect.Map && name == anyName:
+			field = reflect.New(at.Type().Elem()).Elem()
+		case at.Kind() == reflect.Struct:
+			if field, ok = fieldNamed(at, name); !ok {
+				return nil, false
+			}
+		default:
 			return nil, false
 		}
-		name, isList := strings.CutSuffix(key, "[]")
-		field, ok := fieldNamed(at, name)
-		if !ok || isList && field.Kind() != reflect.Slice {
+		if isList && field.Kind() != reflect.Slice {
 			return nil, false
 		}
 		if isList {
@@ -55,8 +63,8 @@ func Lookup(v any, path string) (field any, ok bool) {
 	return at.Addr().Interface(), true
 }
 
-// setDefaults sets the values that have a default, below the struct that v points to.
-func (f *Format) setDefaults(v any) {
+// SetDefaults sets the values that have a default, below the struct that v points to.
+func (f *Format) SetDefaults(v any) {
 	for _, s := range f.Settings {
 		if s.Default == "" {
 			continue

@@ -9,13 +9,16 @@
 // all problems. Marshal writes a struct in the form that Decode reads.
 //
 // A dotted path from the top of the file names a value, for example "timeline[0].at". The keys of a
-// struct are those of its yaml tags: the name, then ",inline" or ",omitempty"; "-" means no key. A
+// struct are those of its yaml tags: the name, then ",inline" or ",omitempty"; "-" means no key. In
+// the path of a Setting, "[]" stands for any element of a list and NAME for any key of a map. A
 // type with a syntax of its own implements TextDecoder and fmt.Stringer if it is a single value,
 // NodeDecoder and NodeEncoder otherwise.
 package strictyaml
 
 import (
 	"regexp"
+	"slices"
+	"strings"
 	"sync"
 )
 
@@ -38,16 +41,30 @@ type Format struct {
 	Settings []Setting
 }
 
-// Setting returns the setting at path, which may have the indexes of list elements. Free text has
-// the zero setting: no choices and no bounds.
+// anyName stands in the path of a Setting for any key of a map.
+const anyName = "NAME"
+
+// Setting returns the setting at path, which may have the indexes of list elements and the keys of
+// maps. Free text has the zero setting: no choices and no bounds.
 func (f *Format) Setting(path string) Setting {
 	path = listIndex().ReplaceAllString(path, "[]")
 	for _, s := range f.Settings {
-		if s.Path == path {
+		if s.Path == path || strings.Contains(s.Path, "."+anyName) && s.isAt(path) {
 			return s
 		}
 	}
 	return Setting{Path: path}
+}
+
+// isAt reports whether path is the setting's Path with keys of maps for NAME.
+func (s Setting) isAt(path string) bool {
+	want, got := strings.Split(s.Path, "."), strings.Split(path, ".")
+	return slices.EqualFunc(want, got, func(want, got string) bool {
+		if name, found := strings.CutPrefix(want, anyName); found {
+			return strings.HasSuffix(got, name)
+		}
+		return want == got
+	})
 }
 
 var listIndex = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`\[\d+\]`) })

@@ -9,7 +9,7 @@ import (
 // Setting describes one value of a file beyond its Go type. The decoder, the defaults, a schema and
 // documentation use it.
 type Setting struct {
-	Path     string // dotted; [] is any element of a list
+	Path     string // dotted; [] is any element of a list, NAME any key of a map
 	Doc      string // its meaning, in sentences
 	Choices  []Choice
 	Joined   bool    // choices may be joined by +

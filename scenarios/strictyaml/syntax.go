@@ -112,6 +112,10 @@ func (d *Decoder) syntaxProblem(err error, data []byte) Problem {
 		break
 	}
 	p.What = "not YAML: " + p.What
+	if lines := strings.Split(string(data), "\n"); p.Line <= len(lines) &&
+		strings.Contains(lines[p.Line-1], "{{") {
+		p.Hint = "put a text that starts with {{ in quotes"
+	}
 	return p
 }
 

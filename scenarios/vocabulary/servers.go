@@ -9,6 +9,8 @@ type ServerKind string
 const (
 	ServerLoop ServerKind = "loop"
 	ServerHTTP ServerKind = "http"
+	// ServerCommand is a server that this program did not write.
+	ServerCommand ServerKind = "command"
 )
 
 // A ServerKindRow is the row of a kind of server.
@@ -16,7 +18,7 @@ type ServerKindRow struct {
 	Name   ServerKind
 	Doc    string
 	Phrase string     // see Value.Phrase
-	Accept AcceptMode // the default
+	Accept AcceptMode // the default; "" for servers whose accept mode is unknown
 }
 
 var serverKinds = []ServerKindRow{
@@ -26,6 +28,9 @@ var serverKinds = []ServerKindRow{
 	{Name: ServerHTTP, Phrase: "Go's net/http",
 		Accept: AcceptNetpoll,
 		Doc:    "Go's net/http: one goroutine per connection"},
+	{Name: ServerCommand, Phrase: "your own server",
+		Doc: "a server of your own, such as nginx or gunicorn: server.start starts it, and " +
+			"server.restarts says how it is restarted"},
 }
 
 func (r ServerKindRow) value() Value {
@@ -95,6 +100,7 @@ const (
 	SocketsShared    Sockets = "shared"
 	SocketsReuseport Sockets = "reuseport"
 	SocketsExclusive Sockets = "exclusive"
+	SocketsServer    Sockets = "server"
 )
 
 var socketModes = []PhrasedRow[Sockets]{
@@ -103,6 +109,8 @@ var socketModes = []PhrasedRow[Sockets]{
 		"a SO_REUSEPORT socket each"},
 	{SocketsExclusive, "one worker with a listening socket that is bound without SO_REUSEPORT",
 		"a socket without SO_REUSEPORT"},
+	{SocketsServer, "the server opens its listening sockets itself (server.kind: command)",
+		"sockets that the server opens itself"},
 }
 
 // Listen is the address to which a listening socket is bound.

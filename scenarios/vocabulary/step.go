@@ -23,6 +23,7 @@ const (
 	StepCrash         StepName = "crash"
 	StepJoin          StepName = "join"
 	StepDropSocket    StepName = "drop-socket"
+	StepRestart       StepName = "restart"
 )
 
 // Target is the kind of object that the key target of a step counts.
@@ -44,6 +45,7 @@ type StepKind struct {
 
 	Plain    bool          // it works with workers that are not pods
 	Pods     bool          // it works with pods: path service, dns or pod
+	Command  bool          // it works with server.kind: command
 	Restarts bool          // its losses count in dropped_per_restart
 	Starts   bool          // it starts workers
 	Stops    bool          // it ends workers by the stop mode; their listeners are closed
@@ -74,14 +76,14 @@ var stepKinds = []StepKind{
 		Plain: true, Pods: true, Stops: true, Targets: TargetWorker,
 		Doc: "stop the target worker, by default the first, without a successor"},
 	{Name: StepKill, Phrase: "killing a worker",
-		Plain: true, Pods: true, Kills: true, Targets: TargetWorker,
+		Plain: true, Pods: true, Command: true, Kills: true, Targets: TargetWorker,
 		Doc: "SIGKILL the target worker, by default the first, without a successor"},
 	{Name: StepColdStart, Phrase: "adding a cold worker",
 		Plain: true, Pods: true, Starts: true, Lasts: true,
 		Doc: "start one more worker that must warm up: its requests take server.cold longer at " +
 			"first, and no longer once for has passed"},
 	{Name: StepStall, Phrase: "stalling a worker",
-		Plain: true, Lasts: true, Targets: TargetWorker,
+		Plain: true, Command: true, Lasts: true, Targets: TargetWorker,
 		Doc: "stop every worker, or only the target, from running while for lasts"},
 	{Name: StepDeletePod, Phrase: "deleting a pod",
 		Pods: true, Stops: true, Targets: TargetWorker,
@@ -118,15 +120,23 @@ var stepKinds = []StepKind{
 		Doc: "close the target socket, by default the first, of those that the supervisor holds " +
 			"(stop: inherit, or an earlier join); its queue goes with it unless a worker has the " +
 			"socket, too"},
+	{Name: StepRestart, Phrase: "restarting the server",
+		Command: true, Restarts: true, Starts: true, Stops: true,
+		Doc: "restart the server in the way that the key restart names; the step is over when " +
+			"the restart has changed something that can be seen"},
 }
 
 func (k StepKind) value() Value {
-	var path []string
-	if !k.Plain {
-		path = []string{"path: service, dns or pod"}
+	var where []string
+	switch {
+	case k.Plain:
+	case k.Pods:
+		where = []string{"path: service, dns or pod"}
+	case k.Command:
+		where = []string{"server.kind: command"}
 	}
 	return Value{Name: string(k.Name), Doc: k.Doc, Phrase: k.Phrase,
-		Needs: slices.Concat(path, k.Sockets.needs("sockets"))}
+		Needs: slices.Concat(where, k.Sockets.needs("sockets"))}
 }
 
 // StepKinds returns the table of steps.

@@ -129,7 +129,7 @@ func TestRow(t *testing.T) {
 // Every step works with some workers, and the fields of its row do not contradict each other.
 func TestStepKinds(t *testing.T) {
 	for _, k := range StepKinds() {
-		if !k.Plain && !k.Pods {
+		if !k.Plain && !k.Pods && !k.Command {
 			t.Errorf("%s is for no workers", k.Name)
 		}
 		if k.Restarts && !(k.Starts && k.Ends()) {

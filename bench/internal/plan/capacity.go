@@ -50,7 +50,7 @@ func (v *Variant) ServersKey() string {
 	s.Stop, s.Stall, s.Trace, s.QueueDepth = "", "", "", ""
 	s.Timeline, s.Validity = nil, scenarios.Validity{}
 	s.HAProxy, s.Server.Fault = scenarios.HAProxy{}, scenarios.Fault{}
-	s.Server.Start, s.Server.Cold, s.Server.Grace = "", 0, 0
+	s.Server.Start, s.Server.Cold, s.Server.Grace = scenarios.Start{}, 0, 0
 	s.Server.Listen, s.Server.DeferAccept, s.Server.Users = "", 0, ""
 	s.RoundTrip = 0 // a capacity is measured without a round trip
 	s.Load = scenarios.LoadSpec{

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"maps"
 	"math/rand/v2"
+	"path/filepath"
 	"slices"
 	"time"
 
@@ -147,7 +148,7 @@ func planScenario(s *scenarios.Scenario, seed uint64, m Machine, o Options) (*Sc
 		if !v.Labels.Includes(o.Only) || stored != nil && stored.Variant(v.Labels) == nil {
 			continue
 		}
-		vp, err := newVariant(v, timeline, m)
+		vp, err := newVariant(v, timeline, m, filepath.Dir(s.File))
 		if err != nil {
 			return nil, fmt.Errorf("scenario %s, variant %s: %w", s.Name, v.Labels, err)
 		}

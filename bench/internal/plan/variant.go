@@ -39,6 +39,7 @@ type Variant struct {
 	Fault        Fault
 	HAProxy      *HAProxy   // nil: no HAProxy
 	Cluster      *Cluster   // nil: the workers are not in pods
+	Command      *Command   // nil: the servers are workers of this program
 	RoundTrip    *RoundTrip // nil: none is added
 
 	Duration time.Duration // of the load
@@ -99,8 +100,11 @@ const maxWorkers = 1024
 // the same bound for given rates.
 const maxAttempts = 10_000_000
 
-// newVariant resolves a variant. timeline is the result of steps for its scenario.
-func newVariant(v scenarios.Variant, timeline []PlannedStep, machine Machine) (*Variant, error) {
+// newVariant resolves a variant. timeline is the result of steps for its scenario, and dir the
+// directory of the scenario's file.
+func newVariant(
+	v scenarios.Variant, timeline []PlannedStep, machine Machine, dir string,
+) (*Variant, error) {
 	s := v.Setup
 	serverCPUs := machine.Place().Servers
 	if s.WorkersPerCPU > 0 {
@@ -112,10 +116,11 @@ func newVariant(v scenarios.Variant, timeline []PlannedStep, machine Machine) (*
 	p := &Variant{
 		Labels: v.Labels, Skipped: skipped(s, machine),
 		Network: s.Network, Family: s.Family, Path: s.Path, Servers: serversConfig(s, serverCPUs),
-		Start: s.Server.Start, Stop: s.Stop, Stall: s.Stall,
+		Start: s.Server.Start.When, Stop: s.Stop, Stall: s.Stall,
 		Steps: before(s.Load.Lasts(), timeline), Sysctls: sysctls(s),
 		Trace:        s.Trace == vocabulary.On,
-		SampleQueues: s.QueueDepth == vocabulary.DepthSampled || s.Path == vocabulary.PathHAProxy,
+		SampleQueues: s.QueueDepth == vocabulary.DepthSampled ||
+			s.Path == vocabulary.PathHAProxy || s.ByCommand(),
 		Fault: Fault{
 			HalfOpen: s.Server.Fault.HalfOpen, DroppedSYNs: s.Server.Fault.DroppedSYNs,
 			RejectedSYNs: s.Server.Fault.RejectedSYNs, TimeWait: s.Server.Fault.TimeWait,
@@ -128,6 +133,12 @@ func newVariant(v scenarios.Variant, timeline []PlannedStep, machine Machine) (*
 	if s.Path == vocabulary.PathHAProxy {
 		p.HAProxy = &HAProxy{Checks: s.HAProxy.Checks,
 			Redispatch: s.HAProxy.Redispatch == vocabulary.On}
+	}
+	if s.ByCommand() {
+		p.Command = newCommand(s, p.Servers.Address, dir)
+		if err := p.Command.check(); err != nil {
+			return nil, err
+		}
 	}
 	if s.Search.P99 > 0 {
 		p.Search = &Search{
@@ -275,6 +286,8 @@ func loads(s scenarios.Setup, addresses netlab.Addresses, n int) []load.Config {
 			Aborts:      uint64(s.Load.Aborts),
 			Ports:       uint64(s.Load.Ports),
 			Sources:     addresses.Sources,
+			Request:     request(s.Request),
+			Identify:    identify(s.Server.Identify),
 		})
 	}
 	return all

@@ -1,0 +1,138 @@
+package plan
+
+import (
+	"fmt"
+	"maps"
+	"net/netip"
+	"regexp"
+	"slices"
+	"time"
+
+	"reuseport-bench/bench/internal/foreign"
+	"reuseport-bench/bench/internal/load"
+	"reuseport-bench/scenarios"
+	"reuseport-bench/scenarios/vocabulary"
+	"reuseport-bench/servers/wire"
+)
+
+// A Command is a server that this program did not write: how it is started, and what a step restart
+// does to it.
+type Command struct {
+	Server  foreign.Config
+	Restart []foreign.Action
+	Beside  []Beside // in the order of their names
+}
+
+// A Beside is a process that the server needs.
+type Beside struct {
+	Name   string
+	Server foreign.Config
+}
+
+// newCommand returns how the server of a setup is started, listens at the address, and is
+// restarted. Relative paths start at dir.
+func newCommand(s scenarios.Setup, address netip.AddrPort, dir string) *Command {
+	c := s.Server
+	server := foreign.Config{
+		Start: command(c.Start.Command), Forks: c.Forks, PIDFile: c.PIDFile,
+		Directory: c.Directory, Base: dir, User: c.User,
+		Files: files(c.Files), Env: c.Env, Vars: c.Vars,
+		Address: address, Workers: s.Workers, Backlog: c.Backlog,
+		Ready: ready(c.Ready), Stop: stop(c.Stop), RestartWithin: c.RestartWithin,
+		Identify: foreign.Identify(c.Identify),
+	}
+	if s.Sockets != vocabulary.SocketsServer {
+		server.Sockets = s.Sockets
+	}
+	p := &Command{Server: server, Restart: actions(c.Restarts[s.Restart])}
+	for _, name := range slices.Sorted(maps.Keys(c.Beside)) {
+		b := c.Beside[name]
+		p.Beside = append(p.Beside, Beside{name, foreign.Config{
+			Start: command(b.Start), Base: dir, User: c.User,
+			Files: files(b.Files), Env: b.Env, Vars: c.Vars,
+			Address: netip.AddrPortFrom(address.Addr(), uint16(b.Port)), Workers: s.Workers,
+			Ready: ready(b.Ready), Stop: stop(b.Stop),
+		}})
+	}
+	return p
+}
+
+// check returns an error if a text of the server does not render or a command cannot be split.
+func (c *Command) check() error {
+	if err := c.Server.Check(); err != nil {
+		return fmt.Errorf("server.%w", err)
+	}
+	if err := c.Server.CheckRestart(c.Restart); err != nil {
+		return fmt.Errorf("server.restarts: %w", err)
+	}
+	for _, b := range c.Beside {
+		if err := b.Server.Check(); err != nil {
+			return fmt.Errorf("server.beside.%s.%w", b.Name, err)
+		}
+	}
+	return nil
+}
+
+func command(c scenarios.Command) foreign.Command { return foreign.Command(c) }
+
+func files(all map[string]scenarios.File) (files []foreign.File) {
+	for _, name := range slices.Sorted(maps.Keys(all)) {
+		files = append(files, foreign.File{Name: name, Text: all[name].Text, Copy: all[name].Copy})
+	}
+	return files
+}
+
+func ready(r scenarios.Ready) foreign.Ready {
+	return foreign.Ready{
+		HTTP: r.HTTP, Status: r.Status, Listening: r.Listening, Notify: r.Notify,
+		Stdout: pattern(r.Stdout), Run: command(r.Run), Within: r.Within,
+	}
+}
+
+func stop(s scenarios.ServerStop) foreign.Stop {
+	return foreign.Stop{Signal: s.Signal.Number(), Grace: s.Grace}
+}
+
+// pattern compiles an expression that package scenarios has checked. It returns nil for "".
+func pattern(text string) *regexp.Regexp {
+	if text == "" {
+		return nil
+	}
+	return regexp.MustCompile(text)
+}
+
+func actions(all []scenarios.Action) (actions []foreign.Action) {
+	for _, a := range all {
+		action := foreign.Action{
+			Signal: a.Signal.Number(), To: foreign.Target(a.To), Run: command(a.Run), Exit: a.Exit,
+			Start: a.Start != "", Stop: a.Stop != "", Write: a.Write != "", Set: a.Set,
+			Within: a.Within,
+		}
+		if w := a.Wait; w != (scenarios.Condition{}) {
+			action.Wait = &foreign.Condition{
+				Ready: w.Ready != "", Listening: w.Listening, HTTP: w.HTTP,
+				Generation: w.Generation != "", File: w.File, PIDFile: w.PIDFile != "",
+				Gone: foreign.Target(w.Gone), Stdout: pattern(w.Stdout),
+			}
+		}
+		actions = append(actions, action)
+	}
+	return actions
+}
+
+// request returns what the load asks for.
+func request(r scenarios.Request) load.Request {
+	all := load.Request{Method: r.Method, Path: r.Path}
+	for _, name := range slices.Sorted(maps.Keys(r.Headers)) {
+		all.Headers = append(all.Headers, wire.Field{Name: name, Value: r.Headers[name]})
+	}
+	for _, status := range r.Status.Ranges() {
+		all.Status = append(all.Status, load.StatusRange{From: status[0], To: status[1]})
+	}
+	return all
+}
+
+func identify(i scenarios.Identify) load.Identify { return load.Identify(i) }
+
+// commandStart is about how long a server of the user's own takes to start.
+const commandStart = time.Second
