@@ -27,6 +27,9 @@ type Sample struct {
 	// Worker and Generation are the numbers in the response, or indices of load.Identities; -1
 	// without one.
 	Worker, Generation int
+	// Written is how many bytes of the request the kernel took, and Received how many of the answer
+	// arrived.
+	Written, Received int
 	// Unverified: served, and the end of the connection ended the body, so that one cut short looks
 	// the same.
 	Unverified bool
@@ -145,8 +148,8 @@ func nameOf[T ~string](names []T, i int) T {
 }
 
 // MaxSample is the maximum size of an encoded sample, in bytes: eight varints for instants and
-// numbers, three short varints, an address, and single bytes.
-const MaxSample = 128
+// numbers, five short varints, an address, and single bytes.
+const MaxSample = 144
 
 // Append appends the sample's encoding: a length byte, then the fields. Instants are encoded as
 // differences, most of which fit in three bytes.
@@ -185,6 +188,8 @@ func (s *Sample) Append(dst []byte) []byte {
 	dst = binary.AppendUvarint(dst, uint64(s.Status))
 	dst = binary.AppendVarint(dst, int64(s.Worker))
 	dst = binary.AppendVarint(dst, int64(s.Generation))
+	dst = binary.AppendUvarint(dst, uint64(s.Written))
+	dst = binary.AppendUvarint(dst, uint64(s.Received))
 	addr := s.Source.Addr().AsSlice()
 	dst = binary.LittleEndian.AppendUint16(dst, s.Source.Port())
 	dst = append(dst, addr...)
@@ -264,6 +269,7 @@ func (r *SampleReader) Next(s *Sample) error {
 	}
 	s.Status = int(d.uvarint())
 	s.Worker, s.Generation = int(d.varint()), int(d.varint())
+	s.Written, s.Received = int(d.uvarint()), int(d.uvarint())
 	port := uint16(d.byte()) | uint16(d.byte())<<8
 	addr, ok := netip.AddrFromSlice(d.b)
 	if d.bad || (!ok && len(d.b) != 0) {

@@ -18,7 +18,7 @@ func testSamples() []Sample {
 			Process: 1, Sequence: 1 << 40, Scheduled: 5_000_000_000, Sent: 5_000_000_100,
 			Connected: 5_000_020_000, FirstByte: 5_000_200_000, Done: 5_000_210_000,
 			Source: netip.MustParseAddrPort("127.1.2.3:40000"), Status: 200,
-			Worker: 3, Generation: 1,
+			Worker: 3, Generation: 1, Written: 81, Received: 131,
 		},
 		{
 			Scheduled: 7, Sent: 7, Done: 900, Source: netip.MustParseAddrPort("[fd00::1]:9"),

@@ -261,11 +261,23 @@ func TestAnswersOnKept(t *testing.T) {
 					conn = 1
 				}
 				got = append(got, end{conn, s.Class, s.Retriable})
+				checkSizes(t, tr, &s, tt.name == "kept")
 			}
 			if diff := cmp.Diff(got, tt.want, cmp.AllowUnexported(end{})); diff != "" {
 				t.Errorf("got -, want +:\n%s", diff)
 			}
 		})
+	}
+}
+
+// checkSizes checks how many bytes a sample says were written and received. ok: the answer was
+// okAnswer.
+func checkSizes(t *testing.T, tr *transport, s *results.Sample, ok bool) {
+	t.Helper()
+	request := tr.template.Append(nil, wire.Attempt{Sequence: s.Sequence}, wire.KeepAlive)
+	if s.Written != len(request) || ok && s.Received != len(okAnswer) {
+		t.Errorf("attempt %d: %d bytes written, %d received; want %d, %d", s.Sequence, s.Written,
+			s.Received, len(request), len(okAnswer))
 	}
 }
 

@@ -388,6 +388,7 @@ func (a *attempt) recv(in []byte) (int, error) {
 // end ends the current stage with the error of step, and reports whether the try has ended.
 func (a *attempt) end(err error) bool {
 	s := &a.sample
+	s.Written, s.Received = a.written, a.got
 	switch {
 	case a.stage == leaving && err == nil:
 		return false // it received data, but waits for the end

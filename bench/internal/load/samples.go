@@ -28,8 +28,8 @@ type sampleBuffer struct {
 }
 
 const (
-	// sampleRoom is the most a sample takes, unless its attempt was tried more than ten times. 37
-	// bytes are usual, 49 with IPv6.
+	// sampleRoom is the most a sample takes, unless its attempt was tried more than ten times. 40
+	// bytes are usual, 52 with IPv6.
 	sampleRoom = 64
 	// keptSamples is how many samples are kept at most, 12.8 MB.
 	keptSamples = 200_000
