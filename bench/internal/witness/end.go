@@ -12,34 +12,42 @@ import (
 // A SocketEnd says what became of one TCP connection at the server's end. Known says which fields
 // are known; the others are zero.
 type SocketEnd struct {
-	Server netip.AddrPort // the server's end; the address that the client connected to
-	// Client is the client's end. Its port is 0 if it is not known.
-	Client   netip.AddrPort
-	Cookie   uint64 // the kernel's own number of the connection (SO_COOKIE in socket(7))
-	Listener uint64 // inode of the listening socket that made the connection
+	Server netip.AddrPort `json:"server"` // the server's end; the address that the client used
+	Client netip.AddrPort `json:"client"` // the client's end; its port is 0 if it is not known
+	// Cookie is the kernel's own number of the connection (SO_COOKIE in socket(7)). Listener is the
+	// inode of the listening socket that made the connection.
+	Cookie   uint64 `json:"cookie,omitzero"`
+	Listener uint64 `json:"listener,omitzero"`
 	// State is the last TCP state before CLOSE or, if the connection is still there, its state
 	// (include/net/tcp_states.h).
-	State uint8
-	Way   Way
+	State uint8 `json:"state,omitzero"`
+	Way   Way   `json:"way,omitzero"`
 	// Received is the number of bytes of data that arrived; no process read the last Unread of
 	// them. Sent is the number of bytes that left, each counted once, and Acknowledged how many of
 	// them the client's kernel has. A FIN counts as none, but without KnowsFIN as one in Received
 	// and Unread.
-	Received, Unread, Sent, Acknowledged uint64
-	PeerClosed                           bool // the client's FIN arrived
-	Accepted                             bool // a process had it
+	Received     uint64 `json:"received,omitzero"`
+	Unread       uint64 `json:"unread,omitzero"`
+	Sent         uint64 `json:"sent,omitzero"`
+	Acknowledged uint64 `json:"acknowledged,omitzero"`
+	PeerClosed   bool   `json:"peer_closed,omitzero"` // the client's FIN arrived
+	Accepted     bool   `json:"accepted,omitzero"`    // a process had it
 	// ResetLater says that the connection was reset after the server had closed it or shut it down:
 	// by the client's kernel, or by the server's because of data that came too late.
-	ResetLater bool
+	ResetLater bool `json:"reset_later,omitzero"`
 	// Reader is the process that read first, Closer the one that closed or shut down the server's
 	// end. 0 means no process, or one outside this process's PID namespace.
-	Reader, Closer int
-	Exiting        bool        // the closer was exiting
-	Signal         unix.Signal // that killed the closer; 0: none
+	Reader  int         `json:"reader,omitzero"`
+	Closer  int         `json:"closer,omitzero"`
+	Exiting bool        `json:"exiting,omitzero"` // the closer was exiting
+	Signal  unix.Signal `json:"signal,omitzero"`  // that killed the closer; 0: none
 	// Closed is when a process closed or shut down the server's end, Ended when the connection came
 	// to CLOSE. 0 means that it did not happen.
-	Born, FirstRead, Closed, Ended clock.Instant
-	Known                          Known
+	Born      clock.Instant `json:"born,omitzero"`
+	FirstRead clock.Instant `json:"first_read,omitzero"`
+	Closed    clock.Instant `json:"closed,omitzero"`
+	Ended     clock.Instant `json:"ended,omitzero"`
+	Known     Known         `json:"known,omitzero"`
 }
 
 // Read returns the bytes of data that a process read.

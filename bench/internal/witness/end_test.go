@@ -159,7 +159,7 @@ func TestEquations(t *testing.T) {
 		t.Errorf("residuals %d and %d, want 1 and 0", got[0].Residual(), got[1].Residual())
 	}
 	delete(a.Moved, "TcpExtTCPAbortOnClose")
-	a.Untraced = unix.EPERM
+	a.Untraced = unix.EPERM.Error()
 	if got := a.Equations(); len(got) != 1 {
 		t.Errorf("without a trace, and a counter of closes with unread data: %v", got)
 	}

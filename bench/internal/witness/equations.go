@@ -36,7 +36,7 @@ func (a *Account) Equations() (all []Equation) {
 			all = append(all, e)
 		}
 	}
-	if a.Untraced == nil {
+	if a.Untraced == "" {
 		all = append(all, Equation{"births", a.Births, ends})
 	}
 	return all

@@ -195,7 +195,7 @@ func TestKernelFaults(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if (seen.Untraced == nil) != root {
+	if (seen.Untraced == "") != root {
 		t.Fatalf("untraced: %v", seen.Untraced)
 	}
 	got := map[fate]int{}

@@ -47,16 +47,16 @@ type Witness struct {
 // An Account is what a Witness saw.
 type Account struct {
 	// Ends has one entry per connection, in no particular order. A trace has those of every port.
-	Ends []SocketEnd
+	Ends []SocketEnd `json:"ends"`
 	// Lost is the number of ends that found no room in a buffer. If it is not 0, nothing follows
 	// from a missing end.
-	Lost int64
-	// Untraced is why connections were not traced; nil if they were.
-	Untraced error
+	Lost int64 `json:"lost,omitzero"`
+	// Untraced is why connections were not traced; "" if they were.
+	Untraced string `json:"untraced,omitzero"`
 	// Births is the number of connections that listeners made. It is valid with a trace.
-	Births int64
+	Births int64 `json:"births,omitzero"`
 	// Moved is how much the counters of the servers' network namespace changed.
-	Moved kernel.Counters
+	Moved kernel.Counters `json:"moved"`
 }
 
 // Start starts to watch.
@@ -143,10 +143,11 @@ const settleLimit = 250 * time.Millisecond
 // Stop ends the watch and returns what was seen. The traffic should have ceased. Without a trace,
 // Stop waits for the obituaries of all connections that the kernel has counted, up to settleLimit.
 func (w *Witness) Stop() (*Account, error) {
-	a := &Account{Untraced: w.untraced}
+	a := &Account{}
 	if w.trace != nil {
 		return a, w.stopTrace(a)
 	}
+	a.Untraced = w.untraced.Error()
 	return a, w.stopObituaries(a)
 }
 

@@ -399,7 +399,7 @@ func (j *judge) judge(seen *Account) {
 			}
 		default:
 			j.compared++
-			if seen.Untraced != nil {
+			if seen.Untraced != "" {
 				e.Complete(ClientEnd{Sent: uint64(c.sent), Reset: c.reset})
 			}
 			var a *account
