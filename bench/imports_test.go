@@ -95,9 +95,9 @@ var allowed = map[string][]string{
 		"servers",
 	},
 	"bench/internal/ledger": {
-		"bench/internal/load", "results", "results/cause", "results/input", "results/jsonfile",
-		"results/stats", "results/unit", "scenarios", "servers/clock", "servers/journal",
-		"servers/wire",
+		"bench/internal/load", "bench/internal/witness", "results", "results/cause",
+		"results/input", "results/jsonfile", "results/stats", "results/unit", "scenarios",
+		"servers/clock", "servers/journal", "servers/wire",
 	},
 	"bench/internal/watch": {
 		"bench/internal/kernel", "bench/internal/ledger", "bench/internal/netlab", "results",

@@ -109,6 +109,8 @@ type Load struct {
 	// RoundTrip is the delay that the lab adds between clients and servers, both directions
 	// together. What a client sends arrives half of it later. 0: no delay.
 	RoundTrip time.Duration `json:"round_trip_ns,omitempty"`
+	// Foreign: the servers keep no journal, so their side is in Facts.Witness.
+	Foreign bool `json:"foreign,omitzero"`
 	// Kubelets are the addresses from which kubelets probe workers. Their connections carry no
 	// attempt.
 	Kubelets []netip.Addr `json:"kubelets"`

@@ -5,6 +5,8 @@ import (
 	"slices"
 	"time"
 
+	"reuseport-bench/bench/internal/load"
+	"reuseport-bench/bench/internal/witness"
 	"reuseport-bench/scenarios/vocabulary"
 )
 
@@ -37,6 +39,15 @@ type Facts struct {
 	ResetsSent int64 `json:"resets_sent"`
 	// QueueReadings are sorted by At. Empty: the kernel was not asked, or gave no answer.
 	QueueReadings []QueueReading `json:"queue_readings,omitempty"`
+
+	// Witness is what became of the connections to servers that keep no journal, the servers' side
+	// of the trial. Its instants are those of the clock, like a sample's, and Recording makes
+	// offsets of them. Nil: nothing is known of that side, and Unwitnessed says why.
+	Witness     *witness.Account `json:"witness,omitempty"`
+	Unwitnessed string           `json:"unwitnessed,omitempty"`
+	// Identities are what the servers' answers said of their processes, one entry for each load
+	// process. Empty: the answers were not to say it, or came from our own workers.
+	Identities []load.Identities `json:"identities,omitempty"`
 
 	Trace  *Trace  `json:"trace,omitempty"`  // nil: kernel events were not recorded
 	Routes *Routes `json:"routes,omitempty"` // nil without a Service
@@ -95,6 +106,9 @@ type Step struct {
 	Trigger *Time `json:"trigger,omitempty"`
 	Began   *Time `json:"began,omitempty"`  // when a rollout started its first pod
 	Closed  *Time `json:"closed,omitempty"` // when the last old listener was closed
+	// Over is when a step was over that restarted a server without a journal: its change was seen,
+	// and what it replaced was gone. Later losses are background. Nil: not known, or another step.
+	Over *Time `json:"over,omitempty"`
 	// Stopped and Started are the IDs of the workers that the step stopped and started.
 	Stopped []int `json:"stopped,omitempty"`
 	Started []int `json:"started,omitempty"`

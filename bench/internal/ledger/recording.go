@@ -135,7 +135,7 @@ func (a *Account) Recording() *Recording {
 		return nil
 	}
 	r := &Recording{
-		Load: b.load, Facts: a.facts, Verdicts: a.Verdicts(),
+		Load: b.load, Facts: b.factsFromBegin(a.facts), Verdicts: a.Verdicts(),
 		Samples: b.recorder.samples, Records: b.recorder.records,
 	}
 	shift := func(ns *int64) {
@@ -155,6 +155,25 @@ func (a *Account) Recording() *Recording {
 		r.Records[i].At -= b.begin
 	}
 	return r
+}
+
+// factsFromBegin returns the facts with the witness's instants as offsets from the first scheduled
+// attempt. It does not modify its argument.
+func (b *Book) factsFromBegin(f *Facts) *Facts {
+	if f.Witness == nil {
+		return f
+	}
+	facts, seen := *f, *f.Witness
+	facts.Witness, seen.Ends = &seen, slices.Clone(seen.Ends)
+	for i := range seen.Ends {
+		e := &seen.Ends[i]
+		for _, at := range []*clock.Instant{&e.Born, &e.FirstRead, &e.Closed, &e.Ended} {
+			if *at != 0 {
+				*at -= b.begin
+			}
+		}
+	}
+	return &facts
 }
 
 // Judge judges a recorded trial by the current rules.
@@ -202,6 +221,8 @@ type recordedSample struct {
 	GaveUp     results.GaveUp      `json:"gave_up,omitempty"`
 	Unverified bool                `json:"unverified,omitempty"`
 	Retriable  bool                `json:"retriable,omitempty"`
+	Written    int                 `json:"written,omitempty"`
+	Received   int                 `json:"received,omitempty"`
 }
 
 // A recordedRecord is a journal.Record of a worker.
@@ -250,7 +271,7 @@ func (r *Recording) writeLines(w io.Writer) error {
 		err = cmp.Or(err, out.Encode(recordingLine{Sample: &recordedSample{
 			s.Process, s.Sequence, s.Scheduled, s.Sent, s.Connected, s.FirstByte, s.Done,
 			s.Source, s.Phase, s.Class, s.Status, s.Errno, s.Worker, s.Generation,
-			s.Failed, s.LastSent, s.GaveUp, s.Unverified, s.Retriable,
+			s.Failed, s.LastSent, s.GaveUp, s.Unverified, s.Retriable, s.Written, s.Received,
 		}}))
 	}
 	for _, x := range r.Records {
@@ -366,6 +387,7 @@ func (r *Recording) add(l *recordingLine) error {
 			Worker: s.Worker, Generation: s.Generation,
 			Failed: s.Failed, LastSent: s.LastSent, GaveUp: s.GaveUp,
 			Unverified: s.Unverified, Retriable: s.Retriable,
+			Written: s.Written, Received: s.Received,
 		})
 	case l.Record != nil:
 		x := l.Record
