@@ -89,10 +89,10 @@ var allowed = map[string][]string{
 		"results/summary", "results/unit", "scenarios",
 	},
 	"bench/internal/plan": {
-		"bench/internal/dns", "bench/internal/gates", "bench/internal/kernel",
-		"bench/internal/kube", "bench/internal/load", "bench/internal/netlab", "results",
-		"results/compare", "results/unit", "scenarios",
-		"servers",
+		"bench/internal/dns", "bench/internal/foreign", "bench/internal/gates",
+		"bench/internal/kernel", "bench/internal/kube", "bench/internal/load",
+		"bench/internal/netlab", "results", "results/compare", "results/unit", "scenarios",
+		"servers", "servers/wire",
 	},
 	"bench/internal/ledger": {
 		"bench/internal/load", "bench/internal/witness", "results", "results/cause",
@@ -109,10 +109,11 @@ var allowed = map[string][]string{
 		"servers", "servers/clock", "servers/socket",
 	},
 	"bench/internal/trial": {
-		"bench/internal/cluster", "bench/internal/haproxy", "bench/internal/kernel",
-		"bench/internal/ledger", "bench/internal/load", "bench/internal/netlab",
-		"bench/internal/plan", "bench/internal/relay", "bench/internal/watch", "results",
-		"results/stats", "servers", "servers/clock", "servers/journal",
+		"bench/internal/cluster", "bench/internal/foreign", "bench/internal/haproxy",
+		"bench/internal/kernel", "bench/internal/ledger", "bench/internal/load",
+		"bench/internal/netlab", "bench/internal/plan", "bench/internal/relay",
+		"bench/internal/watch", "bench/internal/witness", "results", "results/stats", "servers",
+		"servers/clock", "servers/journal",
 	},
 	"bench/internal/starter": {"scenarios/strictyaml"},
 	"bench/internal/generators": {

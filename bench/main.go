@@ -149,7 +149,7 @@ func self(role string) func() *exec.Cmd {
 func roles() trial.Roles {
 	return trial.Roles{
 		Init: self(roleInit), Worker: self(roleWorker), Load: self(roleLoad),
-		Relay: self(roleRelay),
+		Relay: self(roleRelay), Agent: self(roleAgent),
 	}
 }
 

@@ -102,8 +102,17 @@ func wordScenario(t *testing.T, setting, value string) *scenarios.Scenario {
 			set("workers", "1")
 		}
 	}
-	step := ""
+	step, more := "", ""
+	command := func() {
+		set("server.kind", string(vocabulary.ServerCommand),
+			"sockets", string(vocabulary.SocketsServer))
+		more = "server: {start: x, restarts: {hup: [{signal: HUP}]}}\n"
+	}
 	switch setting {
+	case "server.kind":
+		if value == string(vocabulary.ServerCommand) {
+			command()
+		}
 	case "path":
 		if vocabulary.Path(value).Row().InPods {
 			set("network", "cluster")
@@ -117,8 +126,11 @@ func wordScenario(t *testing.T, setting, value string) *scenarios.Scenario {
 	case "kube.placement", "kube.users":
 		inPods(vocabulary.PathPod)
 	case "sockets":
-		if value == string(vocabulary.SocketsExclusive) {
+		switch vocabulary.Sockets(value) {
+		case vocabulary.SocketsExclusive:
 			set("workers", "1")
+		case vocabulary.SocketsServer:
+			command()
 		}
 	case "accept":
 		row := vocabulary.AcceptMode(value).Row()
@@ -168,11 +180,15 @@ func wordScenario(t *testing.T, setting, value string) *scenarios.Scenario {
 	case "timeline[].do":
 		kind := vocabulary.StepName(value).Kind()
 		step = "do: " + value
-		if !kind.Plain {
+		switch {
+		case kind.Plain:
+		case kind.Pods:
 			inPods(vocabulary.PathService)
+		default:
+			command()
 		}
 		switch {
-		case kind.Stops:
+		case kind.Stops && kind.Name != vocabulary.StepRestart:
 			set("stop", string(vocabulary.StopClose))
 		case kind.Targets == vocabulary.TargetSocket:
 			set("stop", string(vocabulary.StopInherit))
@@ -191,7 +207,7 @@ func wordScenario(t *testing.T, setting, value string) *scenarios.Scenario {
 			set("server.cold", "5ms")
 		}
 	}
-	text := "name: word\nabout: One word.\n"
+	text := "name: word\nabout: One word.\n" + more
 	if step != "" {
 		text += "timeline: [{at: 500ms, " + step + "}]\n"
 	}

@@ -156,7 +156,8 @@ func (c *Command) DecodeYAML(d *strictyaml.Decoder, n *yaml.Node, path string) {
 	case n.Kind == yaml.SequenceNode && len(n.Content) > 0:
 		for _, word := range n.Content {
 			if word.Kind != yaml.ScalarNode {
-				d.Fail(word.Line, path, "expected a word, found "+strictyaml.Describe(word), bracesHint)
+				d.Fail(word.Line, path, "expected a word, found "+strictyaml.Describe(word),
+					bracesHint)
 				return
 			}
 			c.List = append(c.List, word.Value)
@@ -225,7 +226,9 @@ func (s Start) EncodeYAML() *yaml.Node {
 // DecodeText reads a value of an axis of the matrix; see strictyaml.TextDecoder.
 func (s *Start) DecodeText(text string, _ strictyaml.Setting) *strictyaml.Problem {
 	if strings.TrimSpace(text) == "" {
-		return &strictyaml.Problem{What: "expected a command, found an empty text", Hint: commandHint}
+		return &strictyaml.Problem{
+			What: "expected a command, found an empty text", Hint: commandHint,
+		}
 	}
 	*s = Start{Command: Command{Line: text}}
 	if slices.Contains(startWords(), text) {

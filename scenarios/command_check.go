@@ -141,7 +141,8 @@ func (c *setupCheck) ready(path string, r Ready) {
 	}
 	switch n := r.conditions(); {
 	case n > 1:
-		c.add(path, fmt.Sprintf(": %d conditions", n), "keep one of http, listening, notify, stdout, run")
+		c.add(path, fmt.Sprintf(": %d conditions", n),
+			"keep one of http, listening, notify, stdout and run")
 	case r.Status > 0 && r.HTTP == "":
 		c.add(path+".status", ": there is no http", "add http: /, or remove status")
 	}
@@ -157,7 +158,8 @@ func (c *setupCheck) regexp(path, text string) {
 
 func (c *setupCheck) path(path, text string) {
 	if text != "" && text[0] != '/' {
-		c.add(path, ": "+strictyaml.Quote(text)+" is not a path", "begin with /, for example /health")
+		c.add(path, ": "+strictyaml.Quote(text)+" is not a path",
+			"begin with /, for example /health")
 	}
 }
 
@@ -219,7 +221,8 @@ func (c *setupCheck) action(path string, a Action) {
 	case a.Within > 0 && a.Run.IsZero() && waits == 0:
 		c.add(path+".within", ": only run and wait take time", "remove it")
 	case w.PIDFile != "" && c.Server.PIDFile == "":
-		c.add(path+".wait.pid_file", ": there is no server.pid_file", "add it, or wait for another thing")
+		c.add(path+".wait.pid_file", ": there is no server.pid_file",
+			"add it, or wait for another thing")
 	case w.Generation != "" && c.Server.Identify.Generation == "":
 		c.add(path+".wait.generation", ": there is no server.identify.generation",
 			"make the server send {{generation}} in a response header, and name the header")

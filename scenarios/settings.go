@@ -455,31 +455,33 @@ func sections() []section {
 		{"load.retry", "When clients retry an attempt that has failed.", "no retries"},
 		{"search", "Looks for the highest rate that the servers can serve within a limit, " +
 			"instead of measuring at one rate. Each trial is then a bisection.", ""},
-		{"server.files", "Files of the server, by their names below its directory. They are written " +
-			"before the start and again before each restart. A text may contain variables; a name " +
-			"that ends in / makes a directory; {copy: PATH} copies a file as it is.", "none"},
+		{"server.files", "Files of the server, by their names below its directory. They are " +
+			"written before the start and again before each restart. A text may contain " +
+			"variables; a name that ends in / makes a directory; {copy: PATH} copies a file as " +
+			"it is.", "none"},
 		{"server.env", "Environment variables of the server, in addition to PATH, LANG, HOME, " +
 			"TMPDIR, USER, HOST, PORT, WORKERS and GENERATION.", "none"},
-		{"server.vars", "Variables of your own: {{vars.NAME}} in texts of server. The matrix may vary " +
-			"each of them, for example server.vars.binary: [old, new].", "none"},
+		{"server.vars", "Variables of your own: {{vars.NAME}} in texts of server. The matrix " +
+			"may vary each of them, for example server.vars.binary: [old, new].", "none"},
 		{"server.ready", "When the server is ready, by one condition.", "when it listens"},
 		{"server.stop", "How the server is stopped.", ""},
 		{"server.identify", "The response headers by which the server says who answers.", "none"},
-		{"server.restarts", "The ways to restart the server, by name. Each is a list of actions. The " +
-			"key restart chooses one.", "none"},
+		{"server.restarts", "The ways to restart the server, by name. Each is a list of " +
+			"actions. The key restart chooses one.", "none"},
 		{"server.restarts.NAME", "The actions of this restart, in order.", ""},
-		{"server.restarts.NAME[]", "One action: exactly one of signal, run, start, stop, write and " +
-			"wait.", ""},
+		{"server.restarts.NAME[]", "One action: exactly one of signal, run, start, stop, write " +
+			"and wait.", ""},
 		{"server.restarts.NAME[].set", "New values of variables, by name. They stay set.", "none"},
 		{"server.restarts.NAME[].wait", "Waits for one condition.", ""},
-		{"server.beside", "Processes that the server needs, such as a database, by name. They start " +
-			"before it, in the same network. The lab has no way out.", "none"},
+		{"server.beside", "Processes that the server needs, such as a database, by name. They " +
+			"start before it, in the same network. The lab has no way out.", "none"},
 		{"server.beside.NAME", "One process.", ""},
 		{"server.beside.NAME.files", "Its files; see server.files.", "none"},
 		{"server.beside.NAME.env", "Its environment variables; see server.env.", "none"},
 		{"server.beside.NAME.ready", "When it is ready; see server.ready.", "when it listens at port"},
 		{"server.beside.NAME.stop", "How it is stopped; see server.stop.", ""},
-		{"request", "What the load asks of a server of your own, and which answers count as served.",
+		{"request", "What the load asks of a server of your own, and which answers count as " +
+			"served.",
 			"GET /, answered by 200"},
 		{"request.headers", "Headers of the request, by name.", "none"},
 		{"timeline", "What happens while the load runs: at most 256 entries, and 20,000 steps " +

@@ -93,7 +93,9 @@ func encodeStruct(v reflect.Value) *yaml.Node {
 func encodeMap(v reflect.Value) *yaml.Node {
 	mapping := Flow(&yaml.Node{Kind: yaml.MappingNode})
 	keys := v.MapKeys()
-	slices.SortFunc(keys, func(a, b reflect.Value) int { return cmp.Compare(a.String(), b.String()) })
+	slices.SortFunc(keys, func(a, b reflect.Value) int {
+		return cmp.Compare(a.String(), b.String())
+	})
 	for _, key := range keys {
 		name := &yaml.Node{}
 		name.SetString(key.String())

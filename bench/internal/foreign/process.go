@@ -23,7 +23,8 @@ type Process struct {
 	Path string
 
 	parent int
-	began  uint64 // clock ticks since the machine booted; with the PID it identifies the process
+	began  uint64        // clock ticks since the machine booted; with PID it identifies the process
+	reaped time.Duration // CPU time of its children that it has waited for
 }
 
 // id identifies a process for as long as the machine runs.
@@ -90,7 +91,7 @@ func parseStat(path string, text []byte) (p Process, alive bool) {
 		return p, false
 	}
 	fields := strings.Fields(string(text[end+1:])) // from field 3 on
-	const state, parent, utime, cstime, threads, starttime = 3, 4, 14, 17, 20, 22
+	const state, parent, utime, cutime, cstime, threads, starttime = 3, 4, 14, 16, 17, 20, 22
 	if len(fields) <= starttime-3 {
 		return p, false
 	}
@@ -101,15 +102,35 @@ func parseStat(path string, text []byte) (p Process, alive bool) {
 	if strings.Contains("ZX", fields[state-3]) && number(threads) <= 1 {
 		return p, false
 	}
-	used := uint64(0)
+	used, reaped := uint64(0), uint64(0)
 	for field := utime; field <= cstime; field++ {
 		used += number(field)
+		if field >= cutime {
+			reaped += number(field)
+		}
 	}
 	pid, err := strconv.Atoi(strings.TrimSpace(string(text[:open])))
 	return Process{
 		PID: pid, Name: string(text[open+1 : end]), CPU: time.Duration(used) * time.Second / ticks,
 		Path: path, parent: int(number(parent)), began: number(starttime),
+		reaped: time.Duration(reaped) * time.Second / ticks,
 	}, err == nil
+}
+
+// CPU returns the CPU time of the server's processes since the home was made, also of those that
+// have exited. Its resolution is that of a clock tick, 10 ms, for each process.
+func (s *Server) CPU() (used time.Duration, err error) {
+	all, err := s.home.processes()
+	for _, p := range all {
+		used += p.CPU
+	}
+	// The agent waits for the processes that it has started, and PID 1 for those whose parents have
+	// exited.
+	for _, pid := range []int{1, s.home.agentID} {
+		p, _ := readProcess(filepath.Join(s.home.proc, strconv.Itoa(pid)))
+		used += p.reaped
+	}
+	return used, err
 }
 
 // process returns the process of the home with a PID.

@@ -118,7 +118,7 @@ func newVariant(
 		Network: s.Network, Family: s.Family, Path: s.Path, Servers: serversConfig(s, serverCPUs),
 		Start: s.Server.Start.When, Stop: s.Stop, Stall: s.Stall,
 		Steps: before(s.Load.Lasts(), timeline), Sysctls: sysctls(s),
-		Trace:        s.Trace == vocabulary.On,
+		Trace: s.Trace == vocabulary.On,
 		SampleQueues: s.QueueDepth == vocabulary.DepthSampled ||
 			s.Path == vocabulary.PathHAProxy || s.ByCommand(),
 		Fault: Fault{
@@ -183,6 +183,9 @@ func serversConfig(s scenarios.Setup, serverCPUs []int) servers.Config {
 	if s.Path == vocabulary.PathHAProxy {
 		cfg.Address = netip.AddrPortFrom(addresses.Servers, backendPort)
 		cfg.PortPerIndex = s.Sockets == vocabulary.SocketsExclusive
+	}
+	if s.ByCommand() {
+		cfg.Sockets = vocabulary.SocketsServer // this program opens none for workers of its own
 	}
 	if s.Pin == vocabulary.PinCPU {
 		cfg.Pin = serverCPUs

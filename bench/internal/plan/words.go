@@ -8,7 +8,7 @@ func (v *Variant) Words() (words []string) {
 	cfg, l := v.Servers, v.Load[0]
 	for name, value := range map[string]string{
 		"network": string(v.Network), "path": string(v.Path), "kind": string(cfg.Kind),
-		"sockets": string(cfg.Sockets), "accept": string(cfg.Accept), "stop": string(v.Stop),
+		"sockets": string(v.setup.Sockets), "accept": string(cfg.Accept), "stop": string(v.Stop),
 		"connections": string(l.Connections), "family": string(v.Family),
 	} {
 		if value != "" {

@@ -10,5 +10,6 @@
 //	park.go      parks processes for the workers that steps will start
 //	timeline.go  carries out the steps; rollout.go those of pods, proxy.go those behind HAProxy
 //	hold.go      holds up handshakes around a stop
+//	command.go   starts, restarts and watches a server that this program did not write
 //	rig.go       makes a lab with workers alone, for measurements outside trials
 package trial

@@ -40,6 +40,7 @@ func (s *stage) observe(c *cleanup) (err error) {
 	o := watch.MachineOptions{
 		Clock: s.clock, LoadCPUs: s.plan.CPUs.Load, ServerCPUs: s.plan.CPUs.Servers,
 		Workers: s.group.Workers, Parked: s.group.Parked, Meter: &s.meter,
+		Foreign: s.command != nil,
 	}
 	if s.cluster == nil { // each pod has counters of its own
 		o.Counters = s.counters
@@ -190,6 +191,7 @@ func (s *stage) consume(ctx context.Context) error {
 		s.seen.loadCPU += cpus[i]
 		s.seen.loadDriveCPU += p.DriveCPU()
 		s.seen.sampleFlushes += int64(p.EarlyFlushes())
+		s.seen.identities = append(s.seen.identities, p.Identities())
 	}
 	s.loads = nil
 	if ctx.Err() != nil {

@@ -64,7 +64,7 @@ func (s *stage) step(a *ledger.Account, k int) results.Step {
 	if done.taken {
 		r.BindError = unix.ErrnoName(unix.EADDRINUSE)
 	}
-	if done.Do.Kind().Starts && len(done.stopped) == 0 {
+	if done.Do.Kind().Starts && len(done.stopped) == 0 && s.command == nil {
 		r.StopNS = nil // it stopped no worker
 	}
 	if done.Do == vocabulary.StepColdStart {
@@ -200,7 +200,7 @@ func (s *stage) addQueues(a *ledger.Account, r *results.Trial) {
 			})
 		}
 	}
-	if s.proxy == nil {
+	if s.proxy == nil && s.command == nil {
 		queues.Source = results.QueuesComputed
 		s.addComputed(a, queues, add)
 	} else {
@@ -255,6 +255,12 @@ func (s *stage) addSampled(add func(*int, results.ListenerQueue, []int64)) {
 			add(worker, results.ListenerQueue{Max: q.Max, Mean: q.Mean}, q.Longest)
 		}
 	}
+	if s.command != nil {
+		for _, listener := range s.command.listeners {
+			one(nil, listener)
+		}
+		return
+	}
 	one(nil, s.group.Listener())
 	for _, w := range s.group.Workers() {
 		one(&w.ID, w.Listener())
@@ -272,6 +278,9 @@ func (s *stage) cpu(workers []results.Worker) results.CPU {
 	use := results.CPU{
 		LoadNS: new(int64(s.seen.loadCPU)), LoadDriveNS: new(int64(s.seen.loadDriveCPU)),
 		ServersNS: &sum,
+	}
+	if s.command != nil {
+		use.ServersNS = s.command.used
 	}
 	if s.proxy != nil {
 		use.ProxyNS = new(int64(s.seen.proxyCPU))

@@ -46,6 +46,7 @@ type stage struct {
 
 	lab        *netlab.Lab
 	group      *servers.Group
+	command    *commandServer         // nil: the servers are workers of this program
 	handshakes *kernel.HalfOpenReader // nil unless the stop mode needs it
 	cluster    *cluster.Cluster       // nil: the workers are not in pods
 	proxy      *haproxy.Process       // nil: no proxy
@@ -81,6 +82,7 @@ type readings struct {
 	threads           *results.Threads // of the harness; nil: unknown
 	relayAtStart      *kernel.Sched    // nil: unknown
 	relay             *results.Relay   // nil: there was no relay, or it failed
+	identities        []load.Identities
 }
 
 // problem adds a reason why the trial is invalid.
@@ -107,9 +109,11 @@ func setUp(
 		func() error { return s.makeGroup(o.Roles, c) },
 		func() error { return s.watchSelector(c) },
 		func() error { return s.startWorkers(ctx) },
+		func() error { return s.startCommand(ctx, o.Roles, c) },
 		func() error { return s.park() },
 		func() error { return s.addFaults(c) },
 		func() error { return s.startProxy(ctx, c) },
+		func() error { return s.startWitness(c) },
 		func() error { return s.startLoad(ctx, o.Roles, c) },
 		func() error { return s.group.AwaitParked(ctx) },
 		func() error { return s.confine() },
@@ -168,6 +172,7 @@ func (s *stage) openBook(keep bool) (err error) {
 		Reuses: first.Connections == vocabulary.ConnectionsReused ||
 			first.Connections == vocabulary.ConnectionsMixed,
 		Proxied: s.variant.HAProxy != nil, RoundTrip: s.variant.RoundTrip.Whole(),
+		Foreign: s.variant.Command != nil,
 	}
 	if s.variant.Cluster != nil {
 		nodes := netlab.AddressesOfCluster().Nodes
@@ -253,6 +258,9 @@ func (s *stage) watchSelector(c *cleanup) (err error) {
 
 // startWorkers starts the first generation, and waits until clients can reach it.
 func (s *stage) startWorkers(ctx context.Context) error {
+	if s.variant.Command != nil {
+		return nil
+	}
 	began := s.clock.Now()
 	first, err := s.group.StartGeneration(ctx)
 	if err != nil {
@@ -276,7 +284,7 @@ func (s *stage) startWorkers(ctx context.Context) error {
 
 // park parks processes for the workers that steps will start, if the variant wants that.
 func (s *stage) park() error {
-	if s.variant.Start != vocabulary.StartParked {
+	if s.variant.Start != vocabulary.StartParked || s.command != nil {
 		return nil
 	}
 	s.timeline.parking = &parking{

@@ -32,6 +32,9 @@ func (s *stage) takeDown(ctx context.Context) (*ledger.Facts, error) {
 	if err := s.endProxy(); err != nil {
 		return nil, err
 	}
+	if err := s.endCommand(); err != nil {
+		return nil, err
+	}
 	s.seen.atEnd = s.scheds()
 	relayAtEnd := s.relaySched()
 	if err := s.endWorkers(ctx); err != nil {
@@ -133,6 +136,10 @@ func (s *stage) facts() *ledger.Facts {
 	for _, step := range s.timeline.steps {
 		f.Steps = append(f.Steps, step.fact(s.book))
 	}
+	if s.command != nil {
+		f.Witness, f.Unwitnessed = s.command.account, s.command.unwitnessed
+		f.Identities = s.seen.identities
+	}
 	if s.losses != nil {
 		f.Trace = s.losses.Facts(s.book.Time, workers)
 	}
@@ -147,7 +154,7 @@ func (s *step) fact(at *ledger.Book) ledger.Step {
 	return ledger.Step{
 		Do: s.Do, Target: s.what, For: s.For, At: at.Time(s.at),
 		Ready: at.Maybe(s.ready), Trigger: at.Maybe(s.trigger),
-		Began: at.Maybe(s.began), Closed: at.Maybe(s.closed),
+		Began: at.Maybe(s.began), Closed: at.Maybe(s.closed), Over: at.Maybe(s.over),
 		Stopped: ids(s.stopped), Started: ids(s.started),
 		Held: s.heldHandshakes, Serving: s.serving,
 	}

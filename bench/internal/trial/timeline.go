@@ -37,6 +37,7 @@ type step struct {
 	trigger clock.Instant
 	began   clock.Instant // when a rollout started its first pod; 0: it started none
 	closed  clock.Instant // when the last listener was closed; 0: it closed none
+	over    clock.Instant // when the restart of a command's server was over; 0: another step
 	// stopped and started are the workers that the step stopped and started.
 	stopped, started []*servers.Worker
 	// heldHandshakes are the connections whose handshakes were held up while the step stopped
@@ -65,6 +66,7 @@ func stopping(workers []*servers.Worker) []*servers.Worker {
 type timeline struct {
 	variant *plan.Variant
 	group   *servers.Group
+	command *commandServer // nil: the servers are workers of this program
 	clock   *clock.Clock
 	proxy   *haproxy.Process // nil: no proxy
 	cluster *cluster.Cluster // nil: no Service
@@ -124,7 +126,7 @@ func (t *timeline) run(ctx context.Context, begin clock.Instant) error {
 	return t.holder.finish()
 }
 
-// actions holds the implementation of each step.
+// actions holds the implementation of each step on workers of this program.
 var actions = map[vocabulary.StepName]func(*timeline, context.Context, *step) error{
 	vocabulary.StepReplace:       (*timeline).replace,
 	vocabulary.StepRoll:          (*timeline).roll,
@@ -146,6 +148,9 @@ var actions = map[vocabulary.StepName]func(*timeline, context.Context, *step) er
 
 // carryOut carries out one step.
 func (t *timeline) carryOut(ctx context.Context, s *step) error {
+	if t.command != nil {
+		return commandActions[s.Do](t, ctx, s)
+	}
 	s.what = fmt.Sprintf("generation %d", t.current.Number)
 	return actions[s.Do](t, ctx, s)
 }

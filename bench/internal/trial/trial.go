@@ -14,9 +14,9 @@ import (
 	"reuseport-bench/results"
 )
 
-// Roles make the commands of the four child roles, each running this program's binary.
+// Roles make the commands of the child roles, each running this program's binary.
 type Roles struct {
-	Init, Worker, Load, Relay func() *exec.Cmd
+	Init, Worker, Load, Relay, Agent func() *exec.Cmd
 }
 
 // lead is the time from the last preparation to the first attempt.

@@ -42,6 +42,8 @@ type MachineOptions struct {
 	Workers              func() []*servers.Worker // all workers so far
 	Parked               func() []*servers.Worker // processes that may become workers
 	LoadPIDs             []int
+	// Foreign means that the servers are not Workers, so how long they wait for a CPU is unknown.
+	Foreign bool
 	// ProxyPID is a process that serves besides the workers, or 0.
 	ProxyPID int
 	// Counters reads the kernel's counters of the lab. If it is nil, they are not read.
@@ -84,7 +86,7 @@ type reading struct {
 // NewMachine prepares a Machine. Rest takes the first reading, and Watch the others.
 func NewMachine(o MachineOptions) *Machine {
 	return &Machine{
-		MachineOptions: o, hasSteal: true, hasPressure: true, hasDelay: true,
+		MachineOptions: o, hasSteal: true, hasPressure: true, hasDelay: !o.Foreign,
 		scheds: map[*servers.Worker]map[int]kernel.Sched{}, asleep: map[*servers.Worker]bool{},
 		loadPeaks: make([]int64, len(o.LoadPIDs)),
 	}

@@ -1,0 +1,263 @@
+package trial
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"os/exec"
+	"slices"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"reuseport-bench/bench/internal/foreign"
+	"reuseport-bench/bench/internal/plan"
+	"reuseport-bench/bench/internal/witness"
+	"reuseport-bench/scenarios/vocabulary"
+)
+
+// A commandServer is a server that this program did not write, with the processes beside it.
+type commandServer struct {
+	*foreign.Server
+	plan      *plan.Command
+	beside    []*foreign.Server
+	listeners []uint64 // inodes of the listening sockets seen so far, in order
+
+	witness     *witness.Witness // nil before its start and after its stop
+	account     *witness.Account // nil: unwitnessed says why
+	unwitnessed string
+
+	usedBefore time.Duration
+	used       *int64 // CPU time while the load ran, in ns; nil: unknown
+}
+
+// startCommand starts the server of the user's own and the processes beside it, and waits until
+// they are ready. It does nothing if the servers are workers of this program.
+func (s *stage) startCommand(ctx context.Context, roles Roles, c *cleanup) error {
+	p := s.variant.Command
+	if p == nil {
+		return nil
+	}
+	env := foreign.Env{
+		Agent: roles.Agent,
+		Start: func(cmd *exec.Cmd) error {
+			return s.lab.Start(s.lab.Servers(), cmd, s.plan.CPUs.Servers)
+		},
+		Do: s.onServers, Clock: s.clock,
+	}
+	s.command = &commandServer{plan: p}
+	start := func(name string, cfg foreign.Config) (*foreign.Server, error) {
+		server, err := foreign.New(ctx, cfg, env)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", name, err)
+		}
+		c.add(server.Close)
+		if err := server.Start(ctx); err != nil {
+			return nil, fmt.Errorf("%s: %w", name, err)
+		}
+		return server, nil
+	}
+	for _, b := range p.Beside {
+		server, err := start("server.beside."+b.Name, b.Server)
+		if err != nil {
+			return err
+		}
+		s.command.beside = append(s.command.beside, server)
+	}
+	began := s.clock.Now()
+	var err error
+	if s.command.Server, err = start("server", p.Server); err != nil {
+		return err
+	}
+	s.startTime = s.clock.Now().Sub(began)
+	s.timeline = &timeline{
+		variant: s.variant, group: s.group, command: s.command, clock: s.clock, meter: &s.meter,
+		current: s.group.NextGeneration(),
+	}
+	if s.command.usedBefore, err = s.command.CPU(); err != nil {
+		return err
+	}
+	return s.command.noteListeners()
+}
+
+// noteListeners adds the sockets that listen now to the listeners.
+func (c *commandServer) noteListeners() error {
+	all, err := c.Listeners()
+	for _, q := range all {
+		if !slices.Contains(c.listeners, q.Inode) {
+			c.listeners = append(c.listeners, q.Inode)
+		}
+	}
+	return err
+}
+
+// startWitness starts to watch the connections of a server that keeps no journal. Without a
+// witness, causes are known from the clients alone.
+func (s *stage) startWitness(c *cleanup) error {
+	if s.command == nil {
+		return nil
+	}
+	rate := 0.
+	for _, l := range s.load {
+		rate += l.Shape.Peak()
+	}
+	w, err := witness.Start(witness.Options{
+		Do: s.onServers, Port: s.servers.Address.Port(), Families: s.families(),
+		Connections: int(s.servers.Requests), Rate: rate, Types: s.types,
+	})
+	if err != nil {
+		s.command.unwitnessed = err.Error()
+		return nil
+	}
+	s.command.witness = w
+	c.add(s.command.endWitness)
+	return nil
+}
+
+// endWitness stops the witness. It may be called twice.
+func (c *commandServer) endWitness() (err error) {
+	if c.witness == nil {
+		return nil
+	}
+	c.account, err = c.witness.Stop()
+	c.witness = nil
+	if err != nil {
+		c.account, c.unwitnessed = nil, err.Error()
+	}
+	return nil
+}
+
+// endCommand ends the server after the load. It adds a problem if the server did not run any more.
+func (s *stage) endCommand() error {
+	c := s.command
+	if c == nil {
+		return nil
+	}
+	if err := c.endWitness(); err != nil {
+		return err
+	}
+	if err := c.Err(); err != nil {
+		s.problem("server: %v", err)
+	}
+	for _, note := range c.Notes() {
+		s.problem("server: %s", note)
+	}
+	if used, err := c.CPU(); err == nil {
+		c.used = new(int64(used - c.usedBefore))
+	}
+	errs := []error{c.Close()}
+	for i, b := range slices.Backward(c.beside) {
+		if err := b.Err(); err != nil {
+			s.problem("server.beside.%s: %v", c.plan.Beside[i].Name, err)
+		}
+		errs = append(errs, b.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// commandActions holds the implementation of each step on a server of the user's own.
+var commandActions = map[vocabulary.StepName]func(*timeline, context.Context, *step) error{
+	vocabulary.StepRestart: (*timeline).restart,
+	vocabulary.StepKill:    (*timeline).killProcess,
+	vocabulary.StepStall:   (*timeline).stallProcesses,
+}
+
+// restart restarts the server. It returns when the restart is over.
+func (t *timeline) restart(ctx context.Context, s *step) error {
+	s.what = fmt.Sprintf("generation %d", t.command.Generation())
+	if err := t.hold(ctx, s); err != nil {
+		return err
+	}
+	left := t.end.Add(t.variant.Timeout).Sub(t.clock.Now())
+	if t.clock.Now() >= t.end {
+		left = 0
+	}
+	ctx, cancel := context.WithTimeoutCause(ctx, left, errTooLate)
+	defer cancel()
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	t.readQueues(s, t.command.listeners)
+	r, err := t.command.Restart(ctx, t.command.plan.Restart)
+	if t.holder != nil && t.holder.current != nil {
+		t.holder.letGo() // only now is it certain that listeners have been closed
+	}
+	if err != nil {
+		return err
+	}
+	s.trigger, s.ready, s.over = r.Trigger, r.Over, r.Over
+	return t.command.noteListeners()
+}
+
+// processes returns the processes that a step acts on: all of them or, if the step has a target or
+// ends a worker, one of those besides the main process.
+func (t *timeline) processes(s *step, one bool) ([]foreign.Process, error) {
+	all, err := t.command.Processes()
+	if err != nil || !one && s.Target == nil {
+		return all, err
+	}
+	main := t.command.Main()
+	workers := slices.DeleteFunc(all, func(p foreign.Process) bool { return p.PID == main.PID })
+	n := 0
+	if s.Target != nil {
+		n = *s.Target
+	}
+	if n >= len(workers) {
+		return nil, fmt.Errorf("target %d: the server has %d processes besides its main process "+
+			"(%v), counted from 0 in the order of their PIDs", n, len(workers), main)
+	}
+	return workers[n : n+1], nil
+}
+
+func names(all []foreign.Process) string {
+	var names []string
+	for _, p := range all {
+		names = append(names, p.String())
+	}
+	return "process " + cmp.Or(strings.Join(names, ", "), "-")
+}
+
+// killProcess kills one process of the server.
+func (t *timeline) killProcess(ctx context.Context, s *step) error {
+	one, err := t.processes(s, true)
+	if err != nil {
+		return err
+	}
+	if t.clock.Now() >= t.end {
+		return errTooLate
+	}
+	s.what = names(one)
+	if err := t.hold(ctx, s); err != nil {
+		return err
+	}
+	t.readQueues(s, t.command.listeners)
+	s.trigger = t.clock.Now()
+	err = t.command.Signal(one, unix.SIGKILL)
+	if t.holder != nil && t.holder.current != nil {
+		t.holder.letGo()
+	}
+	return err
+}
+
+// stallProcesses stops all processes of the server, or the step's target, for the step's For. They
+// continue even if ctx ends meanwhile.
+func (t *timeline) stallProcesses(ctx context.Context, s *step) error {
+	all, err := t.processes(s, false)
+	if err != nil {
+		return err
+	}
+	s.what = names(all)
+	s.trigger = t.clock.Now()
+	if err := t.command.Signal(all, unix.SIGSTOP); err != nil {
+		return err
+	}
+	interrupted := t.clock.SleepUntil(ctx, s.trigger.Add(s.For))
+	t.readQueues(s, t.command.listeners)
+	if err := t.command.Signal(all, unix.SIGCONT); err != nil {
+		return err
+	}
+	s.ready = t.clock.Now()
+	return interrupted
+}
