@@ -15,11 +15,11 @@ import (
 type Account struct {
 	book     *Book
 	facts    *Facts
-	verdicts map[int]Verdict // of lost and unexplained attempts, by index
+	verdicts map[int]Verdict // by attempt index; only lost and unexplained attempts have one
 	agreed   map[agreement]int64
 	lost     []int       // indexes, ascending
 	stepOf   map[int]int // lost attempt → the step that caused it
-	lostIn   [][]int     // lost attempts by step, each list in the order of the schedule
+	lostIn   [][]int     // for each step, the losses that it caused, in the order of the schedule
 
 	response, service, lag *results.Histogram
 	longest                time.Duration // the longest response time of a served attempt
@@ -28,8 +28,7 @@ type Account struct {
 type agreement struct{ inferred, traced string }
 
 // Close closes the book and judges every attempt. The book then accepts no more samples and
-// records. Close may be called again: the same facts give the same account, and other facts
-// another.
+// records. Close may be called again: it then judges the attempts by the facts of that call.
 func (b *Book) Close(f *Facts) *Account {
 	b.close()
 	a := &Account{
@@ -75,7 +74,7 @@ func (a *Account) record() {
 }
 
 // attributeAll assigns each loss to the step that caused it. Losses by stale conntrack entries
-// belong to no step: they come from clients that reuse ports.
+// belong to no step: clients cause them by reusing ports.
 func (a *Account) attributeAll() {
 	for _, i := range a.lost {
 		if a.verdicts[i].Cause == cause.StaleConntrack {
@@ -88,10 +87,10 @@ func (a *Account) attributeAll() {
 	}
 }
 
-// attribute returns the step that caused a loss: the last one that began before it. A timeout
-// counts from the instant its attempt was sent, because the instant it fires says nothing about its
-// cause; if no step began before that, the first one during the wait is the cause. An attempt that
-// was never sent counts from the instant it was due.
+// attribute returns the step that caused the loss of attempt i: the last step that began before the
+// loss. A timeout is dated to when the attempt was sent, because the instant it fires says nothing
+// about its cause. If no step had begun by then, the first step that began before the timeout fired
+// is the cause. An attempt that was never sent is dated to when it was due.
 func (a *Account) attribute(i int) (step int, ok bool) {
 	x, steps := &a.book.attempts[i], a.facts.Steps
 	at := x.Done
@@ -114,8 +113,8 @@ func (a *Account) attribute(i int) (step int, ok bool) {
 // Attempts returns the number of attempts in the schedule.
 func (a *Account) Attempts() int { return len(a.book.attempts) }
 
-// Verdict returns the verdict of attempt i, counted over all load processes. If the attempt was
-// served and both sides agree, only Worker and Explained are set.
+// Verdict returns the verdict of attempt i, where i is its index in the schedule of all load
+// processes. If the attempt was served and both sides agree, only Worker and Explained are set.
 func (a *Account) Verdict(i int) Verdict {
 	if v, ok := a.verdicts[i]; ok {
 		return v
@@ -123,8 +122,8 @@ func (a *Account) Verdict(i int) Verdict {
 	return servedVerdict(a.book.lastTry(i))
 }
 
-// Fill copies the account into r. r.Workers must be filled in already, see Book.Count. Fields that
-// only the machine can provide are left alone.
+// Fill copies the account into r. r.Workers must already be filled in (see Book.Count). Fill does
+// not set fields that are measured on the machine.
 func (a *Account) Fill(r *results.Trial) {
 	b := a.book
 	r.LostByCause, r.LostByPhase = map[string]int64{}, map[string]int64{}
@@ -191,7 +190,7 @@ func countEvidence(e *results.Evidence, kind Evidence) {
 	}
 }
 
-// neverSent returns how many of the attempts from lo to hi−1 the load never sent.
+// neverSent returns the number of attempts from lo to hi−1 that the load never sent.
 func (a *Account) neverSent(lo, hi int) (n int64) {
 	for i := lo; i < hi; i++ {
 		if a.book.attempts[i].neverSent() {
@@ -201,8 +200,8 @@ func (a *Account) neverSent(lo, hi int) (n int64) {
 	return n
 }
 
-// servedPerSecond returns the rate of responses that the clients of a closed loop got before the
-// end of the schedule.
+// servedPerSecond returns, for a closed loop, the number of responses per second that clients
+// received before the end of the schedule.
 func (a *Account) servedPerSecond() float64 {
 	n := 0
 	for i := range a.book.attempts {
@@ -213,7 +212,8 @@ func (a *Account) servedPerSecond() float64 {
 	return float64(n) / a.facts.Duration.Seconds()
 }
 
-// stages returns the results of each stage of the schedule, by when attempts were due.
+// stages returns the results of each stage of the schedule. An attempt belongs to the stage in
+// which it was due.
 func (a *Account) stages() (all []results.Stage) {
 	from := Time(0)
 	for _, stage := range a.book.load.Shape.Stages {
@@ -241,9 +241,10 @@ func (a *Account) stages() (all []results.Stage) {
 	return all
 }
 
-// achieved returns the rate at which attempts were sent: their number over the time from the first
-// due instant to the last send, plus one spacing. In a closed loop it is their number over the
-// duration of the schedule.
+// achieved returns the rate at which attempts were sent. In an open loop, that is their number
+// divided by the time from the first due instant to the last due instant or send, whichever is
+// later, plus one spacing. In a closed loop, it is their number divided by the duration of the
+// schedule.
 func (a *Account) achieved() float64 {
 	attempts := a.book.attempts
 	n, last := 0, Time(0)
@@ -303,7 +304,7 @@ func (a *Account) rows() []results.LedgerRow {
 	return out
 }
 
-// maxLosses limits how many lost attempts are stored with a trial one by one.
+// maxLosses is the maximum number of lost attempts that are stored one by one with a trial.
 const maxLosses = 2000
 
 // listed returns the first maxLosses lost attempts and the number of the others.
@@ -338,7 +339,8 @@ func (a *Account) listed() (list []results.Loss, omitted int64) {
 	return list, omitted
 }
 
-// LostOverTime counts the lost attempts that ended in each of the first n windows after from.
+// LostOverTime counts the lost attempts by the window in which they ended. It covers n windows, the
+// first of which starts at from.
 func (a *Account) LostOverTime(from Time, window time.Duration, n int) []int64 {
 	var lost []int64
 	for _, i := range a.lost {
@@ -354,8 +356,8 @@ func (a *Account) LostOverTime(from Time, window time.Duration, n int) []int64 {
 	return lost
 }
 
-// Agreement compares the causes found with and without the kernel's events, and counts the lost
-// attempts by both. It is nil if no kernel events were recorded.
+// Agreement counts the lost attempts by two causes: the one found with the kernel's events and the
+// one found without them. It returns nil if no kernel events were recorded.
 func (a *Account) Agreement() (all []results.Agreement) {
 	for k, n := range a.agreed {
 		all = append(all, results.Agreement{
@@ -368,12 +370,12 @@ func (a *Account) Agreement() (all []results.Agreement) {
 	return all
 }
 
-// Equalities compares the kernel's counters with the account. r must be filled in, including its
-// workers and trace.
+// Equalities compares the kernel's counters with the account. r must already be filled in,
+// including its workers and trace.
 func (a *Account) Equalities(r *results.Trial) []results.Equality {
 	b := a.book
 	opened, reset := b.openedByTries()
-	var accepted, left int64 // left: still queued, among those opened while the load ran
+	var accepted, left int64 // left: opened while the load ran, still queued at the end
 	for i := range b.attempts {
 		x := &b.attempts[i]
 		if x.neverSent() || x.Class == results.ClassLocal || b.reused(i) {

@@ -12,12 +12,12 @@ import (
 	"reuseport-bench/scenarios"
 )
 
-// Advice suggests how to get more valid trials. It computes validity settings from the trials, or
-// says that no setting helps and names the most common reason for that. It is "" if all trials are
-// valid. limits are those that the trials were judged by.
+// Advice suggests how to get more valid trials. It names validity settings computed from the
+// trials. If no setting helps, it says so and names the most common reason why trials are invalid.
+// It returns "" if all trials are valid. limits are the limits that the trials were judged by.
 func Advice(limits scenarios.Validity, serverCPUs int, trials []*results.Trial) string {
-	// remaining returns the reasons for which a trial is invalid under the limits l. Reasons that
-	// Invalid does not find, such as a failed step, come first in InvalidReasons; they hold under
+	// remaining returns the reasons for which trial t is invalid under the limits l. Reasons that
+	// Invalid does not find, such as a failed step, come first in InvalidReasons. They apply under
 	// any limits.
 	remaining := func(l scenarios.Validity, t *results.Trial) []string {
 		failures := max(0, len(t.InvalidReasons)-len(Invalid(limits, serverCPUs, t)))
@@ -67,7 +67,7 @@ func Advice(limits scenarios.Validity, serverCPUs int, trials []*results.Trial) 
 		return text
 	}
 	var settings []string
-	costs := "" // what a wider lag_floor costs
+	costs := "" // the price of a wider lag_floor, as text
 	withoutLag, withoutStep := wider, wider
 	withoutLag.LagFloor, withoutStep.StepLag = limits.LagFloor, limits.StepLag
 	for _, s := range []struct {
@@ -94,8 +94,8 @@ func Advice(limits scenarios.Validity, serverCPUs int, trials []*results.Trial) 
 	return text + costs
 }
 
-// enough returns a limit of one significant digit that suffices for nine of ten of the trials that
-// need more than was. It returns was if none does.
+// enough returns a limit, with one significant digit, that suffices for 90 % of the trials that
+// need a wider limit than was. If no trial does, it returns was.
 func enough(
 	was time.Duration, trials []*results.Trial, needs func(*results.Trial) time.Duration,
 ) time.Duration {

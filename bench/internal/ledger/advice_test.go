@@ -9,8 +9,8 @@ import (
 	"reuseport-bench/scenarios"
 )
 
-// Advice names settings that would have made trials valid, omits those that would not help, and
-// otherwise names what the trials suffered from.
+// Advice names settings that would have made trials valid, and omits settings that would not help.
+// If none would, it names the reason why trials were invalid.
 func TestAdvice(t *testing.T) {
 	limits := scenarios.Validity{
 		LagFloor: 30 * time.Millisecond, StepLag: 100 * time.Millisecond,
@@ -36,7 +36,7 @@ func TestAdvice(t *testing.T) {
 	for _, tt := range []struct {
 		name   string
 		trials []*results.Trial
-		want   string // the start of it
+		want   string // the start of the advice
 	}{
 		{"all valid", []*results.Trial{good, good}, ""},
 		{"late", []*results.Trial{good, late, late},

@@ -19,14 +19,14 @@ import (
 	"reuseport-bench/servers/wire"
 )
 
-// An Attempt is the record of one attempt: 32 bytes, and 8 more for its wait in an accept queue.
-// Ten million take 400 MB.
+// An Attempt is the record of one attempt. It takes 32 bytes, and 8 more for its wait in an accept
+// queue, so ten million attempts take 400 MB.
 type Attempt struct {
 	Sent, Done Time
-	Worker     int32  // as the response said, or -1
+	Worker     int32  // the worker named in the response, or -1
 	Server     int32  // the worker that read the request, or -1
-	Generation int16  // as the response said, or -1
-	Status     uint16 // of the response, or 0
+	Generation int16  // the generation named in the response, or -1
+	Status     uint16 // HTTP status of the response, or 0
 	Class      results.Class
 	Phase      results.Phase
 	State      State
@@ -36,7 +36,8 @@ type Attempt struct {
 // Served reports whether the client got its full, valid response in time.
 func (a *Attempt) Served() bool { return a.Class == results.ClassNone }
 
-// outcome returns the client's view of how the attempt ended, with the status of an error.
+// outcome describes how the attempt ended for the client. For an error answer, it includes the HTTP
+// status.
 func (a *Attempt) outcome() string {
 	if a.Class == results.ClassErrorAnswer {
 		return fmt.Sprintf("%v %d", a.Class, a.Status)
@@ -60,14 +61,14 @@ const (
 	NeverAccepted  State = iota
 	Answered             // the whole response was handed to the kernel
 	ReadUnanswered       // read, then the worker closed the connection without an answer
-	ReadUnhandled        // the same, but no handler got the request
+	ReadUnhandled        // like ReadUnanswered, but no handler got the request
 	ReadAborted          // read, then the worker reset the connection on purpose
 	ReadPeerGone         // read, then the response could not be written
 	ReadDied             // read, then the worker died
 	UnreadClosed         // accepted, then the worker closed the connection before a request arrived
 	UnreadPeerGone       // accepted, but the client left before a request arrived
 	UnreadDied           // accepted, then the worker died before a request arrived
-	readOpen             // read, and still open: only while the trial runs
+	readOpen             // read, connection still open; only while the trial runs
 	numStates
 )
 
@@ -94,22 +95,22 @@ func (s State) handled() bool { return s.read() && s != ReadUnhandled }
 // A Load is what a Book needs to know about the load of a trial.
 type Load struct {
 	Shape     load.Shape    `json:"shape"`      // the schedule of all load processes together
-	Timeout   time.Duration `json:"timeout_ns"` // of an attempt with all its tries
-	Processes int           `json:"processes"`  // they take attempts from the schedule in turn
+	Timeout   time.Duration `json:"timeout_ns"` // of one attempt, including all its tries
+	Processes int           `json:"processes"`  // they take scheduled attempts in turn
 	Sources   netip.Prefix  `json:"sources"`    // range of the source addresses
-	Ports     uint64        `json:"ports"`      // taken in turn; 0: one for each connection
-	Tries     uint64        `json:"tries"`      // the most per attempt, the first included
-	Reuses    bool          `json:"reuses"`     // connections are kept and used again
-	// Kept is the number of connections opened before the first attempt was due. They are numbered
-	// after the tries, and so are their sources.
+	Ports     uint64        `json:"ports"`      // used in turn; 0: each connection has its own
+	Tries     uint64        `json:"tries"`      // maximum per attempt, including the first
+	Reuses    bool          `json:"reuses"`     // connections are kept open and reused
+	// Kept is the number of connections opened before the first attempt was due. These connections
+	// and their sources are numbered after those of the tries.
 	Kept uint64 `json:"kept,omitzero"`
-	// Proxied: workers see only connections of a proxy. None belongs to an attempt, and those
-	// without a request are health checks of the proxy.
+	// Proxied is true if workers see only connections from a proxy. These belong to no attempt.
+	// Those that carry no request are the proxy's health checks.
 	Proxied bool `json:"proxied"`
-	// RoundTrip is the delay that the lab adds between clients and servers, both directions
-	// together. What a client sends arrives half of it later. 0: no delay.
+	// RoundTrip is the delay that the lab adds between clients and servers, summed over both
+	// directions. Each direction takes half of it. 0: no delay.
 	RoundTrip time.Duration `json:"round_trip_ns,omitempty"`
-	// Foreign: the servers keep no journal, so their side is in Facts.Witness.
+	// Foreign is true if the servers keep no journal. Their side is then in Facts.Witness.
 	Foreign bool `json:"foreign,omitzero"`
 	// Kubelets are the addresses from which kubelets probe workers. Their connections carry no
 	// attempt.
@@ -125,52 +126,55 @@ type Book struct {
 	sources  load.Sources
 
 	mu sync.Mutex
-	// attempts are those of the schedule. In a closed loop it grows with the samples and records.
+	// attempts holds the attempts of the schedule. In a closed loop, it grows as samples and
+	// records arrive.
 	attempts []Attempt
 	// retried holds the attempts that made more than one try, by index. laterTries holds the
 	// servers' account of tries after the first, by number. When the book is closed, an attempt's
-	// own state becomes that of its last try, and laterTries has those of the tries before.
+	// own state becomes that of its last try, and its other tries, including the first, are in
+	// laterTries.
 	retried    map[uint64]tries
 	laterTries map[uint64]serverSide
-	// repeated counts attempts that were read more than once, and unhandled those of them that at
-	// most one handler got. Both are set when the book is closed.
+	// repeated counts attempts whose request was read more than once. unhandled counts those of
+	// them whose request got to at most one handler. Both are set when the book is closed.
 	repeated, unhandled int64
 	closed              bool
-	counts              results.Retries    // all but repeated and unhandled
+	counts              results.Retries    // results of retrying, without repeated and unhandled
 	masked              *results.Histogram // response times of masked attempts, or nil
-	// openers holds, for each attempt, the number of the try that opened its connection, or of a
-	// connection kept from the start, or noConnection. It is nil if connections are not reused:
-	// each attempt then opens its own.
+	// openers holds, for each attempt, the number of the try that opened its connection. If the
+	// connection was kept from the start, it holds the connection's number; without a connection,
+	// noConnection. openers is nil if each attempt opens its own connection.
 	openers []uint32
-	// kept counts the accepted connections among those kept from the start.
+	// kept is the number of accepted connections that were kept from the start.
 	kept int64
-	// waits holds, for each attempt, when its connection waited in an accept queue. It is nil
-	// behind a proxy.
+	// waits says, for each attempt, when its connection waited in an accept queue. It is nil behind
+	// a proxy.
 	waits []wait
-	// earlyAccepts holds accepts that were read before their attempt's sample, by its index: until
-	// then it is unknown when the attempt was due. It is nil in an open loop.
+	// earlyAccepts holds, by attempt index, the accepts that were read before the attempt's sample.
+	// In a closed loop, only the sample says when the attempt was due. It is nil in an open loop.
 	earlyAccepts map[uint64]Time
 	open         map[connKey]conn
-	unread       map[uint64]serverSide // by try: connections that ended without a request
-	// ends holds how reusable connections ended, by the try that opened them. It is nil if
+	unread       map[uint64]serverSide // connections that ended without a request, by try
+	// ends holds how each reusable connection ended, by the try that opened it. It is nil if
 	// connections are not reused.
 	ends    map[uint64]serverSide
 	workers map[int]*workerBook
-	// connect and firstByte are the times from the start of the last try to its connection, if it
-	// opened one, and to the first byte of the response. Both are of served attempts.
+	// connect and firstByte are histograms over served attempts. Their times start with the last
+	// try. connect ends when the try's connection is established, if it opened one, and firstByte
+	// at the first byte of the response.
 	connect, firstByte *results.Histogram
-	// unmatched counts samples and records that belong to no attempt of the schedule, or come
-	// twice. They are part of the residual.
+	// unmatched counts samples and records that belong to no attempt of the schedule, or are
+	// duplicates. They are part of the residual.
 	unmatched int64
 	// localErrors counts attempts that failed in the load process itself, by errno. It is nil if
-	// none did.
+	// there are none.
 	localErrors map[string]int64
-	// retriable and unverified count attempts by the flags of their samples.
+	// retriable and unverified count the attempts whose samples have the flag of that name.
 	retriable, unverified int64
 	recorder              *recorder // nil unless Keep was called
 }
 
-// noConnection stands for the opener of an attempt that had no connection.
+// noConnection is the opener of an attempt that had no connection.
 const noConnection = math.MaxUint32
 
 type connKey struct {
@@ -181,7 +185,7 @@ type connKey struct {
 type conn struct {
 	at       clock.Instant // when it was accepted
 	openedBy int64         // number of the try that opened it; -1: not opened by the load
-	attempt  int64         // number of the last request's try, or -1
+	attempt  int64         // number of the try whose request was read last, or -1
 	asked    clock.Instant // when the last request was read
 	read     bool          // at least one request was read
 	probe    bool          // opened by a kubelet
@@ -196,18 +200,18 @@ type serverSide struct {
 // A workerBook sums up the journal of one worker.
 type workerBook struct {
 	accepted, served int64
-	lastAccept       clock.Instant // also of connections opened before the first attempt
-	overTime         []int64       // accepted in each window of results.FairnessWindowNS
+	lastAccept       clock.Instant // includes connections opened before the first attempt
+	overTime         []int64       // accepted in each window of length results.FairnessWindowNS
 	// busy sums the times from reading a request to handing over its answer.
 	busy time.Duration
-	// occupied sums the times from accept to end of its connections, in seconds, and
-	// occupiedSquares their squares. ended counts these connections.
+	// occupied is the sum of the times from accept to end of the worker's connections, in seconds.
+	// occupiedSquares is the sum of their squares, and ended the number of connections.
 	occupied, occupiedSquares float64
 	ended                     int64
 }
 
 // NewBook returns an open book for a trial with load l. Start must be called before the first
-// sample. It fails if l.Sources has too few addresses for the attempts.
+// sample. NewBook fails if l.Sources has too few addresses for the attempts.
 func NewBook(l Load) (*Book, error) {
 	b := &Book{
 		load:       l,
@@ -244,7 +248,7 @@ func (l *Load) closed() bool { return l.Shape.Clients > 0 }
 // numbers of an attempt's successive tries.
 func (b *Book) maxAttempts() uint64 { return b.schedule.Len() }
 
-// extend makes room for n attempts in total.
+// extend makes room for at least n attempts in total.
 func (b *Book) extend(n uint64) {
 	more := int(n) - len(b.attempts)
 	if more <= 0 {
@@ -272,7 +276,7 @@ func (b *Book) Start(begin clock.Instant) {
 // Time returns an instant of the monotonic clock as an offset from the first scheduled attempt.
 func (b *Book) Time(i clock.Instant) Time { return Time(i.Sub(b.begin)) }
 
-// Maybe is Time for an instant that may be missing: it returns nil for 0.
+// Maybe is like Time, but returns nil for the instant 0, which stands for a missing one.
 func (b *Book) Maybe(i clock.Instant) *Time {
 	if i == 0 {
 		return nil
@@ -281,14 +285,14 @@ func (b *Book) Maybe(i clock.Instant) *Time {
 	return &t
 }
 
-// Instant is the reverse of Time.
+// Instant is the inverse of Time.
 func (b *Book) Instant(t Time) clock.Instant { return b.begin.Add(time.Duration(t)) }
 
-// maxWindows limits the windows of one worker to those of the longest trial, an hour.
+// maxWindows is the maximum number of windows of one worker: those of the longest trial, an hour.
 const maxWindows = int64(time.Hour) / results.FairnessWindowNS
 
-// index returns the position of an attempt in the schedule, and whether the schedule has it. In a
-// closed loop it makes room for the attempt.
+// index returns the index of an attempt in the schedule, or false if the schedule has no such
+// attempt. In a closed loop, it makes room for the attempt.
 func (b *Book) index(process int, sequence uint64) (uint64, bool) {
 	n := uint64(b.load.Processes)
 	i := sequence*n + uint64(process)
@@ -299,8 +303,8 @@ func (b *Book) index(process int, sequence uint64) (uint64, bool) {
 	return i, ok
 }
 
-// number returns the number of a try over all attempts, as sources are numbered. The first try of
-// an attempt has the attempt's index.
+// number returns the number of a try among the tries of all attempts. Sources are numbered in the
+// same way. The number of an attempt's first try is the attempt's index.
 func (b *Book) number(a wire.Attempt) (uint64, bool) {
 	i, ok := b.index(int(a.Process), a.Sequence)
 	return i + uint64(a.Try)*b.maxAttempts(), ok && uint64(a.Try) < b.load.Tries
@@ -326,7 +330,7 @@ func (b *Book) setServerSide(try uint64, e serverSide) {
 	}
 }
 
-// scheduled returns when attempt i was due: in a closed loop, when it was sent.
+// scheduled returns when attempt i was due or, in a closed loop, when it was sent.
 func (b *Book) scheduled(i int) Time {
 	if b.load.closed() {
 		return b.attempts[i].Sent
@@ -336,7 +340,7 @@ func (b *Book) scheduled(i int) Time {
 
 func (b *Book) time(monotonicNS int64) Time { return b.Time(clock.Instant(monotonicNS)) }
 
-// atServers returns when a segment that a client sends reaches the servers.
+// atServers returns when a segment that a client sends at the instant sent reaches the servers.
 func (b *Book) atServers(sent Time) Time { return sent.Add(b.load.RoundTrip / 2) }
 
 // Sample adds the client's account of an attempt. It does not keep s.
@@ -384,9 +388,9 @@ func (b *Book) Sample(s *results.Sample) {
 	}
 }
 
-// opener returns the number of the try that opened the connection of an attempt's last try. It
-// returns the number of the connection if that was kept from the start, and noConnection if there
-// was none.
+// opener returns the number of the try that opened the connection of an attempt's last try. If that
+// connection was kept from the start, it returns the connection's number; without a connection,
+// noConnection.
 func (b *Book) opener(i uint64, s *results.Sample) uint32 {
 	if opener, ok := b.sources.Of(s.Source); ok {
 		return uint32(opener)
@@ -397,8 +401,8 @@ func (b *Book) opener(i uint64, s *results.Sample) uint32 {
 	return uint32(i + uint64(len(s.Failed))*b.maxAttempts())
 }
 
-// initial reports whether an attempt is among the first of a closed loop, which all clients send at
-// once. They meet empty queues, so they are left out of all percentiles.
+// initial reports whether attempt i is one of the first attempts of a closed loop, one for each
+// client. They are sent all at once and meet empty queues, so they are left out of all percentiles.
 func (b *Book) initial(i uint64) bool { return i < uint64(b.load.Shape.Clients) }
 
 // recordPhases adds the connection and first-byte times of a served attempt to the histograms.
@@ -412,14 +416,14 @@ func (b *Book) recordPhases(i int, s *results.Sample) {
 	}
 }
 
-// setAccepted sets when a worker accepted the connection of attempt i. The last try wins, because
-// it is accepted last.
+// setAccepted stores when a worker accepted the connection of attempt i. If several tries were
+// accepted, the latest instant remains, which is that of the last try.
 func (b *Book) setAccepted(i uint64, at Time) {
 	due := ticks(at.Sub(b.scheduled(int(i))))
 	b.waits[i].accepted = max(b.waits[i].accepted, due)
 }
 
-// Record adds an entry of a worker's journal. The entries of one worker must come in order.
+// Record adds an entry of a worker's journal. The entries of one worker must be added in order.
 func (b *Book) Record(worker int, r journal.Record) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -494,8 +498,8 @@ func (b *Book) accepted(w *workerBook, r journal.Record) conn {
 	return c
 }
 
-// acceptedTry sets when a worker accepted the connection of a try, or keeps that for later if the
-// attempt's sample has not arrived.
+// acceptedTry stores when a worker accepted the connection of a try. If the attempt's sample has
+// not arrived yet, it goes to earlyAccepts.
 func (b *Book) acceptedTry(try uint64, at Time) {
 	i := try % b.maxAttempts()
 	if b.earlyAccepts != nil && (i >= uint64(len(b.attempts)) || !b.attempts[i].sampled) {
@@ -533,8 +537,8 @@ func (b *Book) ended(worker int, c *conn, end journal.End) {
 	b.endConn(worker, c, read, unread)
 }
 
-// endConn sets the terminal state of the attempt on a connection: read if a worker had read its
-// request, unread otherwise.
+// endConn sets the terminal state of the attempt on a connection. It is the argument read if a
+// worker had read the attempt's request, and unread otherwise.
 func (b *Book) endConn(worker int, c *conn, read, unread State) {
 	if c.attempt >= 0 {
 		if e := b.serverSide(uint64(c.attempt)); e.state == readOpen {
@@ -554,16 +558,15 @@ func (b *Book) endConn(worker int, c *conn, read, unread State) {
 	}
 }
 
-// isKept reports whether a number that openedBy returned stands for a connection kept from the
-// start.
+// isKept reports whether a number returned by openedBy is that of a connection kept from the start.
 func (b *Book) isKept(number uint64) bool {
 	tries := b.maxAttempts() * b.load.Tries
 	return number >= tries && number < tries+b.load.Kept
 }
 
-// openedBy returns the number of the try that opened a connection, found by the client's address
-// and the instant of the accept. If attempts take ports in turn, it is the last one that was due by
-// then.
+// openedBy returns the number of the try that opened the connection with the given client address.
+// If attempts use ports in turn, several tries have that address. It then returns the last one that
+// was due when the connection was accepted.
 func (b *Book) openedBy(peer netip.AddrPort, accepted clock.Instant) (uint64, bool) {
 	ports, n := b.load.Ports, b.maxAttempts()
 	first, ok := b.sources.Of(peer)
@@ -577,8 +580,8 @@ func (b *Book) openedBy(peer netip.AddrPort, accepted clock.Instant) (uint64, bo
 	return first + uint64(turns)*ports, true
 }
 
-// starved reports whether an attempt's last try had no connection: all kept connections were in use
-// until its timeout.
+// starved reports whether an attempt's last try had no connection because all kept connections were
+// in use until its timeout.
 func (b *Book) starved(i int) bool { return b.openers != nil && b.openers[i] == noConnection }
 
 // connection returns the client's address of the connection that an attempt's last try was sent on,
@@ -593,8 +596,8 @@ func (b *Book) connection(i int) netip.AddrPort {
 	return b.sources.At(b.last(i))
 }
 
-// reused reports whether an attempt's last try was sent on a connection that it had not opened, or
-// on none.
+// reused reports whether an attempt's last try was sent on a connection that this try had not
+// opened, or had no connection.
 func (b *Book) reused(i int) bool { return b.openers != nil && uint64(b.openers[i]) != b.last(i) }
 
 // close gives every attempt a terminal state on both sides: it ends the connections whose worker
@@ -631,8 +634,8 @@ func (b *Book) close() {
 	b.closeReused()
 }
 
-// trim cuts a closed loop after the last attempt that the load sent. Requests beyond that, which
-// workers read but the load did not send, are unmatched.
+// trim removes from a closed loop the attempts after the last one that the load sent. If a worker
+// read the request of a removed attempt, that request is unmatched.
 func (b *Book) trim() {
 	n := len(b.attempts)
 	for ; n > 0 && !b.attempts[n-1].sampled; n-- {
@@ -654,8 +657,8 @@ func (b *Book) exists(try uint64) bool {
 	return try < b.maxAttempts()*b.load.Tries && try%b.maxAttempts() < uint64(len(b.attempts))
 }
 
-// closeReused sets the state of attempts that were sent on a reused connection and never read: they
-// share the fate of the connection.
+// closeReused sets the state of the attempts that were sent on a reused connection and never read.
+// Their state follows from how the connection ended.
 func (b *Book) closeReused() {
 	for i, opener := range b.openers {
 		a := &b.attempts[i]

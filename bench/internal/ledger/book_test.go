@@ -24,7 +24,7 @@ func TestUnsent(t *testing.T) {
 	}
 }
 
-// Both sides must agree about a served attempt.
+// A served attempt is explained only if both sides agree about it.
 func TestServed(t *testing.T) {
 	for _, tt := range []struct {
 		name    string
@@ -97,8 +97,8 @@ func TestUnmatched(t *testing.T) {
 	}
 }
 
-// The servers' account of each try must be possible after what the client met. Attempt 0 makes up
-// to three tries, attempt 1 one.
+// The servers' account of each try must not contradict the client's. Attempt 0 makes up to three
+// tries, attempt 1 makes one.
 func TestTries(t *testing.T) {
 	const (
 		refused    = results.FailureRefused
@@ -107,16 +107,16 @@ func TestTries(t *testing.T) {
 	)
 	type record struct {
 		try    uint8
-		server string // as account.server
+		server string // see account.server
 		end    journal.End
 	}
 	for _, tt := range []struct {
 		name      string
-		failed    []results.Failure // of attempt 0, before it is served
+		failed    []results.Failure // failed tries of attempt 0 before the served one
 		records   []record
 		unmatched int64
 		repeated  int64
-		unhandled int64 // among the repeated
+		unhandled int64 // those of the repeated that at most one handler got
 		state     State
 	}{
 		{"first try", nil, []record{{0, "aqr", journal.EndServed}}, 0, 0, 0, Answered},
@@ -154,7 +154,7 @@ func TestTries(t *testing.T) {
 						Conn: uint32(10 + conn), Peer: b.sources.At(uint64(rec.try) * 2),
 						Attempt: wire.Attempt{Try: rec.try}, Identified: true,
 					}
-					if rec.server[0] != 'a' { // the connection was accepted before
+					if rec.server[0] != 'a' { // the connection had already been accepted
 						r.Kind = journal.Accepted
 						r.Peer = b.sources.At(4)
 						b.Record(worker, r)
@@ -197,7 +197,7 @@ func TestTries(t *testing.T) {
 	}
 }
 
-// Without retries there are no results of retrying, and attempts need no more memory.
+// Without retries, there are no retry results, and attempts take no extra memory.
 func TestWithoutTries(t *testing.T) {
 	b := testBook(t, 1)
 	enter(b, 0, served)
@@ -215,10 +215,10 @@ func TestWithoutTries(t *testing.T) {
 	}
 }
 
-// If attempts take ports in turn, a connection belongs to the last one from its port that was due
-// when it was accepted.
+// If attempts use ports in turn, a connection belongs to the last attempt from its port that was
+// due when the connection was accepted.
 func TestPortsInTurn(t *testing.T) {
-	b := testBook(t, 25, func(l *Load) { l.Ports = 10 }) // every ms
+	b := testBook(t, 25, func(l *Load) { l.Ports = 10 }) // one attempt every ms
 	gaveUp := func(i int, accepted time.Duration) {
 		due := int64(begin) + int64(b.scheduled(i))
 		b.Sample(&results.Sample{
@@ -230,9 +230,9 @@ func TestPortsInTurn(t *testing.T) {
 	}
 	for i := range 25 {
 		switch i {
-		case 3: // accepted at 5 ms, when 13 was not due yet; then its client left
+		case 3: // accepted at 5 ms, before 13 was due; then its client left
 			gaveUp(3, 5*time.Millisecond)
-		case 23: // accepted as late, but no attempt follows from its port
+		case 23: // accepted equally late, but no later attempt uses its port
 			gaveUp(23, 40*time.Millisecond)
 		default:
 			enter(b, i, served)
@@ -249,9 +249,9 @@ func TestPortsInTurn(t *testing.T) {
 	}
 }
 
-// Connections kept from the start belong to no attempt. Of three, one serves attempt 0, one is
-// closed by its worker before it has read attempt 1, and one stays idle. Attempt 2 finds none free,
-// and attempt 3 opens a connection.
+// Connections kept from the start belong to no attempt. Of the three here, one serves attempt 0,
+// one is closed by its worker before the worker reads attempt 1, and one stays idle. Attempt 2
+// finds no free connection, and attempt 3 opens one.
 func TestKeptConnections(t *testing.T) {
 	const n = 4
 	b := testBook(t, n, kept(3))
@@ -316,8 +316,8 @@ func TestKeptConnections(t *testing.T) {
 	}
 }
 
-// Requests and busy time are spread, too. Of two workers with two connections each, one answers
-// three requests in 9 ms, the other one in 1 ms.
+// Fairness covers requests and busy time, too. Each of two workers has two connections. One worker
+// answers three requests in 9 ms, the other one request in 1 ms.
 func TestFairnessOfWork(t *testing.T) {
 	b := testBook(t, 4, kept(4))
 	var facts Facts

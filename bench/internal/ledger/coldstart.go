@@ -59,7 +59,8 @@ func newShareWatch(workers int) *shareWatch {
 	return &shareWatch{last: make([]bool, 50*workers), enough: int(math.Ceil(0.9 * 50))}
 }
 
-// add takes the next served attempt and reports whether the share is now fair.
+// add records whether the newcomer served the next attempt, and reports whether its share is now
+// fair.
 func (s *shareWatch) add(mine bool) bool {
 	if s.last[s.at] {
 		s.mine--

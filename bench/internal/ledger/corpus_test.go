@@ -20,7 +20,7 @@ import (
 // corpus is the directory of recorded trials. scripts/record-corpus.sh records them.
 const corpus = "testdata/corpus"
 
-// noExample lists the causes that the corpus has no example of, each with the reason.
+// noExample lists the causes without an example in the corpus, each with the reason.
 var noExample = map[string]string{
 	cause.NoRoute: "in a lab, only addresses of pods that have gone have no route, " +
 		"and then the cause is stale_endpoint",
@@ -29,8 +29,8 @@ var noExample = map[string]string{
 	cause.Unknown:      "no rule explains the loss; a trial with one is a bug",
 }
 
-// Every trial of the corpus gets the recorded verdicts again: the same cause, evidence and step for
-// every attempt, and the same figures. Judging it twice changes nothing.
+// Judging a trial of the corpus again gives the recorded cause, evidence and step of every attempt,
+// and the recorded figures. Judging it twice changes nothing.
 func TestCorpus(t *testing.T) {
 	files, err := filepath.Glob(filepath.Join(corpus, "*", "*.jsonl.gz"))
 	if err != nil {
@@ -62,13 +62,14 @@ func TestCorpus(t *testing.T) {
 	t.Logf("%d trials\n%s", len(files), seen)
 }
 
-// figures returns the recorded trial with the figures of the account.
+// figures returns a copy of the recorded trial in which the account's figures replace the recorded
+// ones.
 func figures(a *Account, r *Recording) *results.Trial {
 	f := *r.Trial
 	f.Evidence, f.Losses, f.Lost = results.Evidence{}, nil, 0
 	a.Fill(&f)
 	if was := r.Trial.Fairness; was != nil && was.Requests == nil && f.Fairness != nil {
-		// The recording is older than these figures.
+		// The recording was made before these figures existed.
 		f.Fairness.TopShare, f.Fairness.Requests, f.Fairness.BusyTime = 0, nil, nil
 	}
 	f.Workers = slices.Clone(f.Workers)
@@ -149,7 +150,7 @@ type coverage struct {
 	causes   map[string]map[string]int // lost attempts, by cause and evidence
 	rules    map[string]int            // lost attempts, by rule
 	steps    map[string]int            // lost attempts, by the kind of step that caused them
-	words    map[string]int            // trials, by the word of the scenario language
+	words    map[string]int            // trials, by each scenario word that they use
 }
 
 func newCoverage() *coverage {
@@ -243,7 +244,7 @@ func (c *coverage) String() string {
 	return b.String()
 }
 
-// counts lists the counts, the largest first.
+// counts returns the counts as text, the largest first.
 func counts(of map[string]int) string {
 	names := slices.SortedFunc(maps.Keys(of), func(a, b string) int {
 		return cmp.Or(cmp.Compare(of[b], of[a]), cmp.Compare(a, b))

@@ -6,8 +6,8 @@
 //	book.go      joins the client's samples with the servers' journals, attempt by attempt
 //	tries.go     the tries of attempts that clients retried
 //	rules.go     the rules that name the cause of a loss, each with its evidence; first match wins
-//	judge.go     applies the rules in two passes: by attempt, then those limited by a count
-//	routes.go    where connections went behind a Service
+//	judge.go     applies the rules in two passes; the second handles rules limited by a count
+//	routes.go    where a Service sent connections
 //	account.go   the judged trial: totals, lost attempts, rows of the ledger
 //	steps.go     what each step cost: gap, outage, stall, takeover, tail
 //	validity.go  whether the trial measured its servers

@@ -10,8 +10,8 @@ import (
 	"reuseport-bench/scenarios/vocabulary"
 )
 
-// A Time is an instant of a trial, as an offset from its first scheduled attempt. It is negative
-// before that.
+// A Time is an instant of a trial, as the time since its first scheduled attempt. It is negative
+// before that attempt.
 type Time time.Duration
 
 // Add returns the instant d after t.
@@ -24,7 +24,7 @@ func (t Time) Sub(u Time) time.Duration { return time.Duration(t - u) }
 // clock.Clock.
 const clockSlack = 50 * time.Microsecond
 
-// Facts holds what is known of a trial besides its samples and journals. It is plain data: tests
+// Facts holds what is known about a trial besides its samples and journals. It is plain data: tests
 // write it by hand, and files store it.
 type Facts struct {
 	Duration time.Duration `json:"duration_ns"` // of the schedule
@@ -35,18 +35,18 @@ type Facts struct {
 	// and pods.
 	Moved map[string]int64 `json:"moved"`
 	// ResetsSent is the change of TcpOutRsts until the last worker had stopped. Kernel events are
-	// recorded until then, too.
+	// recorded for the same time.
 	ResetsSent int64 `json:"resets_sent"`
 	// QueueReadings are sorted by At. Empty: the kernel was not asked, or gave no answer.
 	QueueReadings []QueueReading `json:"queue_readings,omitempty"`
 
-	// Witness is what became of the connections to servers that keep no journal, the servers' side
-	// of the trial. Its instants are those of the clock, like a sample's, and Recording makes
+	// Witness is the servers' side of the trial if they keep no journal: what became of each
+	// connection. Its instants are those of the clock, like a sample's, and Recording makes
 	// offsets of them. Nil: nothing is known of that side, and Unwitnessed says why.
 	Witness     *witness.Account `json:"witness,omitempty"`
 	Unwitnessed string           `json:"unwitnessed,omitempty"`
-	// Identities are what the servers' answers said of their processes, one entry for each load
-	// process. Empty: the answers were not to say it, or came from our own workers.
+	// Identities holds, for each load process, what the servers' answers said about the processes
+	// that sent them. It is empty if answers do not say this, or came from our own workers.
 	Identities []load.Identities `json:"identities,omitempty"`
 
 	Trace  *Trace  `json:"trace,omitempty"`  // nil: kernel events were not recorded
@@ -57,17 +57,17 @@ type Facts struct {
 type Worker struct {
 	ID         int  `json:"id"`
 	Generation int  `json:"generation"`
-	Acceptor   bool `json:"acceptor,omitempty"` // it only accepts, for the other workers
-	// BindFailed: it could not bind its address, and never listened.
+	Acceptor   bool `json:"acceptor,omitempty"` // it only accepts connections, for other workers
+	// BindFailed is true if the worker could not bind its address and so never listened.
 	BindFailed bool `json:"bind_failed,omitempty"`
-	// Listener is the inode of its own listening socket, which may have had other owners before. 0:
-	// its socket is shared.
+	// Listener is the inode of the worker's own listening socket, which earlier workers may have
+	// owned before. 0: its socket is shared.
 	Listener uint64 `json:"listener,omitempty"`
 	Ready    *Time  `json:"ready,omitempty"`  // when it began to listen
 	Closed   *Time  `json:"closed,omitempty"` // when its listener was closed
 }
 
-// A QueueReading is the content of the accept queues at an instant, as the kernel reports it
+// A QueueReading lists the connections in accept queues at an instant, as the kernel reports them
 // (sock_diag).
 type QueueReading struct {
 	At Time `json:"at"`
@@ -81,7 +81,8 @@ type Closing struct {
 	// The kernel began to close the listener after From, and had closed it by To.
 	From Time `json:"from"`
 	To   Time `json:"to"`
-	// OwnsQueue: the accept queue ended with the listener. The queue of a shared socket lives on.
+	// OwnsQueue is true if the accept queue ended with the listener. A shared socket keeps its
+	// queue.
 	OwnsQueue bool `json:"owns_queue,omitempty"`
 	Killed    bool `json:"killed,omitempty"` // the worker was killed
 }
@@ -95,31 +96,33 @@ func (c *Closing) during(a *Attempt) bool {
 type Step struct {
 	Do     vocabulary.StepName `json:"do"`
 	Target string              `json:"target"`
-	// For is the planned duration of a step that lasts; of a cold-start, the warm-up time.
+	// For is the planned duration of a step that lasts or, for a cold start, the warm-up time.
 	For time.Duration `json:"for,omitempty"`
 	At  Time          `json:"at"` // when it started
-	// Ready is when the last new worker listened, or when stalled workers resumed. Nil: neither
-	// happened.
+	// Ready is when the last new worker began to listen, or when stalled workers resumed. Nil:
+	// neither happened.
 	Ready *Time `json:"ready,omitempty"`
-	// Trigger is just before the first stop signal or, if the step stops no worker, before it
-	// starts one. Nil: the step did neither.
+	// Trigger is just before the step sends its first stop signal or, if it stops no worker, just
+	// before it starts its first one. Nil: the step does neither.
 	Trigger *Time `json:"trigger,omitempty"`
 	Began   *Time `json:"began,omitempty"`  // when a rollout started its first pod
 	Closed  *Time `json:"closed,omitempty"` // when the last old listener was closed
-	// Over is when a step was over that restarted a server without a journal: its change was seen,
-	// and what it replaced was gone. Later losses are background. Nil: not known, or another step.
+	// Over is when a step that restarted a server without a journal was over: its change was seen,
+	// and the processes that it replaced were gone. Later losses are background. Nil: not known, or
+	// another kind of step.
 	Over *Time `json:"over,omitempty"`
 	// Stopped and Started are the IDs of the workers that the step stopped and started.
 	Stopped []int `json:"stopped,omitempty"`
 	Started []int `json:"started,omitempty"`
-	// Held lists the client's addresses of the connections whose handshakes were held up meanwhile.
+	// Held lists the client's addresses of the connections whose handshakes were held up during the
+	// step.
 	Held []netip.AddrPort `json:"held,omitempty"`
-	// Serving is the number of serving workers after the step had added one.
+	// Serving is the number of serving workers after the step added one.
 	Serving int `json:"serving,omitempty"`
 }
 
-// From returns when a step begins to have consequences: at its trigger or, if it starts a pod
-// before that, when it starts the first one, because rules may then lead to that pod.
+// From returns when a step begins to have consequences. That is its trigger or, if the step starts
+// pods before that, the start of the first pod: from then on, rules may lead to that pod.
 func (s *Step) From() Time {
 	switch {
 	case s.Began != nil && (s.Trigger == nil || *s.Began < *s.Trigger):
@@ -132,7 +135,7 @@ func (s *Step) From() Time {
 
 // A Trace holds the kernel events of a trial's connections.
 type Trace struct {
-	// Events are keyed by the client's address, each list in the order of arrival.
+	// Events maps each client's address to the events of its connections, in the order of arrival.
 	Events map[netip.AddrPort][]Event `json:"events"`
 }
 
@@ -154,24 +157,25 @@ type Event struct {
 	// Reason is the kernel's name of the reason, in lower case: from enum sk_rst_reason for
 	// ResetSent, from enum skb_drop_reason for SegmentDropped.
 	Reason string `json:"reason"`
-	// FromServer: the servers' host sent the reset or dropped the segment, not the client's.
+	// FromServer is true if the servers' host, not the client's, sent the reset or dropped the
+	// segment.
 	FromServer bool `json:"from_server,omitempty"`
-	// Flags are the TCP flags of the segment that was answered or dropped, byte 13 of its header
-	// (RFC 9293, 3.1). 0: the reset answered no segment.
+	// Flags are the TCP flags of the segment that was dropped or that the reset answered: byte 13
+	// of its header (RFC 9293, 3.1). 0: the reset answered no segment.
 	Flags uint8 `json:"flags,omitempty"`
-	// Socket is the inode of the socket that the kernel was working on. It is 0 if no process had
-	// the connection yet, because it was still in an accept queue.
+	// Socket is the inode of the socket that the kernel was working on. It is 0 if the connection
+	// was still in an accept queue, where no process has it.
 	Socket uint64 `json:"socket,omitempty"`
-	// Worker is the process in whose context the event happened; -1: in no worker's. Closing a
-	// listener, and resetting the connections in its queue, happens in the context of the process
-	// that closes it.
+	// Worker is the worker in whose context the event happened; -1: in no worker's. When a process
+	// closes a listener, the kernel resets the connections in its queue in the context of that
+	// process.
 	Worker int `json:"worker"`
 }
 
 // String returns the kind of the event and its reason.
 func (e *Event) String() string { return string(e.Kind) + ": " + e.Reason }
 
-// stillQueued is the event of every connection that a QueueReading names.
+// stillQueued is the event for every connection that a QueueReading lists.
 var stillQueued = Event{
 	Kind: StillQueued, Reason: "no process has accepted it", FromServer: true, Worker: noWorker,
 }
@@ -187,8 +191,8 @@ func (f *Facts) queued() map[netip.AddrPort]bool {
 	return all
 }
 
-// passesOn reports whether an acceptor hands connections to the workers. A connection that no
-// worker has may then still be the acceptor's.
+// passesOn reports whether an acceptor hands connections to the workers. If so, a connection that
+// no worker has may still be with the acceptor.
 func (f *Facts) passesOn() bool {
 	return slices.ContainsFunc(f.Workers, func(w Worker) bool { return w.Acceptor })
 }
@@ -197,17 +201,18 @@ func (f *Facts) passesOn() bool {
 // accept queue is full. A SYN that meets a full queue is dropped without an event.
 const reasonQueueFull = "tcp_listen_overflow"
 
-// reasonAborted is the kernel's reason for a reset that ends a handshake: after a bad SYN, and with
-// tcp_abort_on_overflow=1 if the accept queue is full (tcp_check_req in net/ipv4/tcp_minisocks.c).
+// reasonAborted is the kernel's reason for a reset that ends a handshake. It gives this reason
+// after a bad SYN and, with tcp_abort_on_overflow=1, if the accept queue is full (tcp_check_req in
+// net/ipv4/tcp_minisocks.c).
 const reasonAborted = "invalid_syn"
 
 const flagSYN = 0x02 // RFC 9293, 3.1
 
 // between returns the first reset and the first drop that the servers' host made on an attempt's
-// connection while the attempt was under way. Other events belong to an earlier attempt on the
-// connection, or to its end. A drop at a full queue takes precedence: a segment dropped for another
-// reason is sent again, and then meets the queue. The order of arrival is ignored, because CPUs
-// write to the ring of events concurrently.
+// connection while the attempt was under way. Events at other times belong to an earlier attempt on
+// the connection, or to its end. A drop at a full queue takes precedence over other drops: a
+// segment dropped for another reason is sent again, and then meets the queue. The order of arrival
+// is ignored, because CPUs write to the ring buffer concurrently.
 func (t *Trace) between(source netip.AddrPort, sent, done Time) (reset, dropped *Event) {
 	if t == nil {
 		return nil, nil
@@ -234,8 +239,8 @@ func (t *Trace) between(source netip.AddrPort, sent, done Time) (reset, dropped 
 	return reset, dropped
 }
 
-// resetLater returns the reset of a connection that was still in its accept queue when the listener
-// was closed, after its client had given up. It is nil if there was none.
+// resetLater returns the reset that ended a connection in an accept queue when the listener was
+// closed, if its client had given up before. It returns nil if there was none.
 func (t *Trace) resetLater(source netip.AddrPort, done Time) *Event {
 	if t == nil {
 		return nil

@@ -14,7 +14,7 @@ import (
 type Verdict struct {
 	Cause    string // "" if served
 	Evidence Evidence
-	Worker   int    // whose close, crash or answer it was, or -1
+	Worker   int    // whose close, crash or answer decided the outcome, or -1
 	Rule     string // name of the rule that decided; "" if served
 	// Explained is false if the two sides contradict each other, or no rule explains the loss.
 	Explained bool
@@ -27,30 +27,30 @@ type view struct {
 	*Attempt
 	source    netip.AddrPort // the client's address of its connection
 	heldUp    bool           // its handshake was held up while listeners were closed
-	reused    bool           // it did not open its connection
-	starved   bool           // it had no connection
+	reused    bool           // the attempt did not open its connection
+	starved   bool           // the attempt had no connection
 	proxied   bool
 	overflows bool // the kernel counted overflows of accept queues
 	embryonic bool // the kernel counted handshakes that ended in a reset
 	closings  []Closing
 	routes    *Routes
 	sentTo    *Pod // the pod that its connection was sent to; nil: unknown
-	// reset and dropped are the kernel events about its connection. Nil: there are none, or it is
-	// judged without them.
+	// reset and dropped are the kernel events about the connection. They are nil if there are none,
+	// or if the attempt is judged without them.
 	reset, dropped *Event
-	// queued is the kernel's report that its connection was still in an accept queue when its
+	// queued is the kernel's report that the connection was still in an accept queue when the
 	// client gave up, or nil.
 	queued *Event
-	// readings are the facts' QueueReadings. Nil: a connection that is in no queue may be an
-	// acceptor's.
+	// readings is Facts.QueueReadings. It is nil if there is an acceptor, because connections that
+	// it has accepted are in no queue, either.
 	readings []QueueReading
-	// synAt is when its SYN reached the servers, if it opened its connection. establishedAt is when
-	// the last ACK of its handshake did; nil: there was no ACK, or it arrived as soon as the client
-	// was connected.
+	// synAt is when the SYN reached the servers, if the attempt opened its connection.
+	// establishedAt is when the last ACK of the handshake reached them. It is nil if there was no
+	// ACK, or if the ACK arrived as soon as the client was connected.
 	synAt         Time
 	establishedAt *Time
 
-	// Results of closing and kills, cached because several rules ask and a trial may have a
+	// Results of closing and kills, cached because several rules call them and a trial may have a
 	// thousand closings.
 	closingOnce, killsOnce bool
 	closingOK              bool
@@ -59,8 +59,8 @@ type view struct {
 	killsFound             []event
 }
 
-// ended reports whether the connection to the server ended before the response was complete. Behind
-// a proxy, an error is the proxy's answer to that.
+// ended reports whether the connection to the server ended before the response was complete. A
+// proxy reports such an end to the client as an error answer.
 func (v *view) ended() bool {
 	switch v.Class {
 	case results.ClassReset, results.ClassEOF, results.ClassInvalid:
@@ -74,8 +74,8 @@ func (v *view) ended() bool {
 // in reports whether the servers' state of the attempt is one of states.
 func (v *view) in(states ...State) bool { return slices.Contains(states, v.State) }
 
-// cutOff reports whether the connection was never accepted and ended as queued connections end when
-// their listener is closed.
+// cutOff reports whether the connection was never accepted and ended in the way of a queued
+// connection whose listener is closed.
 func (v *view) cutOff() bool {
 	return v.State == NeverAccepted && !v.proxied &&
 		(v.Class == results.ClassReset || v.Class == results.ClassEOF)
@@ -101,12 +101,13 @@ func (v *view) leftQueued() bool {
 }
 
 // neverQueued reports whether the connection never entered an accept queue: no worker accepted it,
-// a reading after its client had given up did not list it, and no queue had ended by then.
+// a reading after its client had given up did not list it, and no queue had ended before that
+// reading.
 func (v *view) neverQueued() bool {
 	if v.queued != nil || v.reused || v.proxied || v.State != NeverAccepted {
 		return false
 	}
-	oneWay := v.synAt.Sub(v.Sent) // the client's last segment took as long
+	oneWay := v.synAt.Sub(v.Sent) // the client's last segment took the same time
 	after := v.Done.Add(oneWay)
 	i := slices.IndexFunc(v.readings, func(r QueueReading) bool { return r.At >= after })
 	return i >= 0 && !slices.ContainsFunc(v.closings, func(c Closing) bool {
@@ -130,12 +131,12 @@ func (v *view) closing() (ok bool, worker int) {
 	return v.closingOK, v.closingWorker
 }
 
-// synDelay is the longest time from the sent instant to the SYN: the sender may lose its CPU in
-// between.
+// synDelay is the maximum time from an attempt's sent instant to its SYN. The sender may lose its
+// CPU in between.
 const synDelay = 5 * time.Millisecond
 
-// halfOpen reports whether the handshake was incomplete when that listener was closed: the client
-// was not connected yet, or its last ACK was still on its way.
+// halfOpen reports whether the handshake was incomplete when the listener that closing finds was
+// closed: the client was not connected yet, or its last ACK was still on its way.
 func (v *view) halfOpen() bool {
 	ok, _ := v.closing()
 	return ok && (v.Phase == results.PhaseConnect || v.heldUp ||
@@ -184,8 +185,8 @@ func (v *view) suspect() int {
 	return noWorker
 }
 
-// resetter returns the worker in whose context the kernel reset the connection, or the suspect if
-// that was in no worker's. There must be a reset.
+// resetter returns the worker in whose context the kernel reset the connection. If the reset
+// happened in no worker's context, it returns the suspect. There must be a reset.
 func (v *view) resetter() int {
 	if v.reset != nil && v.reset.Worker != noWorker {
 		return v.reset.Worker
@@ -195,14 +196,14 @@ func (v *view) resetter() int {
 
 // misrouted reports whether the attempt was sent through a Service on a connection of its own, and
 // no worker accepted it. Its refusal, timeout or missing route is then only a symptom of where it
-// was sent. Whoever answered it is a server that keeps no journal.
+// was sent. An attempt that was answered is not misrouted: a server without a journal answered it.
 func (v *view) misrouted() bool {
 	return v.routes != nil && !v.reused && v.State == NeverAccepted &&
 		v.Class != results.ClassNone && v.Class != results.ClassErrorAnswer
 }
 
-// refusedBy returns the worker of the first pod that satisfies is and that clients were sent to
-// while the attempt was under way. It returns false unless the attempt was refused.
+// refusedBy returns, for a refused attempt, the worker of the first pod that satisfies is and that
+// clients were sent to while the attempt was under way. For other attempts, ok is false.
 func (v *view) refusedBy(is func(*Pod) bool) (worker int, ok bool) {
 	if !v.misrouted() || !v.refused() {
 		return noWorker, false
@@ -240,8 +241,8 @@ func (v *view) confirmation() *Event {
 	return nil
 }
 
-// decide returns the verdict of the first matching rule from number from on, and that rule's
-// number.
+// decide returns the verdict of the first rule that matches, and that rule's number. It starts with
+// rule number from.
 func (v *view) decide(from int) (Verdict, int) {
 	for n := from; n < len(rules); n++ {
 		r := &rules[n]
@@ -253,7 +254,7 @@ func (v *view) decide(from int) (Verdict, int) {
 			Cause: r.cause, Evidence: r.evidence, Worker: worker, Rule: r.name,
 			Explained: r.cause != cause.Unknown,
 		}
-		// Drops for other reasons say nothing about what a counter counted.
+		// The counter counted events of one kind, and this event may be of another.
 		if e := v.confirmation(); e != nil && r.evidence != ByCounter {
 			verdict.Kernel, verdict.Evidence = e, ByKernel
 		}
@@ -262,8 +263,8 @@ func (v *view) decide(from int) (Verdict, int) {
 	panic("the last rule matches everything")
 }
 
-// servedVerdict returns the verdict of a served attempt. ReadDied agrees with served: a worker may
-// be killed after it has handed the response to the kernel and before it has journaled that.
+// servedVerdict returns the verdict of a served attempt. ReadDied does not contradict it: a worker
+// may be killed after it has handed the response to the kernel and before it has journaled that.
 func servedVerdict(a *Attempt) Verdict {
 	ok := a.Worker == a.Server && (a.State == Answered || a.State == ReadDied)
 	return Verdict{Worker: int(a.Server), Explained: ok}
@@ -273,8 +274,9 @@ func servedVerdict(a *Attempt) Verdict {
 // book and the facts, and modifies neither.
 //
 // There are two passes. The first gives each attempt the verdict of the first rule that matches it.
-// The second handles, in the order of the schedule, attempts whose rule is limited by a count of
-// events: each takes one event, and when none remains, the attempt falls through to its next rule.
+// The second handles attempts whose rule is limited by a count of events, in the order of the
+// schedule. Each attempt takes one event. If none remains, the next rule that matches the attempt
+// decides.
 func judge(b *Book, f *Facts, trace *Trace) map[int]Verdict {
 	verdicts := map[int]Verdict{}
 	type match struct{ attempt, rule int32 }
@@ -310,8 +312,8 @@ func judge(b *Book, f *Facts, trace *Trace) map[int]Verdict {
 type connFacts struct {
 	heldHandshakes map[int]bool // attempts whose handshakes were held up, by index
 	queued         map[netip.AddrPort]bool
-	// readings are the facts' QueueReadings. Nil: a connection that is in no queue may be an
-	// acceptor's.
+	// readings is Facts.QueueReadings. It is nil if there is an acceptor, because connections that
+	// it has accepted are in no queue, either.
 	readings []QueueReading
 }
 
@@ -323,7 +325,7 @@ func (b *Book) connFacts(f *Facts) *connFacts {
 	return s
 }
 
-// view returns what the rules see of attempt i with the last try last.
+// view returns what the rules see of attempt i, whose last try is last.
 func (b *Book) view(i int, last *Attempt, f *Facts, trace *Trace, s *connFacts) *view {
 	v := &view{
 		Attempt: last, heldUp: s.heldHandshakes[i], source: b.connection(i), reused: b.reused(i),
@@ -337,7 +339,7 @@ func (b *Book) view(i int, last *Attempt, f *Facts, trace *Trace, s *connFacts) 
 		v.establishedAt = new(b.scheduled(i).Add(time.Duration(b.waits[i].established) * waitTick))
 	}
 	v.reset, v.dropped = trace.between(v.source, last.Sent, last.Done)
-	// What the servers send from then on arrives after the client has given up.
+	// What the servers send after gone arrives after the client has given up.
 	gone := last.Done.Add(-b.load.RoundTrip / 2)
 	v.readings, v.queued = s.readings, trace.resetLater(v.source, gone)
 	if s.queued[v.source] {
@@ -349,7 +351,7 @@ func (b *Book) view(i int, last *Attempt, f *Facts, trace *Trace, s *connFacts) 
 	return v
 }
 
-// heldHandshakes returns the attempts whose handshakes were held up at the steps, by index.
+// heldHandshakes returns the set of attempts whose handshakes were held up at the steps, by index.
 func (b *Book) heldHandshakes(steps []Step) map[int]bool {
 	all := map[int]bool{}
 	for i := range steps {
@@ -362,7 +364,7 @@ func (b *Book) heldHandshakes(steps []Step) map[int]bool {
 	return all
 }
 
-// events counts how many losses each event may still explain.
+// events maps each event to the number of losses that it may still explain.
 type events map[event]int64
 
 // events returns how often each event happened in the trial.
@@ -379,8 +381,8 @@ func (f *Facts) events() events {
 	return e
 }
 
-// consume takes off one event that a verdict by better evidence has explained. It does nothing for
-// "".
+// consume removes one event that a verdict by better evidence has explained. If what is "", it does
+// nothing.
 func (e events) consume(what eventName, worker int) {
 	switch what {
 	case listenOverflow:
@@ -390,8 +392,8 @@ func (e events) consume(what eventName, worker int) {
 	}
 }
 
-// take returns the verdict of rule n if one of the events that limit it remains, and takes that
-// event. Otherwise it tries the next rule that matches.
+// take returns the verdict of rule n and takes one of the events that limit the rule. If none of
+// them remains, it tries the next rule that matches.
 func (v *view) take(n int, remaining events) Verdict {
 	for {
 		r := &rules[n]

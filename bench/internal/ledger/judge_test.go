@@ -60,13 +60,13 @@ func TestKillsAreCounted(t *testing.T) {
 	}
 }
 
-// Full queues explain at most as many attempts as the kernel has counted. Those with a kernel event
-// are among them.
+// Full queues explain at most as many attempts as the kernel has counted. Attempts with a kernel
+// event are included in that number.
 func TestOverflowsAreCounted(t *testing.T) {
 	silent := account{class: results.ClassTimeout, phase: results.PhaseConnect, done: 900}
 	for _, tt := range []struct {
 		name   string
-		traced int // attempts with an event of their dropped ACK
+		traced int // attempts with a kernel event for their dropped ACK
 		want   map[string]int
 	}{
 		{"by the counter alone", 0, map[string]int{cause.AcceptOverflow: 4, cause.SYNTimeout: 2}},
@@ -106,7 +106,7 @@ func TestOverflowsAreCounted(t *testing.T) {
 	}
 }
 
-// Full queues explain at most as many resets as the kernel has counted. Each of them is also an
+// Full queues explain at most as many resets as the kernel has counted. Each such reset is also an
 // overflow, so fewer overflows remain to explain SYNs.
 func TestAbortsAreCounted(t *testing.T) {
 	b := testBook(t, 8)
@@ -125,8 +125,8 @@ func TestAbortsAreCounted(t *testing.T) {
 	}
 }
 
-// Kernel events count in any order and if repeated. Events of other connections, or of another
-// time, are ignored.
+// The order of kernel events does not matter, nor do duplicates. Events of other connections, or at
+// other times, are ignored.
 func TestEventsOfOthers(t *testing.T) {
 	mine := Event{At: 1 * ms, Kind: ResetSent, Reason: "tcp_state", Worker: 7, FromServer: true}
 	again := mine
@@ -171,7 +171,8 @@ func TestAgreement(t *testing.T) {
 	}
 }
 
-// If rules lead to a pod again, attempts sent there then are not lost by an old conntrack entry.
+// If rules lead to a pod again, an old conntrack entry does not explain the loss of attempts that
+// are sent there then.
 func TestRoutedAgain(t *testing.T) {
 	f := &Facts{Duration: time.Second, Routes: &Routes{
 		Translations: map[netip.AddrPort]netip.Addr{},
@@ -201,7 +202,7 @@ func TestRoutedAgain(t *testing.T) {
 	}
 }
 
-// If attempts take ports in turn, the conntrack entry of a port may belong to a later attempt.
+// If attempts use ports in turn, the conntrack entry of a port may belong to a later attempt.
 func TestRoutedSharedPorts(t *testing.T) {
 	f := &Facts{Duration: time.Second, Routes: &Routes{
 		SharedPorts: true, Translations: map[netip.AddrPort]netip.Addr{attempt0: livePod},
@@ -231,7 +232,7 @@ func TestRoutedSharedPorts(t *testing.T) {
 	}
 }
 
-// Every rule has a name of its own, a cause, evidence and an explanation. The last rule matches
+// Every rule has a unique name, a cause, evidence and an explanation. The last rule matches
 // everything.
 func TestRulesAreComplete(t *testing.T) {
 	var names []string

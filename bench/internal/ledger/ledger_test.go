@@ -22,7 +22,7 @@ const ms = Time(time.Millisecond)
 // begin is the instant of the first attempt; attempt i is due i ms later.
 const begin = clock.Instant(1_000_000_000)
 
-// worker and generation are those that serve.
+// worker and generation identify the worker that serves the attempts.
 const worker, generation = 3, 1
 
 func testLoad(n int) Load {
@@ -57,10 +57,10 @@ func kept(n uint64) func(*Load) { return func(l *Load) { l.Reuses, l.Kept = true
 type account struct {
 	class results.Class
 	phase results.Phase
-	// done is when it ended, in ms after it was due.
+	// done is the time from when the attempt was due to its end, in ms.
 	done int64
-	// server is the worker's journal: any of the letters a (accept), q (request), r (response). end
-	// is the end of the connection; 0: the worker died.
+	// server is the worker's journal of the connection, as a string of the letters a (accept), q
+	// (request) and r (response). end says how the connection ended; 0: the worker died.
 	server string
 	end    journal.End
 	status int
@@ -104,7 +104,8 @@ func enterServer(b *Book, r journal.Record, server string, end journal.End) {
 	}
 }
 
-// closes returns facts in which the listener of worker 7 was closed from 2 to 3 ms.
+// closes returns facts in which the listener of worker 7 was closed between 2 and 3 ms. c has the
+// other fields of the closing.
 func closes(c Closing) *Facts {
 	c.Worker, c.From, c.To = 7, 2*ms, 3*ms
 	return &Facts{Duration: time.Second, Closings: []Closing{c}}
@@ -116,21 +117,22 @@ func overflow(n int64) *Facts {
 	return &Facts{Duration: time.Second, Moved: map[string]int64{"TcpExtListenOverflows": n}}
 }
 
-// abortedHandshakes returns facts in which n last ACKs found a full queue and were reset.
+// abortedHandshakes returns facts in which n handshakes were reset because their last ACK met a
+// full queue.
 func abortedHandshakes(n int64) *Facts {
 	f := overflow(n)
 	f.Moved["TcpExtEmbryonicRsts"] = n
 	return f
 }
 
-// readQueues adds to f that, at 1 s, only these connections were in accept queues.
+// readQueues adds a reading to f: at 1 s, only the waiting connections were in accept queues.
 func readQueues(f *Facts, waiting ...netip.AddrPort) *Facts {
 	f.QueueReadings = []QueueReading{{At: 1000 * ms, Waiting: waiting}}
 	return f
 }
 
 // kernelSays returns facts with event e on the connection of attempt 0, 1 ms after it was sent.
-// Worker 7's listener was closed from 0 to 3 ms, see c.
+// Worker 7's listener was closed between 0 and 3 ms. c has the other fields of the closing.
 func kernelSays(e Event, c Closing) *Facts {
 	f := closes(c)
 	f.Closings[0].From, f.Closings[0].To = 0, 3*ms
@@ -147,9 +149,9 @@ var (
 	attempt0 = netip.MustParseAddrPort("127.64.0.1:10000")
 )
 
-// routed returns facts in which connection tracking says that attempt 0 went to the pod to. Pod 3
-// listened from listens to gone, and clients were sent there from −8 ms to removed. Pod 2 always
-// listens, and clients are sent there, unless alone is set.
+// routed returns facts in which connection tracking says that attempt 0 was sent to the pod with
+// the address to. Pod 3 listened from listens to gone, and clients were sent to it from −8 ms to
+// removed. Unless alone is set, clients are also sent to pod 2, which always listens.
 func routed(to netip.Addr, listens, gone, removed Time, alone bool) *Facts {
 	r := &Routes{Service: service, Translations: map[netip.AddrPort]netip.Addr{}}
 	if to.IsValid() {
@@ -211,7 +213,7 @@ func TestRules(t *testing.T) {
 		account account
 		facts   *Facts
 		change  func(*Load)
-		want    Verdict // Explained and Kernel are derived
+		want    Verdict // without Explained and Kernel, which are derived
 	}{
 		{"out of descriptors", account{results.ClassLocal, connect, 0, "", 0, 0}, nil, nil, Verdict{Cause: cause.Client, Evidence: ByClient, Worker: -1, Rule: "the load's own doing"}},
 		{"aborted by the load on purpose", account{results.ClassAborted, wait, 0, "aq", journal.EndPeer, 0}, nil, nil, Verdict{Cause: cause.Client, Evidence: ByClient, Worker: -1, Rule: "the load's own doing"}},
@@ -409,8 +411,8 @@ func overflowing(f *Facts) *Facts {
 	return f
 }
 
-// Fill counts the answers that were errors by their status, and what the samples say of losses that
-// clients hide and of answers that may have been cut short.
+// Fill counts error answers by their status. It also counts the attempts whose samples are marked
+// as losses that clients hide, or as answers that may have been cut short.
 func TestAnswers(t *testing.T) {
 	for _, reuses := range []bool{true, false} {
 		b := testBook(t, 5, func(l *Load) { l.Reuses = reuses })

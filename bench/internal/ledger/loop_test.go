@@ -24,7 +24,7 @@ func closedLoop(l *Load) {
 	}
 }
 
-// A sent is both sides' account of an attempt of a closed loop; instants are in ms.
+// A sent holds both sides' account of one attempt of a closed loop. Instants are in ms.
 type sent struct {
 	at, accepted, done int
 	class              results.Class
@@ -57,8 +57,9 @@ func (s sent) records(b *Book, i int) {
 	}, server, end)
 }
 
-// twoClients are the attempts of two clients: each sends the first at 0, and the next when its last
-// one has ended. The workers stand still from 20 to 70 ms, when a step begins.
+// twoClients are the attempts of two clients. Each client sends its first attempt at 0, and every
+// later one when the attempt before has ended. The workers stand still from 20 to 70 ms. A step
+// begins at 70 ms.
 var twoClients = []sent{
 	{at: 0, accepted: 1, done: 10},
 	{at: 0, accepted: 1, done: 12},
@@ -150,7 +151,8 @@ func closedFigures(t *testing.T, a *Account) {
 	}
 }
 
-// Requests that workers read but the load did not send are no attempts, and leave a residual.
+// Requests that workers read but the load did not send do not count as attempts. They leave a
+// residual.
 func TestClosedLoopUnmatched(t *testing.T) {
 	b := testBook(t, 1, closedLoop)
 	for i, s := range twoClients {
@@ -165,7 +167,7 @@ func TestClosedLoopUnmatched(t *testing.T) {
 	}
 }
 
-// Each stage counts the attempts due in it.
+// Each stage counts the attempts that were due during it.
 func TestStageFigures(t *testing.T) {
 	b := testBook(t, 1, func(l *Load) {
 		l.Shape = load.Shape{
@@ -209,8 +211,8 @@ func TestStageFigures(t *testing.T) {
 	}
 }
 
-// Phases count from the start of the last try. Reused connections have no connection time, and lost
-// attempts count in no phase.
+// The times of the phases start with the last try. Reused connections have no connection time, and
+// the times of lost attempts are not recorded.
 func TestPhases(t *testing.T) {
 	b := testBook(t, 4, reuses, func(l *Load) { l.Tries = 2 })
 	due := func(i int) int64 { return int64(begin) + int64(b.scheduled(i)) }

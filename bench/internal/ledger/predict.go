@@ -11,27 +11,27 @@ import (
 // The fate of an attempt behind a Service depends on where the rules lead when its SYN arrives:
 //
 //   - to a pod that does not listen: the attempt is lost, however long its client waits. A pod
-//     that still has a network refuses it. A pod without one stays silent, also to repeated SYNs:
-//     connection tracking keeps the unanswered entry, and they follow it.
+//     that still has a network refuses it. A pod without one never answers. Repeated SYNs go to
+//     the same pod, because connection tracking keeps the unanswered entry.
 //   - to no pod: the rules reject the SYN by ICMP. The message arrives while the client is in
 //     connect(2), which owns the socket, and is only a soft error (sk_err_soft, tcp_v4_err in
 //     net/ipv4/tcp_ipv4.c). Connection tracking keeps no entry, so a repeated SYN meets the rules
 //     afresh. If it is rejected too, the attempt is refused: the timer that sent it does not own
 //     the socket.
 //
-// So only the first repetition matters. net.ipv4.tcp_syn_linear_timeouts, which governs the later
-// ones, does not.
+// So only the first repetition matters. net.ipv4.tcp_syn_linear_timeouts does not matter, because
+// it governs the later ones.
 const (
 	// synRepeated is when a SYN is repeated: after 1 s (TCP_TIMEOUT_INIT in include/net/tcp.h),
 	// plus rounding by the timer wheel, up to 32 ms with HZ=250 and 64 ms with HZ=1000
 	// (kernel/time/timer.c).
 	synRepeated = 1020 * time.Millisecond
-	// synRepeatedFrom and synRepeatedBy bound that instant, for HZ=100, too. A client that gives up
-	// in between may or may not have repeated its SYN.
+	// synRepeatedFrom and synRepeatedBy are bounds of that instant, also for HZ=100. A client that
+	// gives up in between may or may not have repeated its SYN.
 	synRepeatedFrom, synRepeatedBy = time.Second, 1100 * time.Millisecond
-	// icmpPerSecond is the most ICMP messages per second that a network namespace sends
-	// (net.ipv4.icmp_msgs_per_sec by default: Documentation/networking/ip-sysctl.rst). Further
-	// rejections are silent, and their SYNs are repeated once more.
+	// icmpPerSecond is the maximum number of ICMP messages that a network namespace sends per
+	// second (net.ipv4.icmp_msgs_per_sec by default: Documentation/networking/ip-sysctl.rst).
+	// Further rejections are silent, and their SYNs are repeated once more.
 	icmpPerSecond = 1000
 )
 
@@ -62,25 +62,26 @@ func (a *Account) Predict(k int) (lost float64, unknown string) {
 	return rate * e.lost / 1e9, ""
 }
 
-// Dead returns for how long, in the window of step k, clients were sent to pods that did not
-// listen. Time counts by the share of such pods, and in full while clients were sent to none. It is
-// false unless each attempt is one connection. The facts must have Routes.
+// Dead returns how long clients were sent to pods that did not listen, in the window of step k.
+// Time is weighted by the share of such pods; it counts in full while there were no pods at all.
+// Dead returns false unless each attempt is one connection. The facts must have Routes.
 func (a *Account) Dead(k int) (time.Duration, bool) {
 	l := a.book.load
 	from, to := a.Window(k)
 	return time.Duration(a.facts.Routes.expect(from, to, l.Timeout).dead), !l.Reuses && l.Tries == 1
 }
 
-// expected holds times in nanoseconds, during which attempts of one connection each find no
+// expected holds the times, in nanoseconds, during which an attempt of one connection finds no
 // listener.
 type expected struct {
 	dead         float64 // the SYN finds no listener; weighted by the share of such pods
 	nowhere      float64 // the SYN finds no pod; part of dead
-	nowhereTwice float64 // nor does its repetition, which the client waits for
+	nowhereTwice float64 // the SYN and its repetition find no pod, and the client waits for both
 	lost         float64 // neither SYN nor repetition finds a listener; weighted
 }
 
-// expect returns what attempts due in a window meet if their clients wait for timeout.
+// expect returns how long attempts due in a window find no listener if their clients wait for
+// timeout.
 func (r *Routes) expect(from, to Time, timeout time.Duration) (e expected) {
 	edges := []Time{from, to}
 	add := func(instants ...Time) {

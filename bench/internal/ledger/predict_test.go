@@ -11,21 +11,21 @@ import (
 	"reuseport-bench/scenarios/vocabulary"
 )
 
-// expect adds up the time in which attempts find no listener, and treats the repetition of rejected
-// SYNs.
+// expect adds up the time in which attempts find no listener. It takes into account that rejected
+// SYNs are repeated.
 func TestExpect(t *testing.T) {
 	always := Pod{
 		Listens: -9 * ms, Gone: Never, Routed: []Span{{-8 * ms, 250 * ms}, {400 * ms, Never}},
 	}
 	three := &Routes{Pods: []Pod{
-		// Dead from 100 ms on, the only one from 250.
+		// Dead from 100 ms on; the only pod from 250 ms on.
 		{Listens: -9 * ms, Gone: 100 * ms, Routed: []Span{{-8 * ms, 300 * ms}}},
 		always,
-		// Dead for 10 ms, one of two.
+		// Dead for 10 ms, as one of two pods.
 		{Listens: 460 * ms, Gone: Never, Routed: []Span{{450 * ms, Never}}},
 	}}
-	// One pod closes at 1000 ms, and the rules drop it 14 ms later. At back its successor listens,
-	// and rules lead to it.
+	// One pod closes at 1000 ms, and the rules drop it 14 ms later. At back, its successor begins
+	// to listen and the rules lead to it.
 	replaced := func(back Time) *Routes {
 		return &Routes{Pods: []Pod{
 			{Listens: -9 * ms, Gone: 1000 * ms, Routed: []Span{{-8 * ms, 1014 * ms}}},
@@ -40,7 +40,8 @@ func TestExpect(t *testing.T) {
 		timeout  time.Duration
 		want     expected
 	}{
-		// Half of 150 ms, all of 50, no pod for 100, half of 10.
+		// Of the pods, half are dead for 150 ms and all for 50 ms. There are none for 100 ms. Half
+		// are dead for 10 ms.
 		{"three pods", three, 0, 1000 * ms, impatient, expected{dead: 230e6, nowhere: 100e6, lost: 230e6}},
 		{"a part of it", three, 200 * ms, 350 * ms, impatient, expected{dead: 125e6, nowhere: 50e6, lost: 125e6}},
 		// Both pods listen when rejected SYNs are repeated. Refusals and silence are final.
@@ -48,7 +49,7 @@ func TestExpect(t *testing.T) {
 		{"600 ms", replaced(1620), 1000 * ms, 5000 * ms, impatient, expected{dead: 620e6, nowhere: 606e6, lost: 620e6}},
 		{"600 ms, patient", replaced(1620), 1000 * ms, 5000 * ms, patient, expected{dead: 620e6, nowhere: 606e6, lost: 14e6}},
 		{"1500 ms", replaced(2520), 1000 * ms, 5000 * ms, impatient, expected{dead: 1520e6, nowhere: 1506e6, lost: 1520e6}},
-		// SYNs of the first 1506 − 1020 ms find no pod a second time.
+		// SYNs of the first 1506 − 1020 ms find no pod when they are repeated, either.
 		{"1500 ms, patient", replaced(2520), 1000 * ms, 5000 * ms, patient,
 			expected{dead: 1520e6, nowhere: 1506e6, nowhereTwice: 486e6, lost: 500e6}},
 		// However long it lasts, the second rejection is final.

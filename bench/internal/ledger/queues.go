@@ -11,11 +11,12 @@ import (
 )
 
 // A wait says when an attempt's connection joined an accept queue and when it left, in ticks since
-// the attempt was due; 0: unknown. If there were several tries, it is that of the last. A
-// connection joins when the last ACK of its handshake reaches the servers.
+// the attempt was due; 0: unknown. If there were several tries, it describes the last. A connection
+// joins when the last ACK of its handshake reaches the servers.
 type wait struct{ established, accepted uint32 }
 
-// waitTick lets a uint32 hold 68 s, more than the longest timeout of an attempt.
+// waitTick is the unit of a wait. It lets a uint32 hold 68 s, more than the longest timeout of an
+// attempt.
 const waitTick = 16 * time.Nanosecond
 
 func ticks(d time.Duration) uint32 {
@@ -27,19 +28,19 @@ type Queue struct {
 	Worker int // the first owner of the listener; noWorker: the listener is shared
 	Max    int64
 	Mean   float64 // over the time in which the listener was open while the load ran
-	// Longest is the maximum in each window, from the first attempt on. Windows beyond its end are
-	// 0.
+	// Longest is the maximum length in each window. The first window starts with the first attempt.
+	// Windows after the last element have length 0.
 	Longest []int64
 }
 
-// Queues returns the length of each accept queue, also for the first n windows of the given length.
-// unplaced counts connections that waited at an unknown listener. The result is nil behind a proxy,
-// because its connections to the workers are not the attempts'.
+// Queues returns the length of each accept queue, over the trial and in each of the first n
+// windows. unplaced is the number of connections that waited in an unknown queue. The result is nil
+// behind a proxy, because the proxy's connections to the workers are not those of the attempts.
 //
 // A connection waits from when its client has sent the request, a few microseconds after the kernel
-// has queued it, until a worker has journaled the accept. A connection that the kernel moved to
-// another listener counts there all the time. Connections from outside the load, such as probes,
-// are not counted.
+// has queued it, until a worker has journaled the accept. If the kernel moved a connection to
+// another listener, it counts there for its whole wait. Connections from outside the load, such as
+// probes, are not counted.
 func (a *Account) Queues(window time.Duration, n int) (all []Queue, unplaced int64) {
 	b := a.book
 	if b.waits == nil {
@@ -47,7 +48,7 @@ func (a *Account) Queues(window time.Duration, n int) (all []Queue, unplaced int
 	}
 	s := a.newSweep(window, n)
 	for i := range b.waits {
-		s.until(b.scheduled(i)) // no later change is earlier than this
+		s.until(b.scheduled(i)) // changes added later are not before this instant
 		from, to, worker, ok := a.waited(i)
 		switch q := s.of(worker); {
 		case !ok:
@@ -65,9 +66,9 @@ func (a *Account) Queues(window time.Duration, n int) (all []Queue, unplaced int
 	return all, unplaced
 }
 
-// waited returns when the connection of attempt i waited, and the worker at whose listener it ended
-// up, or noWorker. It returns false if the connection did not wait, or had been opened by another
-// attempt.
+// waited returns the time in which the connection of attempt i was in an accept queue, and the
+// worker whose listener it was in at the end, or noWorker. It returns false if the connection did
+// not wait, or had been opened by another attempt.
 func (a *Account) waited(i int) (from, to Time, worker int, ok bool) {
 	b := a.book
 	w, due := b.waits[i], b.scheduled(i)
@@ -85,17 +86,17 @@ func (a *Account) waited(i int) (from, to Time, worker int, ok bool) {
 	case !lost || v.Cause == cause.Client:
 		return 0, 0, 0, false
 	case v.Cause == cause.ResetAtClose:
-		return from, x.Done.Add(-b.load.RoundTrip / 2), v.Worker, true // the reset took that long
+		return from, x.Done.Add(-b.load.RoundTrip / 2), v.Worker, true // when it was reset
 	case x.Class == results.ClassTimeout &&
 		v.Cause != cause.AcceptOverflow && v.Cause != cause.SYNTimeout:
-		// Its client has left, but it stays in the queue.
+		// The client has left, but the connection stays in the queue.
 		return from, max(x.Done, Time(a.facts.Duration)), noWorker, true
 	}
 	return 0, 0, 0, false
 }
 
-// A sweep applies the changes of all queues in the order of time. Pending changes are in a heap, so
-// it never holds more than the connections under way.
+// A sweep applies the changes of all queues in the order of time. It keeps pending changes in a
+// heap, which never holds more than the connections under way.
 type sweep struct {
 	queues   []*queueDepth
 	byWorker map[int]*queueDepth
@@ -178,7 +179,8 @@ func (s *sweep) until(at Time) {
 	}
 }
 
-// before orders changes by time; at one instant, connections leave before others join.
+// before reports whether c comes before d. At the same instant, connections leave before others
+// join.
 func (c change) before(d change) bool {
 	return cmp.Or(cmp.Compare(c.at, d.at), cmp.Compare(c.by, d.by)) < 0
 }
@@ -190,7 +192,7 @@ type queueDepth struct {
 	window   time.Duration
 	windows  int
 
-	at      Time // the last change
+	at      Time // time of the last change
 	depth   int64
 	max     int64
 	waited  float64 // connections × ns, between from and to

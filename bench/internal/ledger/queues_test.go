@@ -15,8 +15,8 @@ import (
 	"reuseport-bench/servers/wire"
 )
 
-// A waiting is an attempt whose connection is established and accepted that long after it was due,
-// in ns.
+// A waiting is an attempt whose connection is established and accepted at the given times, in ns
+// after the attempt was due.
 type waiting struct {
 	established, accepted Time // accepted 0: never
 	worker                int
@@ -50,8 +50,8 @@ func (w waiting) enter(b *Book, i int) {
 	b.Record(w.worker, r)
 }
 
-// The length of a queue follows from when its connections were established and accepted. Attempts
-// are due 1 ms apart.
+// The length of a queue follows from the instants at which its connections were established and
+// accepted. Attempts are due 1 ms apart.
 func TestQueues(t *testing.T) {
 	const shared, own, other = 0, 7, 8
 	at := func(ms int) *Time { return new(Time(ms) * Time(time.Millisecond)) }
@@ -78,7 +78,7 @@ func TestQueues(t *testing.T) {
 			want:     []Queue{{Worker: 0}},
 		},
 		{
-			// Of 10 ms, three connections wait from 0, 1 and 2 ms until 5 ms.
+			// In 10 ms, three connections wait from 0, 1 and 2 ms until 5 ms.
 			name:    "a worker stands still",
 			workers: []Worker{worker(0, own, -9, 99), worker(1, other, -9, 99)},
 			attempts: []waiting{
@@ -95,7 +95,7 @@ func TestQueues(t *testing.T) {
 			want:     []Queue{{Worker: noWorker, Max: 2, Mean: 0.3, Longest: []int64{2}}},
 		},
 		{
-			// It listened from 2 to 6 ms.
+			// The socket listened from 2 to 6 ms.
 			name:     "a socket that is handed over",
 			workers:  []Worker{worker(0, own, 2, 4), worker(1, own, 3, 6)},
 			attempts: []waiting{{}, {}, {accepted: 1 * ms}, {accepted: 3 * ms, worker: 1}},
@@ -134,7 +134,7 @@ func TestQueues(t *testing.T) {
 					w = tt.attempts[i]
 				}
 				if w.class == results.ClassNone {
-					w.accepted = max(w.accepted, 1) // by default at once
+					w.accepted = max(w.accepted, 1) // by default, accepted at once
 				}
 				w.enter(b, i)
 			}
@@ -154,7 +154,7 @@ func TestQueues(t *testing.T) {
 	}
 }
 
-// longest returns n windows with a queue of that length.
+// longest returns n windows in which the queue has the given length.
 func longest(length int64, n int) (all []int64) {
 	for range n {
 		all = append(all, length)
@@ -162,8 +162,8 @@ func longest(length int64, n int) (all []int64) {
 	return all
 }
 
-// The sweep agrees with counting the connections at each instant, also if journals are read before
-// samples.
+// A sweep gives the same lengths as counting the connections at each instant, also if journals are
+// read before samples.
 func TestQueuesOfMany(t *testing.T) {
 	random := rand.New(rand.NewPCG(1, 2))
 	const n, window = 500, 7 * time.Millisecond

@@ -27,9 +27,9 @@ const (
 	recordingVersion = 2
 )
 
-// A Recording is everything that a trial was judged by, and the verdicts. In a file it is gzipped
-// JSON lines: a Header, then lines that have one field of recordingLine each, in the order of its
-// fields. A file that ends before the trial was cut off.
+// A Recording holds the verdicts of a trial and everything they are based on. Its file has gzipped
+// JSON lines: a Header, then lines that have one field of recordingLine each, in the order of those
+// fields. A file without the last line, the trial, was cut off.
 type Recording struct {
 	Header   Header
 	Load     Load
@@ -61,8 +61,8 @@ type WorkerRecord struct {
 	journal.Record
 }
 
-// A RecordedVerdict is the verdict of a lost or unexplained attempt, by its index in the schedule.
-// Attempts without one were served, and both sides agree.
+// A RecordedVerdict is the verdict of a lost or unexplained attempt, with the attempt's index in
+// the schedule. Attempts without one were served, and both sides agree about them.
 type RecordedVerdict struct {
 	Attempt   int    `json:"attempt"`
 	Server    string `json:"server"` // the servers' account, a State
@@ -98,8 +98,8 @@ func (a *Account) Verdicts() (all []RecordedVerdict) {
 	return all
 }
 
-// A recorder keeps the samples and records of a book while a trial runs, some 600 bytes for each
-// attempt. A nil recorder keeps nothing.
+// A recorder keeps the samples and records of a book while a trial runs. It takes some 600 bytes
+// for each attempt. A nil recorder keeps nothing.
 type recorder struct {
 	samples []results.Sample
 	records []WorkerRecord
@@ -286,8 +286,8 @@ func (r *Recording) writeLines(w io.Writer) error {
 	return cmp.Or(err, out.Encode(recordingLine{Trial: r.Trial}))
 }
 
-// ReadRecording reads a file that Write has written. An error names the file and the line, and says
-// what to do.
+// ReadRecording reads a file written by Write. Its errors name the file and the line, and say what
+// to do.
 func ReadRecording(path string) (*Recording, error) {
 	file, err := input.Open(path)
 	if err != nil {
@@ -316,7 +316,7 @@ const (
 	linesPerTry = 16
 )
 
-// decode reads a recording. After an error, line is where it is.
+// decode reads a recording. If it fails, line is the line with the error.
 func (r *Recording) decode(in io.Reader) (line int, err error) {
 	unpacked, err := input.Decompressed(in)
 	if err != nil {
@@ -351,11 +351,11 @@ func (r *Recording) decode(in io.Reader) (line int, err error) {
 // maxLines returns the largest plausible number of lines.
 func (r *Recording) maxLines() int {
 	shape := r.Load.Shape
-	attempts := max(shape.Expected(), shape.Peak()*shape.Duration.Seconds()) // or fewer
+	attempts := max(shape.Expected(), shape.Peak()*shape.Duration.Seconds()) // an upper bound
 	return minLines + linesPerTry*int(attempts)*int(max(1, r.Load.Tries))
 }
 
-// checkHeader checks the first line. err is the error of decoding it.
+// checkHeader checks the first line. err is the error of decoding that line, or nil.
 func (r *Recording) checkHeader(err error) error {
 	var wrong *jsonfile.Error
 	switch {
@@ -426,8 +426,8 @@ func Changes(before, after []RecordedVerdict) (lines []string) {
 	return lines
 }
 
-// describe returns a verdict as text; that of a missing one is "served". It omits the rule, whose
-// name may change without changing the verdict.
+// describe returns a verdict as text, or "served" for the zero value. It omits the rule, because
+// its name may change without changing the verdict.
 func describe(v RecordedVerdict) string {
 	if v.Cause == "" && v.Evidence == "" && v.Server == "" {
 		return "served"

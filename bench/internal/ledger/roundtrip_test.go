@@ -11,8 +11,7 @@ import (
 	"reuseport-bench/results/cause"
 )
 
-// With a round trip, a client's segments reach the servers half of it later, and the servers sent
-// what the client receives half of it before.
+// With a round trip, segments arrive half a round trip after they were sent, in both directions.
 func TestRoundTrip(t *testing.T) {
 	const trip = 40 * time.Millisecond
 	type verdict struct {
@@ -66,8 +65,8 @@ func TestRoundTrip(t *testing.T) {
 	}
 }
 
-// A connection waits in an accept queue from when the last ACK of its handshake arrives, and its
-// client learns of a reset later.
+// A connection enters the accept queue when the last ACK of its handshake arrives there. Its client
+// learns of a reset half a round trip late.
 func TestQueuesBehindRoundTrip(t *testing.T) {
 	b := testBook(t, 2, func(l *Load) { l.RoundTrip = 20 * time.Millisecond })
 	// The clients are connected at 20 and 21 ms, so the connections are in the queue from 30 and 31
@@ -81,7 +80,7 @@ func TestQueuesBehindRoundTrip(t *testing.T) {
 		Closings: []Closing{{Worker: 0, From: 41 * ms, To: 42 * ms, OwnsQueue: true}},
 	})
 	got, unplaced := a.Queues(10*time.Millisecond, 20)
-	// Of 100 ms, one waits from 30 ms for 4 ms, the other from 31 ms for 10.
+	// In 100 ms, one connection waits for 4 ms from 30 ms on, the other for 10 ms from 31 ms on.
 	want := []Queue{{Worker: 0, Max: 2, Mean: 0.14, Longest: []int64{0, 0, 0, 2, 1}}}
 	near := cmpopts.EquateApprox(0, 1e-4) // ticks of 16 ns
 	if diff := cmp.Diff(got, want, near); diff != "" || unplaced != 0 {

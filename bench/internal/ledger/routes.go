@@ -9,9 +9,10 @@ import (
 // Routes says where connections behind a Service were sent, and when pods listened there.
 type Routes struct {
 	// Translations maps the client's address of each connection to the pod that the clients' node
-	// sent it to, according to its connection tracking when the load has ended.
+	// sent it to, according to the node's connection tracking after the end of the load.
 	Translations map[netip.AddrPort]netip.Addr `json:"translations"`
-	// SharedPorts: attempts took ports in turn, so an entry may belong to a later attempt.
+	// SharedPorts is true if attempts used ports in turn. An entry of Translations may then belong
+	// to a later attempt.
 	SharedPorts bool `json:"shared_ports,omitempty"`
 	// Service is the Service's address, or the zero value if clients connect to the pods' own
 	// addresses.

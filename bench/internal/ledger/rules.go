@@ -12,7 +12,7 @@ type Evidence uint8
 
 // The kinds of evidence, strongest first.
 const (
-	NoEvidence Evidence = iota // of a served attempt
+	NoEvidence Evidence = iota // for a served attempt
 	ByKernel                   // an event or a record of the kernel about this very connection
 	ByCounter                  // the change of a kernel counter
 	ByWorker                   // a worker's journal, or the instants at which listeners ended
@@ -28,13 +28,14 @@ type rule struct {
 	name     string
 	cause    string
 	evidence Evidence
-	// match reports whether the rule matches, and whose close, crash or answer it was, or noWorker.
+	// match reports whether the rule matches, and returns the worker whose close, crash or answer
+	// caused the loss, or noWorker.
 	match func(v *view) (worker int, ok bool)
-	// limitedBy returns the events of which the match needs one, best first, if their number limits
-	// how many attempts the rule explains. Nil: no limit.
+	// limitedBy is set if the number of certain events limits how many attempts the rule explains.
+	// It returns these events, best first. A match takes one of them.
 	limitedBy func(v *view) []event
-	// consumes names an event that a match accounts for, so that fewer remain for rules that are
-	// limited by it. An event of one worker is that of the match's worker.
+	// consumes names an event that a match uses up, so that fewer remain for rules that are limited
+	// by it. If the event belongs to one worker, that is the match's worker.
 	consumes eventName
 	// why explains how an attempt comes to match, with the source in the kernel if that is not
 	// obvious.
@@ -60,9 +61,9 @@ const (
 )
 
 // rules are tried in order. The first match decides, so a rule may assume that no earlier one
-// matched. They are grouped by what they are known from: the client alone, the kernel's events
+// matched. They are grouped by the source of the knowledge: the client alone, the kernel's events
 // about the connection, a worker's journal, coincidence in time, the routes of a Service, and
-// finally what the client saw. Within a group the narrower rule comes first.
+// finally what the client saw. Within a group, the narrower rule comes first.
 var rules = []rule{
 	{
 		name: "the load's own doing", cause: cause.Client, evidence: ByClient,

@@ -10,8 +10,8 @@ import (
 	"reuseport-bench/results/cause"
 )
 
-// Window returns the time from the start of a step to that of the next one, or to the end of the
-// schedule. Losses in it are caused by the step.
+// Window returns the time from the start of a step to the start of the next one, or to the end of
+// the schedule. Losses in that time are attributed to the step.
 func (a *Account) Window(step int) (from, to Time) {
 	steps := a.facts.Steps
 	from, to = steps[step].From(), Time(a.facts.Duration)
@@ -26,7 +26,7 @@ func (a *Account) first(at Time) int {
 	return sort.Search(len(a.book.attempts), func(i int) bool { return a.book.scheduled(i) >= at })
 }
 
-// Step returns the cost of step k, as far as it follows from attempts.
+// Step returns the cost of step k, as far as it can be computed from attempts.
 func (a *Account) Step(k int) results.Step {
 	s := &a.facts.Steps[k]
 	from, to := a.Window(k)
@@ -104,9 +104,9 @@ func (a *Account) gaps(k int, r *results.Step) {
 	}
 }
 
-// gap returns the length of the unbroken run of lost attempts around attempt i, from the due
-// instant of its first to that of the next served attempt, and the index of the latter. The gap is
-// censored if the schedule ends first.
+// gap returns the length of the unbroken run of lost attempts around attempt i, and the index of
+// the served attempt that ends it. The length is the time between the due instants of the run's
+// first attempt and of that served attempt. The gap is censored if the schedule ends first.
 func (a *Account) gap(i int) (length time.Duration, end int, censored bool) {
 	attempts := a.book.attempts
 	lo, hi := i, i
@@ -135,7 +135,7 @@ func (a *Account) served(k, lo, hi int, r *results.Step) {
 	for _, id := range s.Started {
 		started[int32(id)] = true
 	}
-	// Older attempts cannot have been waiting.
+	// Attempts due earlier were no longer waiting at the trigger.
 	for i := a.first(trigger.Add(-a.longest)); i < hi; i++ {
 		x := &a.book.attempts[i]
 		if !x.Served() {
@@ -157,7 +157,8 @@ func (a *Account) served(k, lo, hi int, r *results.Step) {
 	}
 }
 
-// halfOpen counts the connections whose handshakes were held up, and the lost ones among them.
+// halfOpen returns the number of connections whose handshakes were held up, and the number of those
+// that were lost.
 func (a *Account) halfOpen(s *Step) *results.HalfOpen {
 	h := &results.HalfOpen{}
 	for i := range a.book.heldHandshakes([]Step{*s}) {
@@ -169,7 +170,8 @@ func (a *Account) halfOpen(s *Step) *results.HalfOpen {
 	return h
 }
 
-// tail returns the time from the trigger to the last connection that a stopped worker accepted.
+// tail returns the time from the step's trigger to the last accept by a worker that the step
+// stopped.
 func (a *Account) tail(s *Step) *int64 {
 	tail := time.Duration(0)
 	for _, id := range s.Stopped {
@@ -184,9 +186,9 @@ func (a *Account) tail(s *Step) *int64 {
 	return new(int64(tail))
 }
 
-// sentAfterClose counts the dropped attempts that were sent after a step had closed all its old
-// listeners, and that no worker is responsible for. It is nil if no step closed a listener that
-// owns its queue.
+// sentAfterClose returns the number of dropped attempts that were sent after a step had closed all
+// its old listeners, and for which no worker is responsible. It returns nil if no step closed a
+// listener that owns its queue.
 func (a *Account) sentAfterClose() *int64 {
 	first := Never
 	for i := range a.facts.Steps {

@@ -85,8 +85,8 @@ func TestStep(t *testing.T) {
 	}
 }
 
-// An attempt that was due just before a step's trigger but sent after it is lost by that step, not
-// the one before.
+// If an attempt was due just before a step's trigger but sent after it, its loss is attributed to
+// that step, not to the one before.
 func TestLateTimeout(t *testing.T) {
 	const n, late = 300, 199
 	b := testBook(t, n)

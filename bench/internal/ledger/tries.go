@@ -12,7 +12,7 @@ type tries struct {
 	lastSent Time                // when the last try began
 }
 
-// sampleTries adds the tries of a sample. b.mu must be held.
+// sampleTries counts the tries of a sample. b.mu must be held.
 func (b *Book) sampleTries(i uint64, s *results.Sample) {
 	c := &b.counts
 	c.Tries += int64(1 + len(s.Failed))
@@ -49,7 +49,7 @@ func (b *Book) last(i int) uint64 {
 	return uint64(i) + uint64(len(b.retried[uint64(i)].failed))*b.maxAttempts()
 }
 
-// lastTry returns the attempt as if it had begun with its last try.
+// lastTry returns the attempt as if its last try had been its first.
 func (b *Book) lastTry(i int) *Attempt {
 	t, ok := b.retried[uint64(i)]
 	if !ok {
@@ -61,8 +61,7 @@ func (b *Book) lastTry(i int) *Attempt {
 }
 
 // closeTries gives every retried attempt the state of its last try. The servers' account of a try
-// must agree with the client's, and there must be no account of a try that the load did not make;
-// otherwise the account is unmatched.
+// is unmatched if it contradicts the client's, or if the load did not make that try.
 func (b *Book) closeTries() {
 	n := b.maxAttempts()
 	for i, t := range b.retried {
@@ -101,21 +100,21 @@ func (b *Book) closeTries() {
 	}
 }
 
-// contradict reports whether a client's failure of a try that it repeated and the servers' state of
-// that try exclude each other.
+// contradict reports whether f, a client's failure of a try that it repeated, and s, the servers'
+// state of that try, exclude each other.
 func contradict(f results.Failure, s State) bool {
 	switch {
 	case s == Answered, s == readOpen:
 		return true
 	case s.read():
-		return f != results.FailureUnanswered // in all other cases nothing was sent
+		return f != results.FailureUnanswered // after any other failure, nothing was sent
 	}
 	return f == results.FailureRefused && s != NeverAccepted
 }
 
-// openedByTries returns the number of connections opened by tries before the last, and how many of
-// those were established but never accepted. The close of a listener reset the latter, most of them
-// in its queue; an unsent one may have been half-open.
+// openedByTries returns the number of connections opened by tries before the last, and the number
+// of those that were established but never accepted. The latter were reset when a listener was
+// closed. Most of them were in its queue; one on which nothing was sent may have been half-open.
 func (b *Book) openedByTries() (opened, reset int64) {
 	n := b.maxAttempts()
 	for i, t := range b.retried {

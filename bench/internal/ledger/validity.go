@@ -13,8 +13,8 @@ import (
 	"reuseport-bench/scenarios"
 )
 
-// Invalid returns the reasons why a trial says nothing about its servers, which had serverCPUs
-// CPUs, or nil if it is valid. limits are the scenario's.
+// Invalid returns the reasons why a trial says nothing about its servers, or nil if it is valid.
+// limits are the scenario's limits, and serverCPUs is the number of the servers' CPUs.
 func Invalid(limits scenarios.Validity, serverCPUs int, t *results.Trial) []string {
 	var reasons []string
 	invalid := func(format string, args ...any) {
@@ -72,12 +72,12 @@ func generatorLag(limits scenarios.Validity, t *results.Trial) (lag, allowed tim
 	return time.Duration(*t.ScheduleLagP99NS), allowed
 }
 
-// LoadBound is the share of its CPUs' time from which on the load, not the servers, is the limit of
-// a closed loop.
+// LoadBound is a share of the time of the load's CPUs. If the load of a closed loop uses more, the
+// load is the limit, not the servers.
 const LoadBound = 0.95
 
-// closedInvalid returns why a closed loop was limited by its load, or ended early. A closed loop
-// has no schedule lag that would show it.
+// closedInvalid returns the reasons why a closed loop was limited by its load, or ended early. A
+// closed loop has no schedule lag that would show this.
 func closedInvalid(t *results.Trial) (reasons []string) {
 	if t.Concurrency == 0 {
 		return nil
@@ -150,8 +150,8 @@ func loadInvalid(t *results.Trial) []string {
 // kernel's steal time, 10 ms, could exceed the limit.
 const shortestJudged = 50 * time.Millisecond
 
-// machineInvalid returns what kept the servers from running: in the first step's window that
-// exceeds a limit, or else over the whole trial.
+// machineInvalid returns what kept the servers from running. It looks at the first step's window
+// that exceeds a limit or, if none does, at the whole trial.
 func machineInvalid(v scenarios.Validity, serverCPUs int, t *results.Trial) []string {
 	var steal, queue string
 	look := func(where string, windowNS, stealNS, delayNS *int64) {
@@ -178,8 +178,8 @@ func machineInvalid(v scenarios.Validity, serverCPUs int, t *results.Trial) []st
 	return slices.DeleteFunc([]string{steal, queue}, empty)
 }
 
-// harnessFloor is the share of one CPU's time that the harness may always use. Beside nearly idle
-// servers, 2 % of their time would be less than observing them costs.
+// harnessFloor is the share of one CPU's time that the harness may always use. If the servers are
+// nearly idle, observing them costs more than 2 % of their CPU time.
 const harnessFloor = 0.01
 
 // harnessLeast is the CPU time that the harness may use in a trial of any length. It pays for about
@@ -209,7 +209,7 @@ func harnessInvalid(v scenarios.Validity, cpu results.CPU) []string {
 		Rounded(time.Duration(used)), Rounded(time.Duration(of)), whose, share)}
 }
 
-// over reports whether part is more than share of whole; false if part is unknown.
+// over reports whether part exceeds the given share of whole. It returns false if part is unknown.
 func over(part *int64, whole int64, share float64) bool {
 	return part != nil && float64(*part) > share*float64(whole)
 }

@@ -144,8 +144,8 @@ func judgedTrial(b *Book, steps []Step) *results.Trial {
 	return r
 }
 
-// Failures of the load are counted as such. They make a trial invalid if a step could have caused
-// the loss, and are left out of the servers' figures.
+// Failures of the load are counted apart. They make a trial invalid if a step could have caused the
+// loss, and are left out of the servers' figures.
 func TestLoadFailures(t *testing.T) {
 	const (
 		n        = 2000 // steps are at 1000 and 1500 ms

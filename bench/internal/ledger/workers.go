@@ -50,8 +50,8 @@ func (a *Account) fairness() *results.Fairness {
 	return f
 }
 
-// Occupied returns how long ended connections took from accept to end: the sum in seconds, the sum
-// of squares, and their number.
+// Occupied returns statistics of the time from accept to end of connections that have ended: the
+// sum in seconds, the sum of squares, and the number of connections.
 func (a *Account) Occupied() (sum, squares float64, n int64) {
 	for _, w := range a.book.workers {
 		sum, squares, n = sum+w.occupied, squares+w.occupiedSquares, n+w.ended
