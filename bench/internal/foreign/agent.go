@@ -26,11 +26,11 @@ const (
 	notifySocket  = homeDirectory + "/tmp/notify"
 )
 
-// homeSize bounds each file system in memory that the server can write to.
+// homeSize is the maximum size of each in-memory file system that the server can write to.
 const homeSize = 256 << 20
 
-// AgentMain is the agent: it makes the home and then starts commands in it. It ends at the end of
-// its control pipe. Its process must be in a mount namespace of its own, and in the lab's PID
+// AgentMain is the agent: it makes the home and then starts commands in it. It returns when its
+// control pipe ends. Its process must be in a mount namespace of its own, and in the lab's PID
 // namespace.
 func AgentMain() error {
 	control := json.NewDecoder(os.NewFile(child.ControlFD, "control"))
@@ -38,7 +38,7 @@ func AgentMain() error {
 	if err := control.Decode(&cfg); err != nil {
 		return fmt.Errorf("the home's configuration: %w", err)
 	}
-	// The timer slack below is the thread's, and new processes inherit it.
+	// prepare sets the timer slack of this thread, and new processes inherit it.
 	runtime.LockOSThread()
 	if err := cfg.prepare(); err != nil {
 		return err
@@ -79,7 +79,8 @@ func (c agentConfig) prepare() error {
 	for resource, limit := range map[int]uint64{
 		syscall.RLIMIT_NOFILE: c.Files, syscall.RLIMIT_DATA: c.Memory, syscall.RLIMIT_CORE: 0,
 	} {
-		// Not package unix: package syscall must learn of it, or it would restore RLIMIT_NOFILE.
+		// Call package syscall, not unix: unless syscall knows of the limit, it restores the old
+		// RLIMIT_NOFILE.
 		err := syscall.Setrlimit(resource, &syscall.Rlimit{Cur: limit, Max: limit})
 		if err != nil {
 			return fmt.Errorf("resource limit %d of %d: %w", resource, limit, err)
@@ -94,8 +95,7 @@ func (c agentConfig) mountAll() error {
 	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_SLAVE, ""); err != nil {
 		return fmt.Errorf("mount namespace: %w", err)
 	}
-	// The lab's processes see the numbers of its PID namespace in this /proc, and only its own
-	// processes.
+	// This /proc shows only the processes of the lab's PID namespace, with their numbers in it.
 	const noPrograms = unix.MS_NOSUID | unix.MS_NODEV | unix.MS_NOEXEC
 	if err := unix.Mount("proc", "/proc", "proc", noPrograms, ""); err != nil {
 		return fmt.Errorf("mount /proc: %w; in a container, run it with "+
@@ -114,8 +114,8 @@ func (c agentConfig) mountAll() error {
 	return nil
 }
 
-// hide mounts an empty file system in memory on a directory. The subdirectories that it had exist
-// in the new one, too, because servers do not make /run/haproxy or /var/log/nginx themselves.
+// hide mounts an empty in-memory file system on a directory. It makes the same subdirectories there
+// as the directory had, because servers do not make /run/haproxy or /var/log/nginx themselves.
 func (c agentConfig) hide(dir string) error {
 	entries, err := os.ReadDir(dir)
 	if errors.Is(err, os.ErrNotExist) {
@@ -147,7 +147,7 @@ func (c agentConfig) mkdir(dir string) error {
 }
 
 func (c agentConfig) chown(path string) error {
-	if c.Nested { // the agent's id is the server's
+	if c.Nested { // the agent already has the server's id
 		return nil
 	}
 	return os.Chown(path, c.UID, c.GID)
@@ -175,7 +175,8 @@ func (a *agent) serve() error {
 	}
 }
 
-// start starts a command and reports it. The error is this agent's, not the command's.
+// start starts a command and reports the result. It returns only errors of the agent itself, not of
+// the command.
 func (a *agent) start(r request, files []*os.File) error {
 	process, path, err := a.run(r, files)
 	var errno unix.Errno
@@ -206,14 +207,14 @@ func (a *agent) report(r report) error {
 	return send(a.requests, r)
 }
 
-// setListenPID sets LISTEN_PID to the number of its process, which a parent cannot know before the
-// fork, and becomes the command.
+// setListenPID sets LISTEN_PID to the PID of its own process and then becomes the command. The
+// parent cannot set it, because it does not know the PID before the fork.
 var setListenPID = []string{
 	"/bin/sh", "-c", `LISTEN_PID=$$; export LISTEN_PID; exec "$@"`, "sh",
 }
 
-// run starts the command of a request. path is what an error is about: the program or the working
-// directory.
+// run starts the command of a request. After an error, path is the program or working directory
+// that the error is about.
 func (a *agent) run(r request, files []*os.File) (p *os.Process, path string, err error) {
 	if len(files) == 0 {
 		return nil, "", errors.New("a request without standard output")
@@ -249,9 +250,10 @@ func (a *agent) run(r request, files []*os.File) (p *os.Process, path string, er
 	return p, path, err
 }
 
-// candidates returns the paths that a request's program may have. Without a slash it is searched
-// for in the PATH of the request's environment. As with execvp(3), one that the server's user may
-// not execute is not the last word: root's PATH often begins with directories of its own.
+// candidates returns the paths that a request's program may have. A program without a slash is
+// searched for in the PATH of the request's environment. Like execvp(3), the agent tries the next
+// path if the server's user may not execute one: root's PATH often begins with directories of its
+// own.
 func candidates(r request) (all []string) {
 	name := r.Args[0]
 	switch {

@@ -14,8 +14,8 @@ import (
 	"reuseport-bench/servers/clock"
 )
 
-// settled is how long a process must have been new, or gone, to prove that a restart did something.
-// A restart that fails may have started one for a moment.
+// settled is how long a new process must have run, or an old one must have been gone, to prove that
+// a restart did something. A failed restart may start a process for a moment.
 const settled = 100 * time.Millisecond
 
 // A Change is something that a restart has changed.
@@ -30,7 +30,7 @@ func (c Change) proves(now clock.Instant) bool {
 	return c.Kind != ChangeProcess || now.Sub(c.At) >= settled
 }
 
-// ChangeKind is what a Change is about.
+// ChangeKind is the kind of thing that a Change is about.
 type ChangeKind string
 
 // The kinds of changes.
@@ -38,7 +38,7 @@ const (
 	ChangeProcess    ChangeKind = "process"    // a new process, or one that has gone
 	ChangeListener   ChangeKind = "listener"   // a new listening socket, or one that has gone
 	ChangePIDFile    ChangeKind = "pid-file"   // the pid file names another process
-	ChangeWorker     ChangeKind = "worker"     // a process that is new answers
+	ChangeWorker     ChangeKind = "worker"     // a new process answers
 	ChangeGeneration ChangeKind = "generation" // the new generation answers
 )
 
@@ -51,7 +51,7 @@ type snapshot struct {
 	main      Process
 	listeners map[uint64]string // by cookie
 	pidFile   string
-	lingers   bool              // old processes still run, and may close listeners
+	lingers   bool              // old processes still run and may close listeners
 	first     map[string]Change // changes by Kind and What, as first seen
 }
 
@@ -73,7 +73,8 @@ func (s *Server) look(ctx context.Context) (n *snapshot, err error) {
 	return n, errors.Join(err, ctx.Err())
 }
 
-// changes returns what differs now from the snapshot, in the order in which it was first seen.
+// changes returns the differences between now and the snapshot, in the order in which they were
+// first seen.
 func (r *restarting) changes(ctx context.Context) (all []Change, err error) {
 	now, err := r.look(ctx)
 	if err != nil {
@@ -94,7 +95,7 @@ func (r *restarting) changes(ctx context.Context) (all []Change, err error) {
 	}
 	for _, p := range without(r.before.processes, now.ids) {
 		if r.lingering[p.id()] {
-			continue // it was to go since an earlier restart
+			continue // an earlier restart left it running
 		}
 		note(ChangeProcess, "process %v is gone", p)
 	}
@@ -115,11 +116,11 @@ func (r *restarting) changes(ctx context.Context) (all []Change, err error) {
 	return all, nil
 }
 
-// recent is how long a server may still be starting processes after it is ready.
+// recent is how long a server may still be starting processes after it has become ready.
 const recent = time.Second
 
-// awaitSteady waits until the processes have been the same for settled, but not longer than recent:
-// a server may start one for each request.
+// awaitSteady waits until the set of processes has not changed for settled. It waits at most
+// recent, because a server may start a process for each request.
 func (s *Server) awaitSteady(ctx context.Context) error {
 	var last map[id]bool
 	var since time.Time
@@ -157,7 +158,8 @@ func (r *restarting) awaitOver(ctx context.Context) error {
 	return err
 }
 
-// alsoSame ends the list of what is the same after a restart that changed nothing.
+// alsoSame returns the end of a list of things that are unchanged after a restart that changed
+// nothing.
 func (r *restarting) alsoSame() string {
 	text := ""
 	if r.cfg.PIDFile != "" {
@@ -169,7 +171,8 @@ func (r *restarting) alsoSame() string {
 	return text
 }
 
-// isOver returns nil as missing if the restart is over, and fills in what is to be said of it.
+// isOver checks whether the restart is over. If it is, missing is nil and the result is filled in;
+// otherwise missing says what is missing.
 func (r *restarting) isOver(ctx context.Context) (missing, fatal error) {
 	changes, err := r.changes(ctx)
 	if err != nil {
@@ -210,8 +213,8 @@ func (r *restarting) isOver(ctx context.Context) (missing, fatal error) {
 	return nil, nil
 }
 
-// newAnswer returns the change that the server's answers show, where they identify who answers. It
-// returns what is missing if something old still answers.
+// newAnswer returns the change that the server's answers show, if answers identify who sends them.
+// If something old still answers, it returns what is missing.
 func (r *restarting) newAnswer(ctx context.Context, changes []Change) (c *Change, missing error) {
 	if r.cfg.Identify.Generation != "" {
 		if err := r.generationAnswers(ctx); err != nil {
@@ -237,10 +240,10 @@ func (r *restarting) newAnswer(ctx context.Context, changes []Change) (c *Change
 	return &Change{ChangeWorker, what, r.env.Clock.Now()}, nil
 }
 
-// path returns the path of requests that find out who answers.
+// path returns the path of the requests that find out who answers.
 func (s *Server) path() string { return cmp.Or(s.cfg.Ready.HTTP, "/") }
 
-// readyAgain returns nil if the server is ready after the restart, as far as Config.Ready can say.
+// readyAgain returns nil if the server is ready after the restart, as far as Config.Ready can tell.
 func (r *restarting) readyAgain(ctx context.Context) error {
 	if st := r.newest(); st.generation == r.result.Generation { // the restart has started it
 		return r.ready(ctx, st)

@@ -13,7 +13,7 @@ import (
 // A command is one that the agent has been asked to start.
 type command struct {
 	args    []string
-	started chan struct{} // closed when it has been started, or could not be
+	started chan struct{} // closed when it has been started or could not be started
 	exited  chan struct{}
 	read    <-chan struct{} // closed when its output has been read to the end
 
@@ -25,7 +25,7 @@ type command struct {
 	status unix.WaitStatus
 }
 
-// receive takes a report of the agent. Reports come in order.
+// receive handles a report of the agent. Reports arrive in order.
 func (c *command) receive(r report) {
 	switch {
 	case r.Exited:
@@ -74,11 +74,11 @@ func (c *command) exitsSoon() bool {
 // exitedWell reports whether the command exited with status 0.
 func (c *command) exitedWell() bool { return c.hasExited() && c.status == 0 }
 
-// failed reports whether the command exited with another status than 0.
+// failed reports whether the command exited with a status other than 0.
 func (c *command) failed() bool { return c.hasExited() && c.status != 0 }
 
-// await waits until the command has exited. It returns an error if its status is not want, or if
-// the limit or the context ends first.
+// await waits until the command has exited. It returns an error if the exit status is not want, or
+// if the limit expires or the context ends first.
 func (c *command) await(ctx context.Context, want int, limit time.Duration) error {
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
@@ -104,7 +104,7 @@ func (c *command) name() string {
 	return line
 }
 
-// ending says how a process has ended.
+// ending describes how a process has ended.
 func ending(s unix.WaitStatus) string {
 	if !s.Signaled() {
 		return fmt.Sprintf("exit status %d", s.ExitStatus())
@@ -116,7 +116,7 @@ func ending(s unix.WaitStatus) string {
 	return text
 }
 
-// A startError is why a command could not be started.
+// A startError is the error of a command that could not be started.
 type startError struct {
 	args  []string
 	dir   string

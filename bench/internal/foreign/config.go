@@ -14,44 +14,45 @@ import (
 	"reuseport-bench/servers/clock"
 )
 
-// Config describes a server. Texts may contain variables: see Variables.
+// Config describes a server. Its strings may contain variables: see Variables.
 type Config struct {
 	// Start starts the server.
 	Start Command
 	// Forks says that Start exits with status 0 when the server runs in the background.
 	Forks bool
-	// PIDFile is a file that holds the number of the main process, relative to the home directory.
-	// Empty: the main process is the one that Start made or, with Forks, the only process whose
-	// parent is not of the server.
+	// PIDFile is a file that holds the PID of the main process, relative to the home directory.
+	// Empty: the main process is the one that Start made or, with Forks, the only process of the
+	// server whose parent does not belong to the server.
 	PIDFile string
 	// Directory is the working directory. Empty: the home directory.
 	Directory string
-	// Base is the directory that relative paths of programs and copied files start from, if the
-	// home directory does not have them.
+	// Base is a second directory for relative paths of programs and copied files. It is used if the
+	// home directory does not have the file.
 	Base string
-	// Files are written to the home directory before the start and anew before each restart.
+	// Files are written to the home directory before the start, and again before each restart.
 	Files []File
-	// Env are the environment variables besides PATH, LANG, HOME, TMPDIR, USER, LOGNAME, HOST,
-	// PORT, WORKERS and GENERATION, which it may replace. Nothing else is inherited.
+	// Env are environment variables. They may replace the variables that every command gets: PATH,
+	// LANG, HOME, TMPDIR, USER, LOGNAME, HOST, PORT, WORKERS and GENERATION. No other variable is
+	// inherited.
 	Env map[string]string
-	// Vars are the variables {{vars.NAME}}.
+	// Vars are the values of the variables {{vars.NAME}}.
 	Vars    map[string]string
-	Address netip.AddrPort // where the server is to listen
+	Address netip.AddrPort // where the server should listen
 	Workers int            // {{workers}}; also the number of held sockets with SocketsReuseport
-	// Sockets, if SocketsShared or SocketsReuseport, makes this program hold the listening sockets,
-	// one or one for each worker, and pass them to every start as LISTEN_FDS (sd_listen_fds(3)).
+	// Sockets, if SocketsShared or SocketsReuseport, makes this program hold the listening sockets:
+	// one, or one for each worker. It passes them to every start as LISTEN_FDS (sd_listen_fds(3)).
 	// Empty: the server opens its own.
 	Sockets vocabulary.Sockets
 	Backlog int // of held sockets; default 4096
 	Ready   Ready
 	Stop    Stop
-	// RestartWithin bounds how long a restart may take from its last action until it is over.
-	// Default 10 s.
+	// RestartWithin is the maximum time from the last action of a restart until the restart is
+	// over. Default 10 s.
 	RestartWithin time.Duration
 	Identify      Identify
-	// User is the user whose id the server runs under. Empty: www-data or nobody. For an ordinary
-	// user, who has only one id, the server sees this one in a user namespace of its own; "root"
-	// makes it root in the lab's.
+	// User is the user under whose id the server runs. Empty: www-data or nobody. An ordinary user
+	// has only one id, so that id is mapped to User in a user namespace of the server's own; "root"
+	// makes it root in the lab's user namespace.
 	User string
 	// Probe is the source address of requests that find out whether the server is ready. The zero
 	// value lets the kernel choose.
@@ -60,8 +61,8 @@ type Config struct {
 }
 
 // A Command is a line or a list of words, not both. Variables are replaced first. A line is then
-// split at spaces like a shell's, with its quotes, and $NAME is the server's environment variable;
-// no shell runs it.
+// split into words as a shell does, with quotes. $NAME stands for the server's environment
+// variable. No shell runs the line.
 type Command struct {
 	Line string
 	List []string
@@ -77,7 +78,7 @@ type File struct {
 // Ready says when the server is ready. Exactly one condition is set; if none is, it is Listening.
 type Ready struct {
 	HTTP      string // the path of a request
-	Status    int    // that the answer has; 0: any from 200 to 399
+	Status    int    // of the answer; 0: any status from 200 to 399
 	Listening bool   // a process of the server listens at the address
 	Notify    bool   // the server sends READY=1 (sd_notify(3))
 	Stdout    *regexp.Regexp
@@ -91,13 +92,13 @@ type Stop struct {
 	Grace  time.Duration // until SIGKILL; default 10 s
 }
 
-// Identify names the response headers by which the server says who answers.
+// Identify names the response headers in which the server says who answers.
 type Identify struct {
 	Worker     string // the PID of the answering process
 	Generation string // {{generation}}
 }
 
-// Limits bound what each process of the server may use.
+// Limits are limits on what each process of the server may use.
 type Limits struct {
 	Files  uint64 // descriptors; 0: this program's hard limit, at most 65,536
 	Memory uint64 // bytes of private memory (RLIMIT_DATA); 0: half of the machine's
@@ -107,10 +108,10 @@ type Limits struct {
 type Env struct {
 	// Agent returns the command that runs AgentMain.
 	Agent func() *exec.Cmd
-	// Start starts a command in the lab, on the servers' network and CPUs. It keeps Cloneflags of
-	// the command's SysProcAttr.
+	// Start starts a command in the lab, on the servers' network and CPUs. It must keep the
+	// Cloneflags of the command's SysProcAttr.
 	Start func(*exec.Cmd) error
-	// Do runs f on a thread in that network namespace.
+	// Do runs f on a thread in the servers' network namespace.
 	Do    func(f func() error) error
 	Clock *clock.Clock
 }
@@ -118,8 +119,8 @@ type Env struct {
 const (
 	defaultReadyWithin = 20 * time.Second
 	defaultGrace       = 10 * time.Second
-	defaultWithin      = 10 * time.Second // of an action, and until a restart is over
-	// pollEvery is how often a condition is polled.
+	defaultWithin      = 10 * time.Second // of an action; and Config.RestartWithin
+	// pollEvery is the interval at which conditions are polled.
 	pollEvery = 10 * time.Millisecond
 )
 
@@ -147,7 +148,8 @@ func (c Config) withDefaults() Config {
 	return c
 }
 
-// checkReady returns an error if Ready is ambiguous or says nothing. Defaults are filled in.
+// checkReady returns an error if Ready is ambiguous or sets no condition. Defaults must be filled
+// in.
 func (c Config) checkReady() error {
 	r := c.Ready
 	switch {

@@ -23,7 +23,7 @@ func TestRender(t *testing.T) {
 		"listen {{address}} {{vars.empty}};": "listen [::1]:80 ;",
 		"{{host}}|{{ port }}|{{workers}}":    "::1|80|3",
 		"{{generation}}{{directory}}/x":      "7/run/server/x",
-		"{{vars.x}} {}} } {":                 "{{port}} {}} } {", // a value is no template
+		"{{vars.x}} {}} } {":                 "{{port}} {}} } {", // values are not templates
 	} {
 		if got, err := vars.render("f", text); got != want || err != nil {
 			t.Errorf("%q: got %q, error %v; want %q", text, got, err, want)
@@ -226,8 +226,8 @@ func TestRoots(t *testing.T) {
 	}
 }
 
-// TestProves checks that a process proves a restart only after a while: a restart that fails may
-// start one for a moment.
+// TestProves checks that a process proves a restart only after a while, because a failed restart
+// may start a process for a moment.
 func TestProves(t *testing.T) {
 	for _, test := range []struct {
 		kind ChangeKind

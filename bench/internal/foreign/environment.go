@@ -10,8 +10,8 @@ import (
 // An environment is a server's environment variables.
 type environment map[string]string
 
-// environment returns the variables that every command of the server gets. Those of Config.Env that
-// do not render are omitted; Check reports them.
+// environment returns the variables that every command of the server gets. Variables of Config.Env
+// that do not render are omitted; Check reports them.
 func (c Config) environment(vars Variables) environment {
 	env := environment{
 		"PATH": os.Getenv("PATH"), "LANG": "C.UTF-8",
@@ -30,8 +30,8 @@ func (c Config) environment(vars Variables) environment {
 	return env
 }
 
-// passing adds what tells a command of n listening sockets (sd_listen_fds(3)). The agent adds
-// LISTEN_PID.
+// passing adds the variables that tell a command about n listening sockets (sd_listen_fds(3)). The
+// agent adds LISTEN_PID.
 func (e environment) passing(n int) environment {
 	if n == 0 {
 		return e
@@ -46,7 +46,7 @@ func (e environment) lookup(name string) (string, bool) {
 	return value, ok
 }
 
-// list returns NAME=value for each variable, sorted.
+// list returns the variables as NAME=value, sorted.
 func (e environment) list() (all []string) {
 	for _, name := range slices.Sorted(maps.Keys(e)) {
 		all = append(all, name+"="+e[name])

@@ -13,10 +13,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// linesShown is how many of the server's last lines a message shows.
+// linesShown is the number of the server's last lines that a message shows.
 const linesShown = 6
 
-// explain adds to an error what the server wrote last, and which limits it has reached.
+// explain adds to an error what the server wrote last, and which limits the server has reached.
 func (s *Server) explain(err error) error {
 	if err == nil || s.home == nil {
 		return err
@@ -47,8 +47,8 @@ func (s *Server) LastWords() []string {
 	return lines
 }
 
-// newestLog returns the last lines of the file in the home whose name ends in ".log" and that was
-// written last.
+// newestLog returns the last lines of the most recently written file in the home whose name ends in
+// ".log".
 func (s *Server) newestLog() (name string, lines []string) {
 	var newest time.Time
 	root := filepath.Dir(s.home.proc)
@@ -76,7 +76,7 @@ func (s *Server) newestLog() (name string, lines []string) {
 	return name, lastLines(text, linesShown)
 }
 
-// quoteLines returns lines as an addition to a message.
+// quoteLines returns the lines in a form that can be appended to a message.
 func quoteLines(lines []string) string {
 	if len(lines) == 0 {
 		return ""
@@ -84,7 +84,7 @@ func quoteLines(lines []string) string {
 	return ": " + strings.Join(lines, " / ")
 }
 
-// listensElsewhere returns an error that says where the processes of a start listen.
+// listensElsewhere returns an error that says at which addresses the processes of a start listen.
 func (s *Server) listensElsewhere(st *start) error {
 	all, err := s.allListeners()
 	if err != nil {
@@ -104,7 +104,7 @@ func (s *Server) listensElsewhere(st *start) error {
 		strings.Join(at, " and "), s.cfg.Address)
 }
 
-// atLimits says which limits the server has reached.
+// atLimits returns the limits that the server has reached, as text.
 func (s *Server) atLimits() (reached []string) {
 	all, err := s.home.processes()
 	if err != nil {
@@ -115,7 +115,7 @@ func (s *Server) atLimits() (reached []string) {
 			reached = append(reached,
 				fmt.Sprintf("process %v has open all %d descriptors that it may have", p, limit))
 		}
-		// The last allocation failed, so the use is somewhat below the limit.
+		// The last allocation failed, so the memory in use is somewhat below the limit.
 		if n, limit := p.memory(), s.home.limits.Memory; n >= limit/10*9 {
 			reached = append(reached, fmt.Sprintf("process %v uses %d MiB of the %d MiB of memory "+
 				"that it may use", p, n>>20, limit>>20))
@@ -132,7 +132,7 @@ func (s *Server) atLimits() (reached []string) {
 	return reached
 }
 
-// descriptors returns how many descriptors the process has open.
+// descriptors returns the number of descriptors that the process has open.
 func (p Process) descriptors() uint64 {
 	dir, err := os.Open(p.Path + "/fd")
 	if err != nil {
@@ -154,8 +154,8 @@ func (p Process) memory() (bytes uint64) {
 	return bytes << 10
 }
 
-// muchOutput is how much a server can write before Notes mentions it: more than an access log of
-// some seconds.
+// muchOutput is the number of bytes that a server can write before Notes mentions them: more than
+// an access log of some seconds.
 const muchOutput = 64 << 20
 
 // note adds a sentence to Notes.
@@ -165,8 +165,8 @@ func (s *Server) note(format string, args ...any) {
 	s.notes = append(s.notes, fmt.Sprintf(format, args...))
 }
 
-// Notes says what else was noticed: processes that had to be killed, limits that were reached,
-// much output. Call it before Close.
+// Notes returns what else was noticed: processes that had to be killed, limits that were reached, a
+// large output. Call it before Close.
 func (s *Server) Notes() []string {
 	s.mu.Lock()
 	notes := slices.Clone(s.notes)

@@ -61,7 +61,7 @@ func TestMain(m *testing.M) {
 			os.Exit(status)
 		}
 	}
-	// Most tests wait rather than compute.
+	// Most tests spend their time waiting, so many can run at once.
 	flag.Parse()
 	if err := flag.Set("test.parallel", "8"); err != nil {
 		fmt.Fprintln(os.Stderr, err)
@@ -156,7 +156,7 @@ func answers(mode string, status *atomic.Int64) http.HandlerFunc {
 	}
 }
 
-// listen returns the sockets that were passed (sd_listen_fds(3)), or a new one.
+// listen returns the sockets that were passed to this process (sd_listen_fds(3)), or a new one.
 func listen(address string) (all []net.Listener, err error) {
 	if os.Getenv("LISTEN_PID") != strconv.Itoa(os.Getpid()) {
 		var config net.ListenConfig
@@ -209,7 +209,7 @@ func eatDescriptors() {
 }
 
 func eatMemory() {
-	for { // nothing frees what mmap returns
+	for { // the memory of mmap is never freed
 		_, err := unix.Mmap(-1, 0, 16<<20, unix.PROT_READ|unix.PROT_WRITE,
 			unix.MAP_ANON|unix.MAP_PRIVATE)
 		if err != nil {

@@ -20,8 +20,8 @@ import (
 	"reuseport-bench/servers/child"
 )
 
-// A home is where the server's processes live. Its agent starts them. Methods may be called from
-// several goroutines.
+// A home is where the server's processes live. Its agent starts them. The methods may be called
+// from several goroutines.
 type home struct {
 	account account
 	limits  Limits
@@ -33,12 +33,12 @@ type home struct {
 	root    *os.File // the root directory
 
 	mu       sync.Mutex
-	commands map[int]*command // by request, until they have exited
+	commands map[int]*command // by number of the request, until they have exited
 	next     int
 	ended    chan struct{} // closed when no more reports come
 }
 
-// agentLimit bounds the start of the agent and of a command.
+// agentLimit is the maximum time for the start of the agent, and of a command.
 const agentLimit = 10 * time.Second
 
 // newHome makes a home. The caller closes it.
@@ -100,8 +100,7 @@ func (h *home) startAgent(ctx context.Context, env Env, requests *os.File) (err 
 	return err
 }
 
-// innermostPID returns the number that a process has in its own PID namespace (NSpid in
-// proc_pid_status(5)).
+// innermostPID returns the PID of a process in its own PID namespace (NSpid in proc_pid_status(5)).
 func innermostPID(pid int) (inner int, err error) {
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
 	if err != nil {
@@ -135,7 +134,7 @@ func (l Limits) withDefaults() (Limits, error) {
 	return l, nil
 }
 
-// readReports hands the agent's reports to their commands.
+// readReports passes the agent's reports to the commands that they are about.
 func (h *home) readReports() {
 	defer close(h.ended)
 	buffer := make([]byte, maxMessage)
@@ -164,10 +163,10 @@ type launch struct {
 	env     environment
 	dir     string
 	sockets []*os.File // listening sockets to pass
-	outputs []*output  // that get what the command writes; the last one is the server's
+	outputs []*output  // get what the command writes; the last one is the server's
 }
 
-// start starts a command. The error of a command that cannot be started is a *startError.
+// start starts a command. If the command cannot be started, the error is a *startError.
 func (h *home) start(ctx context.Context, l launch) (*command, error) {
 	r, w, err := os.Pipe()
 	if err != nil {
@@ -204,15 +203,15 @@ func (h *home) start(ctx context.Context, l launch) (*command, error) {
 	return c, nil
 }
 
-// agentEnded returns the error of a home whose agent has ended.
+// agentEnded returns the error for a home whose agent has ended.
 func (h *home) agentEnded() error {
 	ended := errors.New("the process that starts the server's commands has ended; " +
 		"has the server killed it?")
 	return errors.Join(ended, h.agent.Err())
 }
 
-// open opens a file of the home. Relative paths start at the home directory, and links lead to
-// where they lead for the server (openat2(2)).
+// open opens a file of the home. Relative paths start at the home directory. Symbolic links are
+// resolved as they are for the server (openat2(2)).
 func (h *home) open(path string, flags int, mode uint32) (*os.File, error) {
 	if !filepath.IsAbs(path) {
 		path = filepath.Join(homeDirectory, path)
@@ -227,7 +226,7 @@ func (h *home) open(path string, flags int, mode uint32) (*os.File, error) {
 	return os.NewFile(uintptr(fd), path), nil
 }
 
-// read reads a file of the home, at most limit bytes of its end.
+// read reads a file of the home, at most its last limit bytes.
 func (h *home) read(path string, limit int64) ([]byte, error) {
 	f, err := h.open(path, unix.O_RDONLY|unix.O_NONBLOCK, 0)
 	if err != nil {
@@ -244,12 +243,12 @@ func (h *home) read(path string, limit int64) ([]byte, error) {
 	return io.ReadAll(io.LimitReader(f, limit))
 }
 
-// path returns a path of this program for a path below the home directory.
+// path returns the path by which this program reaches a name below the home directory.
 func (h *home) path(name string) string {
 	return filepath.Join(filepath.Dir(h.proc), homeDirectory, name)
 }
 
-// write writes a file below the home directory that belongs to the server's user.
+// write writes a file below the home directory. The file belongs to the server's user.
 func (h *home) write(name string, text []byte, mode os.FileMode) error {
 	path := h.path(name)
 	if strings.HasSuffix(name, "/") {
@@ -258,11 +257,11 @@ func (h *home) write(name string, text []byte, mode os.FileMode) error {
 	if err := h.makeDirectories(filepath.Dir(name)); err != nil {
 		return err
 	}
-	// A new file, so that a program that runs can be replaced, and what has the old one open
+	// Write a new file: a running program cannot be overwritten, and whoever has the old file open
 	// keeps it.
 	fresh := path + ".new"
-	// A process that this program forks meanwhile would have the file open for writing until it
-	// executes another, and nobody could execute the file (ETXTBSY).
+	// A process that this program forks meanwhile would keep the file open for writing until it
+	// executes its own program. Until then, nobody could execute the file (ETXTBSY).
 	syscall.ForkLock.RLock()
 	err := os.WriteFile(fresh, text, mode)
 	syscall.ForkLock.RUnlock()
@@ -295,7 +294,7 @@ func (h *home) own(path string) error {
 	return os.Lchown(path, h.account.uid, h.account.gid)
 }
 
-// close ends the agent, not the commands. It is safe twice.
+// close ends the agent, but not the commands. A second call does nothing.
 func (h *home) close() error {
 	var errs []error
 	if h.agent != nil {

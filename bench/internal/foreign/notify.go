@@ -10,18 +10,18 @@ import (
 	"sync"
 )
 
-// A notifier receives what the server says by sd_notify(3).
+// A notifier receives the messages that the server sends by sd_notify(3).
 type notifier struct {
 	conn *net.UnixConn
 	done chan struct{}
 
 	mu    sync.Mutex
-	ready int // number of READY=1
+	ready int // number of READY=1 messages
 	main  int // the last MAINPID; 0: none
 	said  string
 }
 
-// newNotifier makes the socket in the home. The caller closes it.
+// newNotifier makes the notification socket in the home. The caller closes it.
 func (h *home) newNotifier() (*notifier, error) {
 	path := filepath.Join(filepath.Dir(h.proc), notifySocket)
 	conn, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: path, Net: "unixgram"})

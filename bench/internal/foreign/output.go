@@ -9,19 +9,19 @@ import (
 	"unicode"
 )
 
-// outputLimit is how much of the latest output is kept at least.
+// outputLimit is the number of bytes of the latest output that are kept at least.
 const outputLimit = 64 << 10
 
-// lineLimit is how much of a line is matched and shown.
+// lineLimit is the number of bytes of a line that are matched and shown.
 const lineLimit = 400
 
-// An output is what commands have written to their standard output and error. It keeps at least the
-// latest outputLimit bytes, at most twice as many. Its methods may be called from several
+// An output holds what commands have written to their standard output and error. It keeps at least
+// the latest outputLimit bytes, and at most twice as many. Its methods may be called from several
 // goroutines.
 type output struct {
 	mu       sync.Mutex
 	kept     []byte
-	written  int64 // bytes, all in all
+	written  int64 // bytes in total, including those no longer kept
 	watchers []*watcher
 	files    []io.Closer
 	readers  sync.WaitGroup
@@ -33,7 +33,7 @@ type watcher struct {
 	seen    chan struct{} // closed when a line has matched
 }
 
-// watch returns a channel that is closed when a line that is written from now on matches.
+// watch returns a channel that is closed when a line written after this call matches the pattern.
 func (o *output) watch(pattern *regexp.Regexp) <-chan struct{} {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -42,8 +42,8 @@ func (o *output) watch(pattern *regexp.Regexp) <-chan struct{} {
 	return w.seen
 }
 
-// follow reads until the end of r in a goroutine of its own, which the last of the outputs ends. It
-// returns a channel that is closed at the end.
+// follow reads r to its end in a goroutine and adds what it reads to all outputs. Closing the last
+// output ends the goroutine. It returns a channel that is closed when the goroutine ends.
 func follow(r io.ReadCloser, all []*output) <-chan struct{} {
 	done := make(chan struct{})
 	owner := all[len(all)-1]
@@ -74,7 +74,8 @@ func follow(r io.ReadCloser, all []*output) <-chan struct{} {
 	return done
 }
 
-// eachLine calls f with every complete line and returns the rest, at most lineLimit bytes of it.
+// eachLine calls f with every complete line. It returns the incomplete rest, at most lineLimit
+// bytes of it.
 func eachLine(b []byte, f func([]byte)) (rest []byte) {
 	for {
 		line, after, found := bytes.Cut(b, []byte{'\n'})
@@ -91,7 +92,7 @@ func (o *output) add(b []byte) {
 	defer o.mu.Unlock()
 	o.written += int64(len(b))
 	o.kept = append(o.kept, b...)
-	if len(o.kept) > 2*outputLimit { // not at every line
+	if len(o.kept) > 2*outputLimit { // twice as many, so as not to copy for every line
 		o.kept = append(o.kept[:0], o.kept[len(o.kept)-outputLimit:]...)
 	}
 }
@@ -122,7 +123,8 @@ func (o *output) last(n int) []string {
 	return lastLines(o.kept, n)
 }
 
-// lastLines returns the last n lines that are not blank, each up to lineLimit and printable.
+// lastLines returns the last n lines that are not blank. Each is cut at lineLimit and made
+// printable.
 func lastLines(b []byte, n int) (lines []string) {
 	for len(b) > 0 && len(lines) < n {
 		b = bytes.TrimRight(b, "\n")
@@ -143,7 +145,7 @@ func printable(r rune) rune {
 	return '�'
 }
 
-// close ends what follow reads for this output, and waits.
+// close ends all reading that follow does for this output, and waits for it.
 func (o *output) close() {
 	o.mu.Lock()
 	for _, f := range o.files {

@@ -20,7 +20,7 @@ import (
 	"reuseport-bench/servers/socket"
 )
 
-// probeLimit bounds one request that finds out whether the server is ready.
+// probeLimit is the maximum time for one request that finds out whether the server is ready.
 const probeLimit = time.Second
 
 // An answer is the server's answer to a request of this program.
@@ -31,7 +31,7 @@ type answer struct {
 	text       string // the first line of the body
 }
 
-// ok reports whether the answer has the status that Ready asks for.
+// ok reports whether the answer has a status that Ready accepts.
 func (a answer) ok(r Ready) bool {
 	if r.Status != 0 {
 		return a.status == r.Status
@@ -47,7 +47,7 @@ func (a answer) String() string {
 	return text
 }
 
-// ask sends a request on a connection of its own.
+// ask sends a request on a new connection.
 func (s *Server) ask(ctx context.Context, path string) (a answer, err error) {
 	ctx, cancel := context.WithTimeout(ctx, probeLimit)
 	defer cancel()
@@ -91,8 +91,8 @@ func firstLine(b []byte) []string {
 	return lastLines([]byte(line), 1)
 }
 
-// connect opens a connection to the server in its network namespace. A socket stays in the
-// namespace in which it was made, so only that needs the namespace's thread.
+// connect opens a connection to the server in the server's network namespace. A socket stays in the
+// namespace in which it was made, so only making it needs a thread in that namespace.
 func (s *Server) connect(ctx context.Context) (net.Conn, error) {
 	fd, connectErr := -1, error(nil)
 	err := s.env.Do(func() (err error) {
@@ -128,7 +128,7 @@ func awaitConnected(ctx context.Context, fd int) error {
 		return errors.New("no deadline")
 	}
 	for ctx.Err() == nil {
-		const step = 50 * time.Millisecond // until it notices that ctx has ended
+		const step = 50 * time.Millisecond // how often it checks whether ctx has ended
 		wait := min(step, max(time.Until(deadline), 0))
 		fds := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLOUT}}
 		n, err := unix.Poll(fds, int(wait.Milliseconds()))

@@ -18,8 +18,8 @@ import (
 type Process struct {
 	PID  int // in the lab
 	Name string
-	CPU  time.Duration // user and system time, with that of children it has waited for
-	// Path is its directory in /proc, for this program.
+	CPU  time.Duration // user and system time, including that of children it has waited for
+	// Path is the directory of the process in /proc, as a path of this program.
 	Path string
 
 	parent int
@@ -37,8 +37,8 @@ func (p Process) id() id { return id{p.PID, p.began} }
 
 func (p Process) String() string { return fmt.Sprintf("%d (%s)", p.PID, p.Name) }
 
-// processes returns the processes of the home in order of their PIDs, without the agent. Those that
-// have exited and that their parents have not waited for are omitted.
+// processes returns the processes of the home in order of their PIDs, without the agent and without
+// zombies.
 func (h *home) processes() (all []Process, err error) {
 	dir, err := os.Open(h.proc)
 	if err != nil {
@@ -54,7 +54,7 @@ func (h *home) processes() (all []Process, err error) {
 		if err != nil || pid == 1 || pid == h.agentID {
 			continue
 		}
-		// A process of the home is one in its mount namespace, whoever its parent is.
+		// The home's processes are those in its mount namespace, whoever their parents are.
 		path := filepath.Join(h.proc, name)
 		if mounts, err := os.Readlink(path + "/ns/mnt"); err != nil || mounts != h.mounts {
 			continue
@@ -67,8 +67,8 @@ func (h *home) processes() (all []Process, err error) {
 	return all, nil
 }
 
-// ticks is the clock ticks per second of /proc/PID/stat: USER_HZ, 100 on every architecture that Go
-// supports.
+// ticks is the number of clock ticks per second in /proc/PID/stat: USER_HZ, 100 on every
+// architecture that Go supports.
 const ticks = 100
 
 // readProcess reads the stat file of a process's directory in /proc. alive is false if the process
@@ -83,8 +83,9 @@ func readProcess(path string) (p Process, alive bool) {
 
 // parseStat parses a stat file (proc_pid_stat(5)). A name may contain spaces and parentheses.
 //
-// A process with several threads lives until the last one has exited: its first thread may be a
-// zombie before, while the others still hold its descriptors, and its address with them.
+// A process with several threads lives until the last one has exited. If its first thread has
+// exited before the others, it looks like a zombie, but still holds its descriptors and so its
+// address.
 func parseStat(path string, text []byte) (p Process, alive bool) {
 	open, end := bytes.IndexByte(text, '('), bytes.LastIndexByte(text, ')')
 	if open < 0 || end < open {
@@ -133,7 +134,7 @@ func (s *Server) CPU() (used time.Duration, err error) {
 	return used, err
 }
 
-// process returns the process of the home with a PID.
+// process returns the process with the given PID in the home.
 func (h *home) process(pid int) (Process, error) {
 	all, err := h.processes()
 	if err != nil {
@@ -147,15 +148,15 @@ func (h *home) process(pid int) (Process, error) {
 	return Process{}, fmt.Errorf("the server has no process %d", pid)
 }
 
-// alive reports whether the process runs.
+// alive reports whether the process still runs.
 func (p Process) alive() bool {
 	now, alive := readProcess(p.Path)
 	return alive && now.began == p.began
 }
 
-// signal sends a signal. It returns os.ErrProcessDone if the process has exited. The descriptor of
-// the directory stands for the process, so a process that gets its PID later is never met
-// (pidfd_send_signal(2)).
+// signal sends a signal. It returns os.ErrProcessDone if the process has exited. It sends the
+// signal by a descriptor of the process's directory, so another process that reuses the PID never
+// gets it (pidfd_send_signal(2)).
 func (p Process) signal(s unix.Signal) error {
 	fd, err := unix.Open(p.Path, unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {
@@ -187,7 +188,7 @@ func signalAll(all []Process, s unix.Signal) error {
 	return errors.Join(errs...)
 }
 
-// roots returns the processes whose parents are not among them.
+// roots returns the processes whose parents are not in the list.
 func roots(all []Process) (roots []Process) {
 	for _, p := range all {
 		ofServer := func(q Process) bool { return q.PID == p.parent }
@@ -216,7 +217,7 @@ func setOf(all []Process) map[id]bool {
 	return set
 }
 
-// living returns the processes that still run.
+// living returns those of the processes that still run.
 func living(all []Process) (left []Process) {
 	for _, p := range all {
 		if p.alive() {
@@ -246,7 +247,7 @@ func (p Process) sockets() (inodes map[uint64]bool) {
 	return inodes
 }
 
-// nameList lists processes, at most six of them.
+// nameList returns the processes as text, at most six of them.
 func nameList(all []Process) string {
 	const limit = 6
 	var names []string

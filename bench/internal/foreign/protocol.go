@@ -10,44 +10,44 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// agentConfig is what the agent reads first, from its control pipe.
+// agentConfig is the first message that the agent reads from its control pipe.
 type agentConfig struct {
-	UID, GID int    // that commands run under
-	Nested   bool   // they run in a user namespace that maps the agent's id to UID and GID
+	UID, GID int    // of commands
+	Nested   bool   // commands run in a user namespace that maps the agent's id to UID and GID
 	Files    uint64 // RLIMIT_NOFILE
 	Memory   uint64 // RLIMIT_DATA
 }
 
-// A request asks the agent to start a command. Its standard output and the files that it gets from
-// descriptor 3 on come with it.
+// A request asks the agent to start a command. The command's standard output comes with it,
+// followed by the files that the command gets from descriptor 3 on.
 type request struct {
 	ID   int
 	Args []string
 	Env  []string
 	Dir  string
-	// Passes says that the files are listening sockets: the command gets LISTEN_PID.
+	// Passes is true if the files are listening sockets. The command then gets LISTEN_PID.
 	Passes bool
 }
 
-// A report is the agent's answer to a request and, later, that the command has exited.
+// A report is the agent's answer to a request. A second report follows when the command has exited.
 type report struct {
 	ID    int
 	PID   int        // in the lab
-	Errno unix.Errno // why it was not started, or 0
-	Path  string     // what Errno is about
+	Errno unix.Errno // why the command was not started, or 0
+	Path  string     // the file that Errno is about
 
 	Exited bool
 	Status unix.WaitStatus
 }
 
-// maxMessage is the largest message between this program and its agent. The kernel's default for
-// the buffer of a socket is 208 KiB (net.core.wmem_default).
+// maxMessage is the maximum size of a message between this program and its agent, in bytes. A
+// socket's buffer has 208 KiB by default (net.core.wmem_default).
 const maxMessage = 128 << 10
 
-// maxFiles is how many files a message can carry: SCM_MAX_FD (include/net/scm.h).
+// maxFiles is the maximum number of files in a message: SCM_MAX_FD (include/net/scm.h).
 const maxFiles = 253
 
-// send sends one message with files, which the caller keeps.
+// send sends one message with files. The caller keeps the files.
 func send(to *net.UnixConn, message any, files ...*os.File) error {
 	b, err := json.Marshal(message)
 	if err != nil {
@@ -69,8 +69,8 @@ func send(to *net.UnixConn, message any, files ...*os.File) error {
 	return err
 }
 
-// receive receives one message with its files, which the caller closes. buffer has maxMessage
-// bytes.
+// receive receives one message with its files. The caller closes the files. buffer must have
+// maxMessage bytes.
 func receive(from *net.UnixConn, buffer []byte, message any) (files []*os.File, err error) {
 	space := make([]byte, unix.CmsgSpace(4*maxFiles))
 	n, size, _, _, err := from.ReadMsgUnix(buffer, space)
@@ -102,7 +102,7 @@ func closeAll(files []*os.File) error {
 	return errors.Join(errs...)
 }
 
-// fileConn returns the connection of a socket and closes the file.
+// fileConn returns a connection for a socket and closes the file.
 func fileConn(f *os.File) (*net.UnixConn, error) {
 	c, err := net.FileConn(f)
 	if err := errors.Join(err, f.Close()); err != nil {

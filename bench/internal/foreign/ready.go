@@ -55,7 +55,7 @@ func (s *Server) awaitFork(ctx context.Context, st *start) error {
 }
 
 // endedEarly returns an error if the server has ended before it was ready, or has gone to the
-// background unannounced.
+// background although the configuration does not say that it forks.
 func (s *Server) endedEarly(st *start, began time.Time) error {
 	c := st.command
 	if !c.hasExited() {
@@ -84,8 +84,8 @@ func (s *Server) endedEarly(st *start, began time.Time) error {
 const inBackground = "the server went to the background; keep it in the foreground " +
 	"(nginx: daemon off;), or say forks: true and name its pid_file"
 
-// ready returns nil if a start is ready, and otherwise what is missing. What processes of earlier
-// starts do does not count.
+// ready returns nil if a start is ready, and otherwise an error that says what is missing.
+// Processes of earlier starts do not make a start ready.
 func (s *Server) ready(ctx context.Context, st *start) error {
 	r := s.cfg.Ready
 	switch {
@@ -138,7 +138,7 @@ func (s *Server) killCommand(c *command) error {
 	}
 	p, err := s.home.process(c.pid)
 	if err != nil {
-		return nil // it has just exited
+		return nil // the process has just exited
 	}
 	return s.home.kill([]Process{p})
 }
@@ -169,7 +169,7 @@ func (s *Server) readyHTTP(ctx context.Context, st *start) error {
 	return s.listensSince(st)
 }
 
-// oldWorker reports whether a PID is that of a process that is older than a start.
+// oldWorker reports whether the process with a PID is older than a start.
 func (s *Server) oldWorker(st *start, pid int) bool {
 	p, err := s.home.process(pid)
 	return err == nil && st.before[p.id()]

@@ -14,35 +14,35 @@ import (
 	"reuseport-bench/servers/clock"
 )
 
-// Errors of Restart that callers tell apart.
+// Errors of Restart that callers distinguish.
 var (
-	// ErrUnchanged: the actions succeeded, but nothing that can be seen has changed.
+	// ErrUnchanged means that the actions succeeded, but nothing visible has changed.
 	ErrUnchanged = errors.New("the restart changed nothing that can be seen")
-	// ErrOverlap: the previous restart is not over.
+	// ErrOverlap means that the previous restart is not over.
 	ErrOverlap = errors.New("the previous restart is not over; leave more time between restarts")
 )
 
 // An Action is one step of a restart. Exactly one of Signal, Run, Start, Stop, Write and Wait is
 // set.
 type Action struct {
-	Signal unix.Signal // is sent to To
+	Signal unix.Signal // sent to the target To
 	To     Target      // default TargetMain
-	Run    Command     // is run in the home and must exit with status Exit
+	Run    Command     // run in the home; must exit with status Exit
 	Exit   int
-	Start  bool // starts Config.Start once more, without waiting until it is ready
-	// Stop stops the main process that ran before the restart, as Config.Stop says, and waits until
-	// every process that ran before the restart is gone.
+	Start  bool // starts Config.Start again, without waiting until it is ready
+	// Stop stops the main process that ran before the restart, in the way of Config.Stop. It waits
+	// until every process that ran before the restart is gone.
 	Stop bool
-	// Write renders the files anew, with the variables of Set, which keep their values. Without
-	// such an action the files are rendered anew before the first one.
+	// Write renders the files again, with the variables of Set replaced. They keep the new values.
+	// If a restart has no such action, the files are rendered before its first action.
 	Write bool
 	Set   map[string]string
 	Wait  *Condition
-	// Within bounds Run and Wait. Default 10 s.
+	// Within is the maximum duration of Run and Wait. Default 10 s.
 	Within time.Duration
 }
 
-// A Target is the processes that an action is about.
+// A Target names the processes that an action is about.
 type Target string
 
 // The targets.
@@ -50,13 +50,13 @@ const (
 	TargetMain       Target = "main"
 	TargetOldMain    Target = "old-main"    // the main process before the restart
 	TargetWorkers    Target = "workers"     // all processes but the main process
-	TargetOldWorkers Target = "old-workers" // those of them that ran before the restart
+	TargetOldWorkers Target = "old-workers" // those workers that ran before the restart
 )
 
 // A Condition is what an action waits for. Exactly one is set.
 type Condition struct {
-	// Ready: the start of this restart is ready. If the restart starts none, the server has sent
-	// READY=1 again, or is ready as far as Config.Ready can say.
+	// Ready: the start of this restart is ready. If the restart starts nothing, the server has sent
+	// READY=1 again, or is ready as far as Config.Ready can tell.
 	Ready      bool
 	Listening  bool   // there is a listener at the server's address
 	HTTP       string // a request for this path is answered as Ready asks
@@ -67,7 +67,8 @@ type Condition struct {
 	Stdout     *regexp.Regexp
 }
 
-// CheckRestart returns an error if an action is empty, ambiguous or does not render.
+// CheckRestart returns an error if an action is empty or ambiguous, or has a text that does not
+// render.
 func (c Config) CheckRestart(actions []Action) error {
 	vars := c.variables(1)
 	vars[mainVariable] = "1"
@@ -116,28 +117,28 @@ func count(set ...bool) (n int) {
 	return n
 }
 
-// known reports whether the target is one of the table, or left out.
+// known reports whether the target is one of the constants, or empty.
 func (t Target) known() bool {
 	return slices.Contains([]Target{
 		"", TargetMain, TargetOldMain, TargetWorkers, TargetOldWorkers,
 	}, t)
 }
 
-// A Restart is one that is over.
+// A Restart describes a restart that is over.
 type Restart struct {
 	Generation int
 	// Trigger is the instant just before the first action that is not Write or Wait.
 	Trigger clock.Instant
-	// Changed is when the first change was seen, and Over when the restart was over. Both are at
-	// most pollEvery late, and a new process counts once it has lived for settled.
+	// Changed is when the first change was seen, and Over when the restart was over. Both may be
+	// late by up to pollEvery. A new process counts as a change once it has run for settled.
 	Changed, Over clock.Instant
 	Changes       []Change
 	Before, Main  Process // the main process before and after
-	// Remaining are the processes besides Main that ran before the restart and still run.
+	// Remaining are the processes, besides Main, that ran before the restart and still run.
 	Remaining []Process
 }
 
-// A restarting is a restart under way.
+// A restarting is a restart that is under way.
 type restarting struct {
 	*Server
 	result Restart
@@ -145,15 +146,15 @@ type restarting struct {
 	told   map[id]bool // processes that actions have signalled or stopped
 	lines  map[*Condition]<-chan struct{}
 	starts bool // an action starts the server
-	// readies is the number of READY=1 before the restart.
+	// readies is the number of READY=1 messages before the restart.
 	readies int
 }
 
-// Restart carries out actions, one after the other. Less than a second after the start or the last
-// restart it first waits until the server starts no more processes. It returns when the restart is
-// over: something has changed that can be seen, the server is ready, and the previous main process
-// is still the main process, or is gone, or was told to go. An error includes the server's last
-// lines. After it the server may run or not.
+// Restart carries out actions, one after the other. If the start or the last restart was over less
+// than a second ago, it first waits until the server starts no more processes. It returns when the
+// restart is over. That is when something visible has changed, the server is ready, and the
+// previous main process is still the main process, is gone, or was told to stop. An error includes
+// the server's last lines. After an error, the server may still run.
 func (s *Server) Restart(ctx context.Context, actions []Action) (*Restart, error) {
 	if !s.stepping.TryLock() {
 		return nil, ErrOverlap
@@ -182,7 +183,7 @@ func (s *Server) Restart(ctx context.Context, actions []Action) (*Restart, error
 	return &r.result, nil
 }
 
-// begin starts the next generation and records what there is before it.
+// begin starts the next generation and records the state before it.
 func (s *Server) begin(ctx context.Context, actions []Action) (*restarting, error) {
 	if s.env.Clock.Now().Sub(s.over) < recent {
 		if err := s.awaitSteady(ctx); err != nil {
@@ -233,7 +234,7 @@ func (r *restarting) carryOut(ctx context.Context, actions []Action) error {
 	return nil
 }
 
-// String names an action.
+// String describes an action.
 func (a Action) String() string {
 	switch {
 	case a.Signal != 0:
@@ -296,7 +297,7 @@ func (r *restarting) signal(to Target, signal unix.Signal) error {
 	return signalAll(all, signal)
 }
 
-// target returns the processes of a target, including those that have exited since.
+// target returns the processes of a target. They may have exited since they were listed.
 func (r *restarting) target(to Target) ([]Process, error) {
 	main := func(p Process) bool { return p.id() == r.result.Before.id() }
 	switch to {
@@ -350,7 +351,7 @@ func (r *restarting) runAction(ctx context.Context, a Action) error {
 	return nil
 }
 
-// stopPrevious stops what ran before the restart.
+// stopPrevious stops the processes that ran before the restart.
 func (r *restarting) stopPrevious(ctx context.Context) error {
 	for _, p := range r.before.processes {
 		r.told[p.id()] = true
@@ -359,12 +360,12 @@ func (r *restarting) stopPrevious(ctx context.Context) error {
 	return err
 }
 
-// waitFor waits for a condition.
+// waitFor waits until a condition holds.
 func (r *restarting) waitFor(ctx context.Context, a Action) error {
 	within := cmp.Or(a.Within, defaultWithin)
 	var missing error
 	err := poll(ctx, within, func() (bool, error) {
-		if !r.starts { // otherwise there may be none for now
+		if !r.starts { // a restart that starts the server may have no main process for a while
 			if err := r.ended(); err != nil {
 				return false, err
 			}
@@ -378,7 +379,7 @@ func (r *restarting) waitFor(ctx context.Context, a Action) error {
 	return err
 }
 
-// holds returns nil if a condition holds, and otherwise what is missing.
+// holds returns nil if a condition holds, and otherwise an error that says what is missing.
 func (r *restarting) holds(ctx context.Context, c *Condition) error {
 	switch {
 	case c.Ready:
@@ -434,7 +435,7 @@ func (r *restarting) holds(ctx context.Context, c *Condition) error {
 	return errors.New("the condition is empty")
 }
 
-// ended returns an error if the main process has ended and nothing replaces it.
+// ended returns an error if the main process has ended and no other process replaces it.
 func (r *restarting) ended() error {
 	all, err := r.home.processes()
 	if err != nil {
@@ -457,7 +458,8 @@ func (r *restarting) ended() error {
 		r.unhandled(st.command.status), nameList(all))
 }
 
-// unhandled adds why a signal of the restart has killed the server.
+// unhandled returns the reason why a signal of the restart has killed the server, as an addition to
+// a message.
 func (r *restarting) unhandled(status unix.WaitStatus) string {
 	if status.Signaled() && status.Signal() != unix.SIGKILL {
 		return ": it does not handle that signal, or did not yet"

@@ -16,7 +16,7 @@ import (
 	"reuseport-bench/scenarios/vocabulary"
 )
 
-// kinds returns the kinds of a restart's changes, each once, in alphabetical order.
+// kinds returns the kinds of a restart's changes, without duplicates, in alphabetical order.
 func kinds(r *Restart) (all []ChangeKind) {
 	for _, c := range r.Changes {
 		if !slices.Contains(all, c.Kind) {
@@ -27,7 +27,7 @@ func kinds(r *Restart) (all []ChangeKind) {
 	return all
 }
 
-// restart restarts a server and checks what kinds of changes prove it.
+// restart restarts a server and checks the kinds of changes that prove the restart.
 func restart(t *testing.T, s *Server, actions []Action, want ...ChangeKind) *Restart {
 	t.Helper()
 	r, err := s.Restart(t.Context(), actions)
@@ -46,7 +46,7 @@ func restart(t *testing.T, s *Server, actions []Action, want ...ChangeKind) *Res
 
 func wait(c Condition) Action { return Action{Wait: &c, Within: 3 * time.Second} }
 
-// TestKernelRestarts restarts the helper in each way that takes a new process.
+// TestKernelRestarts restarts the helper in each way that leads to a new process.
 func TestKernelRestarts(t *testing.T) {
 	t.Parallel()
 	overlap := []Action{{Start: true}, wait(Condition{Ready: true}), {Stop: true}}
@@ -108,7 +108,7 @@ func TestKernelRestarts(t *testing.T) {
 	}
 }
 
-// TestKernelRestartFails checks what is said of restarts that are none.
+// TestKernelRestartFails checks the errors of restarts that fail.
 func TestKernelRestartFails(t *testing.T) {
 	t.Parallel()
 	hangup := []Action{{Signal: unix.SIGHUP}}
@@ -207,8 +207,8 @@ func TestKernelRestartFails(t *testing.T) {
 	}
 }
 
-// TestKernelRestartShrinks checks that a process that goes away is a change: a server may be told
-// to have fewer.
+// TestKernelRestartShrinks checks that a process that goes away counts as a change, because a
+// server may be told to run fewer processes.
 func TestKernelRestartShrinks(t *testing.T) {
 	t.Parallel()
 	s := started(t, helper("shrinks"))
@@ -284,15 +284,15 @@ func nginx(t *testing.T) Config {
 	}
 }
 
-// generations makes the nginx say its generation.
+// generations makes nginx report its generation.
 func generations(c Config) Config {
 	c.Files[1].Text = strings.ReplaceAll(c.Files[1].Text, "{{vars.said}}", "{{generation}}")
 	c.Identify.Generation = "Generation"
 	return c
 }
 
-// TestKernelNginx restarts nginx in its ways, and in ways that do nothing although every command
-// succeeds.
+// TestKernelNginx restarts nginx in the ways it offers, and in ways that have no effect although
+// every command succeeds.
 func TestKernelNginx(t *testing.T) {
 	t.Parallel()
 	reload := []Action{{Signal: unix.SIGHUP}, wait(Condition{Gone: TargetOldWorkers})}
@@ -371,8 +371,9 @@ func TestKernelNginx(t *testing.T) {
 	})
 	t.Run("stuck worker", func(t *testing.T) {
 		t.Parallel()
-		// An old worker that cannot quit keeps its listener, from which nobody accepts. The restart
-		// is over all the same, and says so. That the worker goes later proves nothing of the next.
+		// An old worker that cannot quit keeps its listener and accepts nothing from it. The
+		// restart is over anyway, and reports the worker. If the worker goes later, that does not
+		// prove the next restart.
 		cfg := nginx(t)
 		cfg.Vars["reuseport"] = "reuseport"
 		cfg.Identify = Identify{}
@@ -424,7 +425,7 @@ frontend fe
 {{vars.more}}
 `
 
-// TestKernelHAProxy restarts HAProxy by its master, and by a successor.
+// TestKernelHAProxy restarts HAProxy by its master process, and by a successor.
 func TestKernelHAProxy(t *testing.T) {
 	t.Parallel()
 	config := func(t *testing.T, start string) Config {
@@ -480,7 +481,7 @@ func TestKernelHAProxy(t *testing.T) {
 	}
 }
 
-// nodeServer is a cluster whose primary replaces its workers at SIGHUP.
+// nodeServer is a cluster whose primary process replaces its workers at SIGHUP.
 const nodeServer = `const cluster = require('cluster'), http = require('http');
 if (cluster.isPrimary) {
   for (let i = 0; i < {{workers}}; i++) cluster.fork();
@@ -515,8 +516,8 @@ func TestKernelNode(t *testing.T) {
 	stop(t, s)
 }
 
-// TestKernelPython restarts a server that handles no signal: SIGHUP ends it, so it is stopped and
-// started.
+// TestKernelPython restarts a server that handles no signal. SIGHUP ends it, so a restart must stop
+// and start it.
 func TestKernelPython(t *testing.T) {
 	t.Parallel()
 	installed(t, "python3")

@@ -23,14 +23,14 @@ import (
 )
 
 // A Server is a server in its home. Its methods may be called from several goroutines. Close ends
-// it.
+// the server.
 type Server struct {
 	cfg    Config
 	env    Env
 	home   *home
 	held   []*os.File // listening sockets that this program passes
-	output *output    // of all commands but those of Ready.Run
-	probes output     // of those
+	output *output    // of all commands except those of Ready.Run
+	probes output     // output of the commands of Ready.Run
 	notify *notifier
 
 	listenersMu sync.Mutex
@@ -57,11 +57,11 @@ type start struct {
 	command    *command
 	output     *output
 	before     map[id]bool     // processes that ran before it
-	line       <-chan struct{} // closed when a line has matched Ready.Stdout; nil without
-	readies    int             // number of READY=1 before it
+	line       <-chan struct{} // closed when a line has matched Ready.Stdout; nil if not set
+	readies    int             // number of READY=1 messages before it
 }
 
-// New makes the server's home and opens the sockets to pass. It starts nothing.
+// New makes the server's home and opens the sockets to pass. It does not start the server.
 func New(ctx context.Context, cfg Config, env Env) (_ *Server, err error) {
 	if err := cfg.Check(); err != nil {
 		return nil, err
@@ -106,7 +106,7 @@ func (s *Server) listen() error {
 		if err != nil {
 			return err
 		}
-		// As systemd passes them (systemd.socket(5), NonBlocking=).
+		// Pass blocking sockets, as systemd does by default (systemd.socket(5), NonBlocking=).
 		if err := unix.SetNonblock(fd, false); err != nil {
 			return errors.Join(err, unix.Close(fd))
 		}
@@ -134,7 +134,7 @@ func (s *Server) Start(ctx context.Context) error {
 	return nil
 }
 
-// launch starts a generation and does not wait for it.
+// launch starts a generation and does not wait until it is ready.
 func (s *Server) launch(ctx context.Context) (*start, error) {
 	vars := s.variables()
 	before, err := s.home.processes()
@@ -158,7 +158,7 @@ func (s *Server) launch(ctx context.Context) (*start, error) {
 	return st, nil
 }
 
-// run starts a command of the server. outputs follow what it writes.
+// run starts a command of the server. outputs receive what the command writes.
 func (s *Server) run(
 	ctx context.Context, c Command, place string, vars Variables, sockets []*os.File,
 	outputs ...*output,
@@ -177,8 +177,8 @@ func (s *Server) run(
 	})
 }
 
-// program returns the path of a program. A relative path with a slash is one of the working
-// directory or, if that has no such file, of Config.Base.
+// program returns the path of a program. A relative path with a slash is looked up in the working
+// directory and then in Config.Base.
 func (s *Server) program(name string) string {
 	if !strings.Contains(name, "/") || filepath.IsAbs(name) || s.cfg.Base == "" {
 		return name
@@ -191,7 +191,7 @@ func (s *Server) program(name string) string {
 	return filepath.Join(s.cfg.Base, name)
 }
 
-// variables returns the variables as they are now.
+// variables returns the current values of the variables.
 func (s *Server) variables() Variables {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -235,7 +235,7 @@ func (s *Server) writeFiles() error {
 	return nil
 }
 
-// findMain returns the main process of the server once start st is ready.
+// findMain returns the main process of the server. The start st must be ready.
 func (s *Server) findMain(st *start) (Process, error) {
 	if s.cfg.PIDFile != "" {
 		return s.home.pidFile(s.cfg.PIDFile)
@@ -321,8 +321,8 @@ func (s *Server) allListeners() ([]kernel.Queue, error) {
 	return s.listeners.Read(nil)
 }
 
-// Err returns why the main process no longer runs, if nothing has told it to stop. Otherwise it
-// returns nil.
+// Err returns the reason why the main process no longer runs, if it was not told to stop. Otherwise
+// it returns nil.
 func (s *Server) Err() error {
 	s.mu.Lock()
 	main, st, stopped := s.main, s.latest, s.stopped || s.restarting
@@ -337,7 +337,7 @@ func (s *Server) Err() error {
 	return s.explain(fmt.Errorf("the main process %v ended without being told to%s", main, how))
 }
 
-// endingOf says how a process ended, if this program has started it: ": exit status 1".
+// endingOf returns how a process ended, such as ": exit status 1", if this program started it.
 func (s *Server) endingOf(p Process) string {
 	s.mu.Lock()
 	st := s.latest
@@ -350,14 +350,14 @@ func (s *Server) endingOf(p Process) string {
 
 // An Ending says how the server ended.
 type Ending struct {
-	// Killed are the processes that still ran when the grace was over.
+	// Killed are the processes that still ran at the end of the grace.
 	Killed []Process
-	// Orphans are those of them that the main process had left behind when it ended.
+	// Orphans are those of Killed that the main process had left behind when it ended.
 	Orphans []Process
 }
 
-// Stop tells the main process to stop and waits until every process of the server is gone. Those
-// that still run after the grace are killed, which Ending and Notes say.
+// Stop tells the main process to stop and waits until every process of the server is gone. It kills
+// the processes that still run at the end of the grace. Ending and Notes list them.
 func (s *Server) Stop(ctx context.Context) (Ending, error) {
 	s.stepping.Lock()
 	defer s.stepping.Unlock()
@@ -369,13 +369,13 @@ func (s *Server) Stop(ctx context.Context) (Ending, error) {
 	if err != nil {
 		return Ending{}, err
 	}
-	if main.PID == 0 { // it never was ready
+	if main.PID == 0 { // the server was never ready
 		return Ending{}, s.home.killAll()
 	}
 	return s.end(ctx, main, all)
 }
 
-// end stops a main process with the others of its generation.
+// end stops a main process and waits for all processes of its generation.
 func (s *Server) end(ctx context.Context, main Process, all []Process) (e Ending, err error) {
 	if err := main.signal(s.cfg.Stop.Signal); err != nil && !errors.Is(err, os.ErrProcessDone) {
 		return e, err
@@ -414,7 +414,7 @@ func (h *home) kill(all []Process) error {
 	return nil
 }
 
-// killAll kills every process of the home, also those that are started meanwhile.
+// killAll kills every process of the home, including those that are started meanwhile.
 func (h *home) killAll() error {
 	err := poll(context.Background(), killLimit, func() (bool, error) {
 		all, err := h.processes()
@@ -429,7 +429,8 @@ func (h *home) killAll() error {
 	return nil
 }
 
-// Close kills what is left of the server and frees the home. Further calls do nothing.
+// Close kills the processes that are left of the server and frees the home. Further calls do
+// nothing.
 func (s *Server) Close() error {
 	var errs []error
 	s.mu.Lock()
@@ -441,7 +442,7 @@ func (s *Server) Close() error {
 		return nil
 	}
 	select {
-	case <-home.agent.Exited(): // the lab has ended, and all of its processes
+	case <-home.agent.Exited(): // the lab has ended, and all its processes with it
 	default:
 		errs = append(errs, home.killAll())
 	}
@@ -457,11 +458,11 @@ func (s *Server) Close() error {
 	return errors.Join(errs...)
 }
 
-// errLimit ends a poll whose limit is over.
+// errLimit is the error of a poll whose limit has expired.
 var errLimit = errors.New("limit")
 
-// poll calls done every pollEvery until it returns true or an error. It returns errLimit if the
-// limit is over first.
+// poll calls done every pollEvery until done returns true or an error. It returns errLimit if the
+// limit expires first.
 func poll(ctx context.Context, limit time.Duration, done func() (bool, error)) error {
 	end := time.NewTimer(limit)
 	defer end.Stop()

@@ -22,8 +22,8 @@ import (
 	"reuseport-bench/servers/testkit"
 )
 
-// TestKernelAsUser runs the other tests as nobody, in a user namespace. The tests of this package
-// that need the kernel pass both as root and as an ordinary user.
+// TestKernelAsUser runs the other tests as nobody, in a user namespace. All tests of this package
+// that need the kernel must pass both as root and as an ordinary user.
 func TestKernelAsUser(t *testing.T) {
 	t.Parallel()
 	if netlab.Entered() || !netlab.AsRoot() {
@@ -54,7 +54,7 @@ func failures(output string) string {
 	return b.String()
 }
 
-// newLab makes a lab and returns what a server needs of it.
+// newLab makes a lab and returns what a server needs from it.
 func newLab(t *testing.T) Env {
 	t.Helper()
 	if !netlab.AsRoot() && !netlab.Entered() {
@@ -144,7 +144,7 @@ func containsAll(t *testing.T, err error, parts ...string) {
 	}
 }
 
-// script returns a configuration that starts a shell script, which the working directory has.
+// script returns a configuration that starts a shell script in the working directory.
 func script(lines ...string) Config {
 	cfg := helper("")
 	cfg.Files = []File{{Name: "run.sh", Text: "#!/bin/sh\n" + strings.Join(lines, "\n") + "\n"}}
@@ -153,7 +153,7 @@ func script(lines ...string) Config {
 	return cfg
 }
 
-// TestKernelHome checks what a server sees of its home: PIDs of the lab, a user that is not root,
+// TestKernelHome checks what a server sees in its home: PIDs of the lab, a user that is not root,
 // its own directories, few environment variables, the default timer slack.
 func TestKernelHome(t *testing.T) {
 	t.Parallel()
@@ -209,8 +209,8 @@ func TestKernelHome(t *testing.T) {
 	stop(t, s)
 }
 
-// TestKernelFaults checks what is said of servers that do not start: what, where, what to do, with
-// their last lines.
+// TestKernelFaults checks the errors of servers that do not start. They say what is wrong, where,
+// and what to do, and have the server's last lines.
 func TestKernelFaults(t *testing.T) {
 	t.Parallel()
 	short := func(c Config) Config {
@@ -313,7 +313,7 @@ func TestKernelFaults(t *testing.T) {
 	}
 }
 
-// TestKernelServes starts the server by each means to know that it is ready.
+// TestKernelServes starts a server with each condition that Ready can have.
 func TestKernelServes(t *testing.T) {
 	t.Parallel()
 	for name, change := range map[string]func(*Config){
@@ -344,13 +344,13 @@ func TestKernelServes(t *testing.T) {
 			cfg.Identify = Identify{Worker: "Worker"}
 			change(&cfg)
 			s := started(t, cfg)
-			// Answers name the PID in the lab.
+			// Answers have the PID in the lab.
 			a, err := s.ask(t.Context(), "/")
 			for range 100 {
 				if err == nil {
 					break
 				}
-				time.Sleep(10 * time.Millisecond) // "run" says nothing of the listener
+				time.Sleep(10 * time.Millisecond) // "run" does not wait for the listener
 				a, err = s.ask(t.Context(), "/")
 			}
 			if err != nil || a.worker != s.Main().PID {
@@ -372,7 +372,7 @@ func TestKernelServes(t *testing.T) {
 	}
 }
 
-// TestKernelMisbehaves checks what is said of servers that start and misbehave later.
+// TestKernelMisbehaves checks the reports about servers that start and misbehave later.
 func TestKernelMisbehaves(t *testing.T) {
 	t.Parallel()
 	eventually := func(t *testing.T, what string, done func() bool) {

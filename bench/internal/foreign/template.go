@@ -14,11 +14,11 @@ import (
 // {{main}}, the PID of the main process.
 type Variables map[string]string
 
-// mainVariable exists only once there is a main process.
+// mainVariable has a value only once there is a main process.
 const mainVariable = "main"
 
 // Check returns an error if the configuration contradicts itself or one of its texts does not
-// render, so that a mistake is found before anything is started.
+// render. So mistakes are found before anything is started.
 func (c Config) Check() error {
 	if err := c.withDefaults().checkReady(); err != nil {
 		return err
@@ -59,7 +59,7 @@ func (f File) check() error {
 	return nil
 }
 
-// variables returns the variables of a generation.
+// variables returns the variables for a generation.
 func (c Config) variables(generation int) Variables {
 	vars := Variables{
 		"address":    c.Address.String(),
@@ -75,7 +75,7 @@ func (c Config) variables(generation int) Variables {
 	return vars
 }
 
-// set returns the variables with some replaced. A name that is no variable is an error.
+// set returns the variables with some values replaced. It fails if a name is not a variable.
 func (v Variables) set(values map[string]string) (Variables, error) {
 	v = maps.Clone(v)
 	for _, name := range slices.Sorted(maps.Keys(values)) {
@@ -87,8 +87,8 @@ func (v Variables) set(values map[string]string) (Variables, error) {
 	return v, nil
 }
 
-// render replaces the variables of a text. place names the text in errors, which add line and
-// column.
+// render replaces the variables in a text. place names the text in errors, which also have the line
+// and column.
 func (v Variables) render(place, text string) (string, error) {
 	var b strings.Builder
 	rest := text
@@ -125,7 +125,7 @@ func (v Variables) known() string {
 	return "known are " + strings.Join(names, ", ")
 }
 
-// position returns the line and column of an offset, each from 1.
+// position returns the line and column of an offset, both counted from 1.
 func position(text string, offset int) string {
 	before := text[:offset]
 	line := strings.Count(before, "\n")

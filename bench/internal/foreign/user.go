@@ -17,11 +17,12 @@ var defaultUsers = []string{"www-data", "nobody"}
 type account struct {
 	name     string
 	uid, gid int
-	// nested says that the user id exists only in a user namespace of the server's own.
+	// nested is true if the user id exists only in a user namespace of the server's own.
 	nested bool
 }
 
-// findAccount returns the account with a name. Empty: the first of defaultUsers that exists.
+// findAccount returns the account with a name. If the name is empty, it returns the first of
+// defaultUsers that exists.
 func findAccount(name string) (a account, err error) {
 	names := defaultUsers
 	if name != "" {

@@ -10,8 +10,8 @@ import (
 
 func (c Command) empty() bool { return c.Line == "" && len(c.List) == 0 }
 
-// words returns the program and its arguments. lookup returns an environment variable of the
-// server. place names the command in errors.
+// words returns the program and its arguments. lookup returns the value of a server's environment
+// variable. place names the command in errors.
 func (c Command) words(
 	vars Variables, lookup func(string) (string, bool), place string,
 ) (words []string, err error) {
