@@ -1,10 +1,10 @@
 // Package child starts child processes, receives their messages, ends them, and measures what they
 // used.
 //
-// A child may have two pipes. On control its parent sends lines of JSON; on events it answers in a
-// form that the two agree on. Its standard error goes to a memory file that holds StderrLimit
-// bytes. Nothing has to read the file meanwhile, it outlives the child, and a child that logs
-// without end cannot fill more.
+// A child may have two pipes. On control, its parent sends it lines of JSON. On events, the child
+// answers in a form that the two agree on. Its standard error goes to a memory file that holds
+// StderrLimit bytes. Nothing has to read the file while the child runs, the file outlives the
+// child, and a child that logs without end cannot fill more.
 //
 // Signals go through the pidfd that os.Process holds, so a signal never reaches another process
 // that reuses the PID.
@@ -38,8 +38,8 @@ const (
 	FilesFD   = 5
 )
 
-// StderrLimit is how much of a child's standard error is kept: the first 64 KiB. A write beyond it
-// fails with EPERM.
+// StderrLimit is the number of bytes of a child's standard error that are kept: the first 64 KiB. A
+// write beyond it fails with EPERM.
 const StderrLimit = 64 << 10
 
 // GoneLimit is how long a process may take to disappear after SIGKILL.
@@ -124,11 +124,12 @@ func Start(o Options) (*Process, error) {
 	return p, nil
 }
 
-// Adopt returns the parent's side of a process that by has started. pid is its number in the
-// caller's PID namespace. The process must be alive, or another process may have its number.
+// Adopt returns the parent's side of a process that another child, by, has started. pid is the
+// process's number in the caller's PID namespace. The process must be alive, or another process may
+// have its number.
 //
 // Adopt makes the pipes and calls give with the child's ends of control and events, followed by
-// files; give passes them to the process and does not keep them. The process shares by's standard
+// files. give passes them to the process and does not keep them. The process shares by's standard
 // error, and its exit status is unknown. After an error the process is killed and every descriptor
 // that Adopt opened is closed. The caller ends the process with Close.
 func Adopt(pid int, by *Process, files []*os.File, give func([]*os.File) error) (*Process, error) {
@@ -165,8 +166,8 @@ type closer func() error
 
 func (c closer) Close() error { return c() }
 
-// connect makes the pipes and calls begin with the child's ends of them. It owns stderr and the
-// pipes, even after an error.
+// connect makes the pipes and calls begin with the child's ends. It takes over stderr. After an
+// error, it closes stderr and the pipes.
 func connect(
 	stderr *os.File, control, events bool, begin func([]*os.File) error,
 ) (p *Process, err error) {
@@ -266,7 +267,8 @@ func (p *Process) CloseControl() error { return p.control.Close() }
 func (p *Process) Events() *os.File { return p.events }
 
 // AwaitReady waits for the first byte on the events pipe, by which the process says that it is
-// ready. It fails if the process exits first, with its standard error, or if the context ends.
+// ready. It fails if the context ends or the process exits first. If the process exits, the error
+// includes its standard error.
 func (p *Process) AwaitReady(ctx context.Context) error {
 	interrupt := context.AfterFunc(ctx, func() { _ = p.events.SetReadDeadline(time.Unix(1, 0)) })
 	_, err := io.ReadFull(p.events, make([]byte, 1))

@@ -332,8 +332,8 @@ func TestCloseTwice(t *testing.T) {
 	}
 }
 
-// adopted returns an adopted process and the descriptors that it was given. Another child has
-// started it.
+// adopted returns an adopted process and the descriptors that it was given. The process was started
+// by another child.
 func adopted(t *testing.T) (p *Process, control, events *os.File) {
 	t.Helper()
 	by := started(t, "parent", Options{Control: true, Events: true})
