@@ -12,7 +12,7 @@ import (
 // default (PR_SET_TIMERSLACK in prctl(2), schedule_hrtimeout_range in fs/eventpoll.c); a timerfd
 // has no slack.
 //
-// Watched with EPOLLET it needs no read: Set makes it unreadable again.
+// If it is watched with EPOLLET, it need not be read: Set makes it unreadable again.
 type Alarm struct{ fd int }
 
 // NewAlarm returns an alarm that is not set. The caller closes it.

@@ -25,8 +25,9 @@ func (i Instant) Add(d time.Duration) Instant { return i + Instant(d) }
 // A Clock reads CLOCK_MONOTONIC without a system call.
 //
 // Go reads the same clock through the vDSO, but exposes only differences. A Clock takes one raw
-// reading at the start and adds Go's difference to it. It takes each raw reading between two of
-// Go's; the narrowest of several such pairs bounds the error (typically under 200 ns).
+// reading at the start, and adds the time that Go has measured since. It takes the raw reading
+// between two of Go's, whose distance bounds the error. Of several such readings, it keeps the one
+// with the smallest distance (typically under 200 ns).
 type Clock struct {
 	start time.Time
 	base  Instant
