@@ -2,8 +2,8 @@
 //
 // A journal is a single-producer, single-consumer ring in a memfd that both processes map. It costs
 // the worker no system call, and it survives SIGKILL: it still holds what a killed worker had
-// accepted, read and answered. The parent should read it when it measures nothing. A worker whose
-// ring fills up before that asks to be read.
+// accepted, read and answered. The parent should read the journal while nothing is measured. If the
+// ring fills up earlier, the worker asks to be read.
 package journal
 
 import (
@@ -31,7 +31,8 @@ type Record struct {
 	// Errno, with Ended, is the error that the connection ended with; 0: none.
 	Errno unix.Errno
 	Peer  netip.AddrPort // with Accepted
-	// Attempt, with Requested and Answered, is valid if Identified: a client may send none.
+	// Attempt, with Requested and Answered, is valid if Identified is set. A client may send no
+	// identity.
 	Attempt    wire.Attempt
 	Identified bool
 }
@@ -58,7 +59,7 @@ const (
 	EndUnanswered                // closed by the worker before a response, or before any request
 	EndAborted                   // reset by the worker, deliberately (Fault)
 	EndWriteError                // the response could not be handed to the kernel
-	EndUnhandled                 // as EndUnanswered; the request was given to no handler
+	EndUnhandled                 // like EndUnanswered, but no handler got the request
 )
 
 // PerRequest is the number of records for a connection with one request: one of each kind.
@@ -69,7 +70,7 @@ const (
 	recordSize  = 32
 	headerSize  = 4096
 	pageRecords = 4096 / recordSize
-	// chunk is how many records Drain reads before it releases their memory: 1 MiB.
+	// chunk is the number of records that Drain reads before it releases their memory, 1 MiB.
 	chunk = 1 << 15
 )
 
@@ -96,8 +97,8 @@ type Journal struct {
 
 // Create makes a journal. It returns the parent's mapping, which the caller ends with Close, and
 // the file for the worker to Map, which the caller closes once the worker has it. The worker asks
-// to be read when mark records, at least 1, are unread; the ring holds twice as many. Unused room
-// takes no memory.
+// to be read when mark records are unread. mark is at least 1, and the ring holds at least twice as
+// many records. Unused room takes no memory.
 func Create(mark int) (*Journal, *os.File, error) {
 	records := (2*int64(mark) + pageRecords - 1) / pageRecords * pageRecords
 	f, err := sys.SizedMemoryFile("reuseport-bench-journal", headerSize+records*recordSize)
@@ -182,8 +183,8 @@ func (j *Journal) Unread() uint64 {
 	return atomic.LoadUint64(&j.header.written) - atomic.LoadUint64(&j.header.read)
 }
 
-// Drain passes every unread record to f and releases the memory of the records. It returns how many
-// records the worker has missed so far. Only the parent may call it.
+// Drain passes every unread record to f and releases the memory of the records. It returns the
+// number of records that the worker has missed so far. Only the parent may call it.
 func (j *Journal) Drain(f func(Record)) (missed uint64) {
 	for from := j.header.read; ; {
 		to := min(atomic.LoadUint64(&j.header.written), from+chunk)
