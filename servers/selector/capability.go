@@ -17,7 +17,7 @@ func permitted(missing []string) error {
 	return fmt.Errorf("needs %s; run as root: %w", strings.Join(missing, " and "), unix.EPERM)
 }
 
-// explain adds to a refusal (EPERM) that no capability is missing.
+// explain adds to a refusal (EPERM) the hint that no capability is missing.
 func explain(err error) error {
 	if errors.Is(err, unix.EPERM) {
 		return fmt.Errorf("refused by a seccomp filter or a security module, "+

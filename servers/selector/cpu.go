@@ -11,11 +11,11 @@ import (
 // (SO_ATTACH_REUSEPORT_CBPF in socket(7)), which needs no privilege and replaces any other program
 // of the group. n is the number of listeners.
 //
-// A socket's number is its place in the kernel's array, which has the order in which the sockets
-// began to listen. When one is closed, the last one moves into its place (reuseport_detach_sock in
-// net/core/sock_reuseport.c), so a processor does not keep its worker across a restart. If the
-// number is too large, because a socket was closed and n not updated, the kernel's hash chooses. If
-// n is less than the number of sockets, the last ones get nothing.
+// A socket's number is its place in the kernel's array. The array has the order in which the
+// sockets began to listen. When a socket is closed, the last one moves into its place
+// (reuseport_detach_sock in net/core/sock_reuseport.c), so a processor does not keep its worker
+// across a restart. If the number is too large, because a socket was closed and n was not updated,
+// the kernel's hash chooses. If n is less than the number of sockets, the last ones get nothing.
 func AttachCPU(listener, n int) error {
 	if n < 1 {
 		return fmt.Errorf("selector: CPU %% %d: must be at least 1", n)

@@ -16,8 +16,9 @@
 //
 // least-loaded takes the worker with the least load: connections assigned to it and not yet
 // accepted, plus what the worker reports as in flight. It compares all workers if there are at most
-// 16. Of more, it draws 8 at random, and 8 more if all of those are to be avoided. Among equals it
-// takes the one that has waited longest for a connection. It avoids
+// 16. If there are more, it draws 8 at random, and 8 more if all of the first 8 are to be avoided.
+// Among workers with equal loads, it takes the one that has waited longest for a connection. It
+// avoids
 //
 //   - a full worker, at which [Config.QueueLimit] connections wait to be accepted;
 //   - a stuck worker, at which something waits and, for longer than [Config.Stuck], neither the
@@ -44,24 +45,24 @@
 // length of the queue, in either direction, and the worker corrects it:
 //
 //   - Member.Idle, called when the queue was seen empty, sets the number of waiting connections to
-//     0. It includes handshakes in progress at that instant, which will be accepted although they
+//     0. This includes handshakes in progress at that instant, which will be accepted although they
 //     no longer count as waiting; the next Turn corrects that.
 //   - Member.Turn halves the number of waiting connections each time that [Config.Decay] passes
-//     without an accept, for workers that cannot see their queue. It never leaves it negative.
+//     without an accept, for workers that cannot see their queue. The number is never negative.
 //
 // Only a worker that runs can do this, so least-loaded needs a heartbeat (Member.Beat).
 //
 // # Relation to Hermes
 //
 // least-loaded follows Alibaba's Hermes (Pan et al., Hermes: Enhancing Layer-7 Cloud Load Balancers
-// with Userspace-Directed I/O Event Notification, SIGCOMM 2025). From Hermes it takes that workers
-// publish their load and the progress of their loop, without locks, in memory shared with a
-// sk_reuseport program; that a worker whose loop has not turned for some time counts as hung; and
-// that no failure may cost a connection. In Hermes the workers judge: they filter the good workers
-// in user space from time to time, and the program hashes over the result. Here the program judges,
-// for each connection, by the state at that instant, and it compares instead of filtering. It also
-// trusts the workers less: it counts assigned connections itself, so that it notices a stopped
-// worker by the second connection, not only when its loop is late.
+// with Userspace-Directed I/O Event Notification, SIGCOMM 2025). It takes three ideas from Hermes.
+// Workers publish their load and the progress of their loop, without locks, in memory shared with a
+// sk_reuseport program. A worker whose loop has not turned for some time counts as hung. No failure
+// may cost a connection. In Hermes, the workers judge: from time to time, they determine the good
+// workers in user space, and the program hashes over these. Here the program judges, for each
+// connection, by the state at that instant, and it compares instead of filtering. It also trusts
+// the workers less: it counts assigned connections itself. So it notices a stopped worker by the
+// second connection, not only when the worker's loop is late.
 //
 // # Invariants
 //

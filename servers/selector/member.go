@@ -11,8 +11,8 @@ import (
 )
 
 // A Member is the worker's side: one listener in one slot. Accepted, Begin and Done may be called
-// from any goroutine and cost no system call; Turn and Idle from one goroutine at a time. With
-// selectors other than LeastLoaded only Selector.Stats reads what they publish.
+// from any goroutine and cost no system call. Turn and Idle may be called from one goroutine at a
+// time. With selectors other than LeastLoaded, only Selector.Stats reads what they publish.
 type Member struct {
 	slot    uint32
 	cookie  uint64 // of the listener
@@ -26,8 +26,8 @@ type Member struct {
 	published atomic.Pointer[selectorSlot]
 	unused    selectorSlot
 
-	// For Turn: the number of accepted connections, and when it last changed or waiting connections
-	// were last written off.
+	// Turn needs these: seen is the number of accepted connections. since is when it last changed
+	// or waiting connections were last written off.
 	seen  uint64
 	since int64
 }
@@ -73,8 +73,8 @@ func Join(fds []int, slot, listener int) (_ *Member, err error) {
 	return m, nil
 }
 
-// enter attaches the program and takes the slot, which is the last step that can fail. It then owns
-// the slot's part of the shared state and resets it.
+// enter attaches the program and takes the slot, which is the last step that can fail. The member
+// then owns the slot's part of the shared state, and enter resets it.
 func (m *Member) enter(program, state, listener int) error {
 	memory, shared, err := mapState(state)
 	if err != nil {
@@ -127,9 +127,9 @@ func monotonic() (int64, error) {
 	return ts.Nano(), nil
 }
 
-// Beat returns how long a worker may wait for events. When that time has passed it must call Turn,
+// Beat returns how long a worker may wait for events. After that time, the worker must call Turn,
 // and Idle if the accept queue is empty, even if nothing has happened. Otherwise a handshake that
-// never completed would make an idle worker look stuck. 0: the selector does not need it.
+// never completed would make an idle worker look stuck. 0: the selector does not need these calls.
 func (m *Member) Beat() time.Duration { return m.beat }
 
 // Accepted reports that one connection was accepted.

@@ -100,7 +100,7 @@ func (g *testGroup) start(slot int) *process {
 	p := &process{cmd: exec.Command("/proc/self/exe", childWorker, strconv.Itoa(slot))}
 	p.cmd.ExtraFiles = g.selector.Files()
 	p.cmd.Stderr = &p.stderr
-	// The signal is sent when the network's thread ends, which outlives the worker.
+	// The worker gets the signal when the network's thread ends, but that thread outlives it.
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: unix.SIGKILL}
 	stdin, err := p.cmd.StdinPipe()
 	if err != nil {

@@ -50,21 +50,22 @@ const (
 type Config struct {
 	Kind  Kind
 	Slots int // maximum number of workers alive at once, 1 to MaxSlots
-	// Migrate makes the program also choose who gets what waits at a listener that is closed: its
-	// accept queue and its handshakes in progress (Linux 5.14). Without it both are reset, unless
+	// Migrate makes the program also choose which listener gets the accept queue and the handshakes
+	// in progress of a closed one (Linux 5.14). Without it both are reset, unless
 	// net.ipv4.tcp_migrate_req is set.
 	Migrate bool
 	Seed    uint64 // of the draws of Weighted, and of LeastLoaded with more than 16 workers
 
 	// Stuck, with LeastLoaded, is how long the loop of a worker may fail to turn while something
-	// waits there, before the worker is avoided. Zero means 50 ms. The program reads the clock of
-	// the last timer tick, so it notices up to one tick late (1 to 10 ms).
+	// waits in its queue, before the worker is avoided. Zero means 50 ms. The program reads the
+	// clock of the last timer tick, so it notices up to one tick late (1 to 10 ms).
 	Stuck time.Duration
 	// QueueLimit, with LeastLoaded, is the number of waiting connections at which a worker is
 	// avoided. Zero means 64.
 	QueueLimit int
 	// Decay, with LeastLoaded, is how long a worker may turn without accepting anything, although
-	// connections seem to wait there. Then half of those are written off. Zero means 1 s.
+	// connections seem to wait in its queue. Then half of these connections are written off. Zero
+	// means 1 s.
 	Decay time.Duration
 }
 
@@ -305,7 +306,7 @@ type Stats struct {
 	NobodyListed uint64 // connections left to the kernel's hash because no slot is listed
 	AllGone      uint64 // connections left to the kernel's hash because no tried slot had a socket
 	// Overloaded counts those connections of Selected that went to a worker to be avoided, because
-	// all were.
+	// all workers were to be avoided.
 	Overloaded uint64
 	Stale      uint64 // tries that found no socket in a listed slot
 	// Strays counts segments that neither open nor belong to a connection: late ones after a reset,
@@ -351,7 +352,7 @@ func (s *Selector) Stats() Stats {
 }
 
 // Cost returns how often the program ran and how long that took in total. The kernel counts only
-// while an EnableCost is open. The time includes the kernel's two clock readings per run.
+// while a result of EnableCost is open. The time includes the kernel's two clock readings per run.
 func (s *Selector) Cost() (runs uint64, total time.Duration, err error) {
 	stats, err := s.program.Stats()
 	if err != nil {

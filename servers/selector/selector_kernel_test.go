@@ -29,7 +29,7 @@ func now(t *testing.T) int64 {
 	return ns
 }
 
-// spread has the mean time of a run in each of several batches, in increasing order.
+// spread holds the mean time of a run for each of several batches, in increasing order.
 type spread []time.Duration
 
 func (s spread) String() string {
@@ -252,8 +252,8 @@ func TestKernelWeighted(t *testing.T) {
 		const n = 2000
 		served := g.serveMany(n)
 		wantBinomial(t, "the heavier worker", served[0], n, 0.9)
-		// Count the changes of worker between neighbours, to tell draws from a pattern such as nine
-		// and one.
+		// Count how often the worker changes from one connection to the next, to distinguish draws
+		// from a pattern such as nine and one.
 		changes, last := 0, 0
 		for range n {
 			slot := g.serve()
@@ -324,7 +324,7 @@ func TestKernelLeastLoadedCountsQueue(t *testing.T) {
 	for range 9 {
 		got = append(got, g.queue())
 	}
-	// Two get connections up to the load of the third; then all are equal.
+	// Two workers get connections until their load equals that of the third. Then all are equal.
 	slices.Sort(got[:6])
 	slices.Sort(got[6:])
 	if diff := cmp.Diff(got, []int{0, 0, 0, 1, 1, 1, 0, 1, 2}); diff != "" {
@@ -780,7 +780,7 @@ func TestKernelEmpty(t *testing.T) {
 			workers++
 		}
 	}
-	if sum != n || workers < 2 { // one of four gets all once in 4^63
+	if sum != n || workers < 2 { // all go to one of four workers once in 4^63 runs
 		t.Errorf("slots served %v, want %d in total by more than one slot", served, n)
 	}
 	stats := g.selector.Stats()
@@ -791,7 +791,7 @@ func TestKernelEmpty(t *testing.T) {
 }
 
 // TestKernelCost logs how long a selection takes, and checks only that it is counted. The time of
-// the empty program is the kernel's: running any program, and timing it.
+// the empty program is what the kernel needs to run and time any program.
 func TestKernelCost(t *testing.T) {
 	enabled, err := EnableCost()
 	if err != nil {
