@@ -29,7 +29,7 @@ func AddrPort(sa unix.Sockaddr) netip.AddrPort {
 	return netip.AddrPort{}
 }
 
-// rawAddrPort is AddrPort for a raw address, as the kernel writes it.
+// rawAddrPort is like AddrPort, but takes a raw address, as the kernel writes it.
 func rawAddrPort(from *unix.RawSockaddrAny) netip.AddrPort {
 	port := func(p *uint16) uint16 {
 		return binary.BigEndian.Uint16((*[2]byte)(unsafe.Pointer(p))[:])

@@ -24,8 +24,8 @@ type ListenOptions struct {
 // Its error names the call that failed. The caller closes it.
 //
 // The protocol is IPPROTO_TCP explicitly. Since Go 1.24 net.ListenConfig makes MPTCP listeners
-// where the kernel supports them. Their resets carry other reasons, and a REUSEPORT_SOCKARRAY
-// refuses them.
+// where the kernel supports them. MPTCP listeners give other reasons for resets, and a
+// REUSEPORT_SOCKARRAY refuses them.
 func Listen(addr netip.AddrPort, o ListenOptions) (int, error) {
 	fd, err := Open(addr.Addr())
 	if err != nil {

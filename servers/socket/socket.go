@@ -89,8 +89,8 @@ func Recv(fd int, b []byte, flags int) (int, error) {
 // Close calls close(2). The socket must not linger (SO_LINGER).
 func Close(fd int) error { return errorOf(unix.RawSyscall(unix.SYS_CLOSE, uintptr(fd), 0, 0)) }
 
-// EpollCtl calls epoll_ctl(2): it adds or changes a descriptor. EpollWait reports its events with
-// the name as Fd.
+// EpollCtl calls epoll_ctl(2) to add or change a descriptor. EpollWait reports the descriptor's
+// events with name as Fd.
 func EpollCtl(epoll, op, fd int, events uint32, name int32) error {
 	e := unix.EpollEvent{Events: events, Fd: name}
 	return errorOf(unix.RawSyscall6(unix.SYS_EPOLL_CTL, uintptr(epoll), uintptr(op), uintptr(fd),
@@ -112,8 +112,8 @@ func EpollWait(epoll int, events []unix.EpollEvent, timeout time.Duration) (int,
 	return int(n), nil
 }
 
-// EpollSleep is EpollWait for long waits. Go's scheduler sees the wait, so its monitor thread
-// sleeps as well. It costs slightly more to start and end than EpollWait.
+// EpollSleep is like EpollWait, but for long waits. Go's scheduler sees the wait, so its monitor
+// thread sleeps as well. It costs slightly more to start and end than EpollWait.
 func EpollSleep(epoll int, events []unix.EpollEvent, timeout time.Duration) (int, error) {
 	var ts unix.Timespec
 	n, _, errno := unix.Syscall6(unix.SYS_EPOLL_PWAIT2, uintptr(epoll),
