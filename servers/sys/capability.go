@@ -3,8 +3,8 @@ package sys
 import "golang.org/x/sys/unix"
 
 // Holds reports whether the calling thread has all of the capabilities (unix.CAP_…) in its
-// effective set. They count only in the thread's own user namespace; what belongs to the whole
-// machine also needs InInitialUserNamespace.
+// effective set. They count only in the thread's own user namespace. For what belongs to the whole
+// machine, InInitialUserNamespace must be true as well.
 func Holds(capabilities ...int) bool {
 	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
 	var data [2]unix.CapUserData

@@ -22,7 +22,7 @@ import (
 // free.
 //
 // It also resets the peak of the resident set (proc(5), clear_refs), so that the peak describes the
-// work and not the start. A process that cannot release pages works as well.
+// work and not the start. If the pages cannot be released, the process works anyway.
 func ReleaseProgram() error {
 	f, err := os.Open("/proc/self/maps")
 	if err != nil {

@@ -1,7 +1,7 @@
 package sys
 
-// Workers of different users run under consecutive user and group ids from FirstOtherUser on,
-// OtherUsers of them. Nothing else uses these ids: they are above the 16-bit ids and below 100000,
+// Workers of different users run under consecutive user and group ids: OtherUsers ids, from
+// FirstOtherUser on. Nothing else uses these ids: they are above the 16-bit ids and below 100000,
 // where container ranges start (systemd's docs/UIDS-GIDS.md: 65536 to 524287 are unused;
 // SUB_UID_MIN in login.defs(5)).
 const (
