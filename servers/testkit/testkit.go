@@ -19,8 +19,8 @@ import (
 	"reuseport-bench/servers/sys"
 )
 
-// Required reports whether a test that cannot run is a failure: for root with REQUIRE_KERNEL=1. An
-// ordinary user has fewer permissions on every machine.
+// Required reports whether a test that cannot run must fail: only for root with REQUIRE_KERNEL=1.
+// An ordinary user has fewer permissions on every machine.
 func Required() bool {
 	return os.Getenv("REQUIRE_KERNEL") == "1" && os.Geteuid() == 0 && sys.InInitialUserNamespace()
 }
@@ -78,7 +78,7 @@ func Tree(t testing.TB, file string) fstest.MapFS {
 	return root
 }
 
-// UpTo returns 0 to n-1, the CPUs of a machine with n.
+// UpTo returns the numbers 0 to n-1: the CPUs of a machine with n CPUs.
 func UpTo(n int) (cpus []int) {
 	for i := range n {
 		cpus = append(cpus, i)
