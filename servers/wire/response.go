@@ -12,7 +12,7 @@ import (
 const MaxResponseHead = 32 << 10
 
 // maxChunkLine is the maximum size of the line before a chunk, with its extensions, in bytes.
-// net/http allows as many.
+// net/http has the same limit.
 const maxChunkLine = 4 << 10
 
 // AppendResponse appends a complete 200 response of worker id, in the given generation, to dst.
@@ -38,17 +38,18 @@ type Response struct {
 	Worker, Generation []byte
 	// Close is set if the connection carries no further response.
 	Close bool
-	// IdleTimeout is how long the server keeps the connection while it is idle, as its Keep-Alive
-	// field says. 0: it does not say.
+	// IdleTimeout is how long the server keeps an idle connection, according to its Keep-Alive
+	// field. 0: the server does not say.
 	IdleTimeout time.Duration
 }
 
-// Expect says what a ResponseReader has to know of a request, and what to look for in the response.
+// Expect holds what a ResponseReader must know about a request, and the fields that it must look
+// for in the response.
 type Expect struct {
 	// NoBody is set if the request's method was HEAD.
 	NoBody bool
-	// Worker and Generation are the names of the fields in which servers say who they are; "" is
-	// none.
+	// Worker and Generation are the names of the fields in which servers say who they are. "":
+	// there is no such field.
 	Worker, Generation string
 }
 
@@ -59,15 +60,16 @@ func Own() Expect { return Expect{Worker: "Worker", Generation: "Generation"} }
 // A ResponseReader reads one response from the bytes of a connection, in pieces of any size. It
 // keeps the head's values and discards the body.
 //
-// It skips interim (1xx) responses, and takes bodies of a given length, chunked, and ended by the
-// connection (RFC 9112, 6.3). Unlike net/http it refuses line folding, transfer encodings other
-// than a single "chunked", any at all in HTTP/1.0, and 101, which the load never asks for.
+// It skips interim (1xx) responses. It reads bodies that have a given length, are chunked, or end
+// with the connection (RFC 9112, 6.3). Unlike net/http, it refuses line folding, transfer encodings
+// other than a single "chunked", every transfer encoding in HTTP/1.0, and the status 101, which the
+// load never asks for.
 type ResponseReader struct {
 	Response
 	expect  *Expect
 	part    part
 	left    int64 // bytes of the body or chunk that are still to come
-	trailer int   // bytes of the trailer that have come
+	trailer int   // bytes of the trailer read so far
 }
 
 // part is the part of a response that comes next.
@@ -87,9 +89,9 @@ const (
 // Start prepares the reader for the next response. The reader keeps e.
 func (r *ResponseReader) Start(e *Expect) { *r = ResponseReader{expect: e} }
 
-// Next reads from b, which must start where the last call stopped. It returns how many bytes it has
-// used; the caller passes the others again, together with more. done is set once the response is
-// complete. After ErrMalformed or ErrTooLarge the connection cannot be used.
+// Next reads from b, which must start where the last call stopped. It returns the number of bytes
+// that it has used. The caller passes the other bytes again, together with more. done is set once
+// the response is complete. After ErrMalformed or ErrTooLarge the connection cannot be used.
 func (r *ResponseReader) Next(b []byte) (used int, done bool, err error) {
 	for r.part != ended {
 		n, err := r.step(b[used:])
@@ -100,11 +102,11 @@ func (r *ResponseReader) Next(b []byte) (used int, done bool, err error) {
 	return used, true, nil
 }
 
-// EndsWithConnection reports whether the end of the connection, if it comes now, completes the
-// response. That the body was not cut short cannot be known then.
+// EndsWithConnection reports whether the response is complete if the connection ends now. It is
+// then unknown whether the body was cut short.
 func (r *ResponseReader) EndsWithConnection() bool { return r.part == untilClose }
 
-// step reads all or some of the next part from b. It returns 0 if that takes more bytes.
+// step reads all or some of the next part from b. It returns 0 if it needs more bytes.
 func (r *ResponseReader) step(b []byte) (n int, err error) {
 	switch r.part {
 	case head:
@@ -130,7 +132,7 @@ func (r *ResponseReader) step(b []byte) (n int, err error) {
 	return len(b), nil // untilClose
 }
 
-// skip discards what b has of the body or chunk, which next follows.
+// skip discards the bytes of b that belong to the body or chunk. next is the part that follows.
 func (r *ResponseReader) skip(b []byte, next part) int {
 	n := min(r.left, int64(len(b)))
 	if r.left -= n; r.left == 0 {
@@ -139,7 +141,7 @@ func (r *ResponseReader) skip(b []byte, next part) int {
 	return int(n)
 }
 
-// fields are what the fields of a head say about the response that they belong to.
+// fields holds what the fields of a head say about its response.
 type fields struct {
 	Response
 	keepAlive bool  // Connection: keep-alive
@@ -201,7 +203,7 @@ func (r *ResponseReader) readHead(b []byte) (int, error) {
 		r.part = ended
 	case f.encodings > 0:
 		r.part = chunkSize
-		f.Close = f.Close || f.length >= 0 // somebody on the way may see another end
+		f.Close = f.Close || f.length >= 0 // a proxy in between may go by the length
 	case f.length > 0:
 		r.part, r.left = body, f.length
 	default:
@@ -211,7 +213,7 @@ func (r *ResponseReader) readHead(b []byte) (int, error) {
 	return n, nil
 }
 
-// add takes a field line. It returns false if the line is malformed.
+// add evaluates a field line. It returns false if the line is malformed.
 func (f *fields) add(line []byte, e *Expect) bool {
 	name, value, ok := cutField(line)
 	if !ok {
@@ -219,7 +221,7 @@ func (f *fields) add(line []byte, e *Expect) bool {
 	}
 	switch {
 	case isName(name, "Content-Length"):
-		// Several are fine as long as they agree (RFC 9110, 8.6).
+		// Several lengths are allowed if they agree (RFC 9110, 8.6).
 		length, ok := parseUint(value, math.MaxInt64)
 		if !ok || f.length >= 0 && f.length != int64(length) {
 			return false
@@ -243,9 +245,9 @@ func (f *fields) add(line []byte, e *Expect) bool {
 	return true
 }
 
-// keep takes a parameter of the Keep-Alive field: timeout, in seconds, or max, the number of
-// requests that may follow (RFC 2068, 19.7.1.1, and draft-thomson-hybi-http-timeout). Others say
-// nothing.
+// keep evaluates a parameter of the Keep-Alive field: timeout, in seconds, or max, the number of
+// requests that may follow (RFC 2068, 19.7.1.1, and draft-thomson-hybi-http-timeout). It ignores
+// other parameters.
 func (f *fields) keep(option []byte) {
 	name, value, _ := bytes.Cut(option, []byte{'='})
 	n, ok := parseUint(value, math.MaxInt32)
@@ -268,7 +270,7 @@ func eachOption(list []byte, do func(option []byte)) {
 	}
 }
 
-// readChunkSize reads the line before a chunk (RFC 9112, 7.1). Its extensions say nothing.
+// readChunkSize reads the line before a chunk (RFC 9112, 7.1). It ignores extensions.
 func (r *ResponseReader) readChunkSize(b []byte) (int, error) {
 	i := bytes.IndexByte(b[:min(len(b), maxChunkLine)], '\n')
 	switch {
@@ -300,7 +302,7 @@ func (r *ResponseReader) readChunkSize(b []byte) (int, error) {
 	return i + 1, nil
 }
 
-// readTrailer reads a line of the trailer, of which only the empty one at its end matters.
+// readTrailer reads a line of the trailer. Only the empty line at the trailer's end matters.
 func (r *ResponseReader) readTrailer(b []byte) (int, error) {
 	room := MaxResponseHead - r.trailer
 	line, n := nextLine(b[:min(len(b), room)])
@@ -320,8 +322,8 @@ func (r *ResponseReader) readTrailer(b []byte) (int, error) {
 	return n, nil
 }
 
-// nextLine returns the first line of b, and its length with the line end; 0 if the line is
-// incomplete. A line end is CRLF or, as RFC 9112, 2.2 allows, LF.
+// nextLine returns the first line of b, and the line's length including its end. The length is 0 if
+// the line is incomplete. A line ends with CRLF or, as RFC 9112, 2.2 allows, LF.
 func nextLine(b []byte) (line []byte, n int) {
 	i := bytes.IndexByte(b, '\n')
 	if i < 0 {
@@ -334,8 +336,8 @@ func nextLine(b []byte) (line []byte, n int) {
 	return b[:i], n
 }
 
-// cutField splits a field line (RFC 9112, 5) at the colon. The name must be a token, so that
-// a line that continues the one before is refused.
+// cutField splits a field line (RFC 9112, 5) at the colon. The name must be a token, so a line that
+// continues the previous one is refused.
 func cutField(line []byte) (name, value []byte, ok bool) {
 	for i, c := range line {
 		if c == ':' {
@@ -379,7 +381,7 @@ func trim(b []byte) []byte {
 	return b
 }
 
-// isName reports whether b is the name, in any case. "" is no name.
+// isName reports whether b equals name, ignoring case. An empty name equals nothing.
 func isName(b []byte, name string) bool {
 	if len(b) != len(name) || name == "" {
 		return false
@@ -411,7 +413,7 @@ func hexDigit(c byte) (int, bool) {
 	return 0, false
 }
 
-// Number returns the number of a worker or generation that b says, or -1 if it says none.
+// Number returns b as the number of a worker or generation, or -1 if b is not one.
 func Number(b []byte) int {
 	n, ok := parseUint(b, math.MaxUint16)
 	if !ok {

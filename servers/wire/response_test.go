@@ -20,19 +20,19 @@ import (
 // ownResponse is what a worker answers.
 var ownResponse = string(AppendResponse(nil, 7, 12, KeepAlive))
 
-// An outcome is what a ResponseReader makes of a stream that ends.
+// An outcome is the result of a ResponseReader for a stream that ends.
 type outcome struct {
 	Status             int
 	Worker, Generation string
 	Close              bool
 	IdleTimeout        time.Duration
 	Size               int  // bytes of the response
-	Unverified         bool // the end of the stream completed it
+	Unverified         bool // the end of the stream completed the response
 	Incomplete         bool // the stream ended too early
 	Err                error
 }
 
-// read feeds a reader the stream in pieces, whose sizes next returns.
+// read passes the stream to a reader in pieces. next returns the size of each piece.
 func read(e *Expect, stream []byte, next func() int) outcome {
 	var r ResponseReader
 	r.Start(e)
@@ -64,7 +64,8 @@ func read(e *Expect, stream []byte, next func() int) outcome {
 func whole() int      { return 1 << 30 }
 func byteByByte() int { return 1 }
 
-// sameInPieces checks that a stream has one outcome however it is split, and returns that.
+// sameInPieces checks that the outcome of a stream does not depend on how it is split, and returns
+// the outcome.
 func sameInPieces(t *testing.T, e *Expect, stream []byte) outcome {
 	t.Helper()
 	want := read(e, stream, whole)
@@ -94,7 +95,7 @@ func sameInPieces(t *testing.T, e *Expect, stream []byte) outcome {
 
 var compareErrors = cmp.Comparer(func(a, b error) bool { return errors.Is(a, b) })
 
-// TestResponses reads responses as servers send them, and what is none.
+// TestResponses reads responses as servers send them, and streams that are not responses.
 func TestResponses(t *testing.T) {
 	const ok = "HTTP/1.1 200 OK\r\n"
 	long := strings.Repeat("x", 100_000)
@@ -112,7 +113,7 @@ func TestResponses(t *testing.T) {
 	own := Own()
 	for _, tt := range []struct {
 		name, stream string
-		more         string // what follows the response, and is none of it
+		more         string // bytes after the response that do not belong to it
 		want         outcome
 	}{
 		{"a worker's", ownResponse, "", outcome{Status: 200, Worker: "7", Generation: "12"}},
@@ -248,7 +249,7 @@ func TestResponseToHEAD(t *testing.T) {
 	}
 }
 
-// TestResponseNames reads who answered from fields that foreign servers use.
+// TestResponseNames reads the identity of the server from fields that foreign servers use.
 func TestResponseNames(t *testing.T) {
 	e := Expect{Worker: "X-Pid", Generation: "build"}
 	stream := "HTTP/1.1 204 \r\nx-pid: web-7.example \r\nWorker: 3\r\nBuild: 5\r\n\r\n"
@@ -264,8 +265,8 @@ func TestResponseNames(t *testing.T) {
 	}
 }
 
-// FuzzResponse holds the reader against net/http: where both accept a response, both find its end
-// at the same byte; where one refuses it, the reason is among those of theDifference. Splitting
+// FuzzResponse compares the reader with net/http. If both accept a response, both find its end at
+// the same byte. If only one accepts it, theDifference knows the reason. Splitting the stream
 // changes nothing.
 func FuzzResponse(f *testing.F) {
 	f.Add([]byte(ownResponse), uint64(1))
@@ -287,8 +288,8 @@ func FuzzResponse(f *testing.F) {
 			}
 		}
 		want, err := oracle(stream)
-		// They need not agree why a response is not served: of one that is cut short, net/http
-		// judges the last line, too.
+		// The two may have different reasons not to serve a response. If it is cut short, net/http
+		// also judges the incomplete last line.
 		served := got.Err == nil && !got.Incomplete
 		agree := served == (err == nil && !want.Incomplete)
 		if agree && served {
@@ -305,21 +306,21 @@ func FuzzResponse(f *testing.F) {
 func theDifference(stream []byte) string {
 	text := strings.ToLower(string(stream))
 	for _, d := range []struct{ pattern, why string }{
-		// The reader refuses it, net/http does not.
+		// The reader refuses these, and net/http does not.
 		{`\n[ \t]`, "a line that continues the one before (obs-fold)"},
 		{`\n[^:\n]*[ \t][^:\n]*:`, "a space in a field's name"},
 		{`(^|\n)http/\d+\.\d+ {2}`, "more than one space before the status"},
 		{`(^|\n)http/(\d\d|[^1]|1\.\d\d)`, "a version that is not HTTP/1.x"},
 		{`(^|\n)http/1\.\d (0|101)`, "a status without meaning, or 101"},
 		{`(?s)http/1\.0 .*\ntransfer-encoding:`, "a transfer encoding in HTTP/1.0"},
-		// net/http refuses it, the reader does not.
+		// net/http refuses these, and the reader does not.
 		{`[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]|\r[^\n]`, "control characters"},
 		{`\ncontent-length:\s*0`, "leading zeros of a length"},
 		{`[0-9a-f]{17}`, "leading zeros of a chunk's size"},
 		{`[0-9a-f][ \t]+;`, "space before a chunk's extension"},
 		{`(?s)\n0+[ \t]*(;[^\n]*)?\r\n.*[^\r]\n`, "LF alone in a trailer"},
 		{`\ntrailer:`, "a field that no trailer may have"},
-		// They do not agree whether the connection can be used again.
+		// They disagree about whether the connection can be used again.
 		{`(?s)\ntransfer-encoding:.*content-length:|content-length:.*\ntransfer-encoding:`,
 			"a length and chunks"},
 		{`\nkeep-alive:`, "no further request"},
@@ -334,7 +335,7 @@ func theDifference(stream []byte) string {
 	return ""
 }
 
-// oracle returns what net/http makes of a stream.
+// oracle returns the outcome of reading a stream with net/http.
 func oracle(stream []byte) (outcome, error) {
 	in := bytes.NewReader(stream)
 	b := bufio.NewReaderSize(in, 64<<10)
@@ -363,7 +364,8 @@ func oracle(stream []byte) (outcome, error) {
 	}
 }
 
-// BenchmarkResponse reads responses that are there whole: a worker's, and others.
+// BenchmarkResponse reads responses that have arrived completely: a worker's and those of other
+// servers.
 func BenchmarkResponse(b *testing.B) {
 	own := Own()
 	for name, stream := range map[string]string{

@@ -73,8 +73,8 @@ func FuzzParseRequest(f *testing.F) {
 	})
 }
 
-// TestTemplate holds requests against their text. The first is what load processes have always
-// sent.
+// TestTemplate compares requests with their text. The first is the request that load processes have
+// always sent.
 func TestTemplate(t *testing.T) {
 	attempt := Attempt{Process: 1, Sequence: 23}
 	for _, tt := range []struct {
@@ -103,8 +103,8 @@ func TestTemplate(t *testing.T) {
 	}
 }
 
-// TestRequestCloses checks that a request closes its connection wherever its Connection field says
-// so.
+// TestRequestCloses checks that a request closes its connection if its Connection field says so
+// anywhere.
 func TestRequestCloses(t *testing.T) {
 	for value, want := range map[string]bool{
 		"close": true, "Close": true, "te, CLOSE": true, "keep-alive": false, "closed": false,
