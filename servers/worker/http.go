@@ -36,7 +36,7 @@ type httpServer struct {
 	*worker
 	server  http.Server
 	accepts *httpListener
-	changed chan struct{} // receives after a connection has closed
+	changed chan struct{} // gets a value after a connection has closed
 	// upgrader, with Tableflip, starts this worker's successor and passes it the listener. failed
 	// gets the error of an upgrade.
 	upgrader *tableflip.Upgrader
@@ -46,16 +46,16 @@ type httpServer struct {
 	mu         sync.Mutex
 	open       map[*httpConn]struct{}
 	timers     []*clock.Timer     // unused ones
-	closes     vocabulary.Closing // how it ends; ClosesNever while it serves
-	idleClosed bool               // idle connections have been closed; later ones are, too
+	closes     vocabulary.Closing // how the worker ends; ClosesNever while it serves
+	idleClosed bool               // idle connections have been closed; later ones will be, too
 }
 
 // errQueueEmpty ends the accept loop of a draining server.
 var errQueueEmpty = errors.New("the accept queue is empty")
 
 func newHTTP(w *worker) (*httpServer, error) {
-	// Workers are started as the loop needs them: with one P and without garbage collection.
-	// net/http is meant to have both.
+	// Workers start with one P and without garbage collection, as the loop needs. net/http should
+	// run with all CPUs and garbage collection.
 	runtime.GOMAXPROCS(runtime.NumCPU())
 	debug.SetGCPercent(100)
 	debug.SetMemoryLimit(math.MaxInt64)
@@ -84,7 +84,7 @@ func newHTTP(w *worker) (*httpServer, error) {
 // listener returns the worker's listening socket as a net.TCPListener.
 func (h *httpServer) listener() (*net.TCPListener, error) {
 	if h.cfg.Handover == vocabulary.Tableflip {
-		// It starts its children as os.Args[0], which need not be a path.
+		// tableflip starts its children as os.Args[0], which need not be a path.
 		os.Args[0] = "/proc/self/exe"
 		u, err := tableflip.New(tableflip.Options{UpgradeTimeout: servers.StartLimit})
 		if err != nil {
@@ -272,7 +272,7 @@ func (h *httpServer) count() int {
 	return len(h.open)
 }
 
-// stop starts to end the worker within the grace. run continues it when Serve returns.
+// stop begins to end the worker within the grace. run completes this when Serve returns.
 func (h *httpServer) stop(mode vocabulary.StopMode, grace time.Duration) error {
 	closes := mode.Row().Closes
 	h.mu.Lock()

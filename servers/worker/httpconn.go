@@ -170,7 +170,8 @@ func (c *httpConn) Read(b []byte) (n int, err error) {
 	return n, err
 }
 
-// parse looks for complete requests in what was read. net/http answers what cannot be parsed.
+// parse looks for complete requests in what was read. net/http answers requests that cannot be
+// parsed.
 func (c *httpConn) parse(b []byte) {
 	c.head = append(c.head, b...)
 	drop := func(n int) { c.head = c.head[:copy(c.head, c.head[n:])] }
@@ -241,8 +242,8 @@ func (c *httpConn) abort() {
 	panic(http.ErrAbortHandler)
 }
 
-// closeIdle sends a FIN on an idle connection and closes it after linger. It leaves a connection
-// with a request on its way, which is answered. The caller holds c.mu.
+// closeIdle sends a FIN on an idle connection and closes it after linger. If a request has already
+// arrived, closeIdle does nothing, and the request is answered. The caller holds c.mu.
 func (c *httpConn) closeIdle() {
 	if c.finSent || c.ended || !c.idle || c.unread() {
 		return

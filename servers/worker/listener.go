@@ -74,16 +74,17 @@ var attachments = map[vocabulary.Selector]func(*worker) error{
 }
 
 // bindRetry is how long a worker whose address is taken waits before it tries again: a usual value
-// in start scripts and supervisors. bindLimit is when it gives up; its parent gives up earlier.
+// in start scripts and supervisors. bindLimit is how long it keeps trying; its parent gives up
+// earlier.
 const (
 	bindRetry = 10 * time.Millisecond
 	bindLimit = 30 * time.Second
 )
 
 // bind makes the worker's own socket listen. Without SO_REUSEPORT it must wait until the
-// predecessor's socket is closed. The first wait is a random part of bindRetry: a supervisor's
-// tries are independent of the instant at which the old process closes, while a parked worker
-// always starts just before it.
+// predecessor's socket is closed. The first wait is a random part of bindRetry. A supervisor's
+// tries are independent of the instant at which the old process closes, but a parked worker always
+// starts just before that instant.
 func (w *worker) bind() (err error) {
 	wait := time.Duration(w.works.random.Float64() * float64(bindRetry))
 	for until := w.clock.Now().Add(bindLimit); ; {
@@ -133,7 +134,7 @@ func becomeActivated() error {
 // activated returns the listener that the service manager passed. It is the worker's only
 // descriptor of the socket, so closing it closes the worker's share.
 func (w *worker) activated() (int, error) {
-	// Keep them, or the garbage collector would close them, including the pipes.
+	// Keep the files, or the garbage collector would close them, including the pipes.
 	w.inherited = activation.Files(true)
 	for _, f := range w.inherited {
 		if f.Name() == servers.ListenerName {

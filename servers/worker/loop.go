@@ -38,11 +38,11 @@ type loop struct {
 	out      []byte
 	waitLong bool // the last wait was long
 	stopping bool
-	deadline clock.Instant // for finishing, once stopping
+	deadline clock.Instant // for finishing its requests, once stopping
 	// finAt is when idle connections get a FIN; 0: they have got it, or the worker is not stopping.
 	finAt     clock.Instant
 	lingerEnd clock.Instant // when connections that got a FIN are closed
-	// idle has the connections that were answered, the one with the oldest last answer first.
+	// idle has the connections that were answered, ordered by their last answers, the oldest first.
 	// Nil: connections may stay idle for ever.
 	idle *list.List
 }

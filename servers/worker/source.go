@@ -10,7 +10,8 @@ import (
 )
 
 // A source is where a loop gets its connections. accept takes the next one from a descriptor,
-// non-blocking and close-on-exec. It does not wait: EAGAIN means none now, errNoMore none ever.
+// non-blocking and close-on-exec. It does not wait: EAGAIN means that there is none now, errNoMore
+// that no more will come.
 type source interface {
 	accept(from int) (fd int, peer netip.AddrPort, err error)
 }
@@ -49,7 +50,7 @@ func (c channelSource) accept(channel int) (int, netip.AddrPort, error) {
 	}
 	if c.acknowledges {
 		// At most one acknowledgement is in flight, so there is room. If the acceptor has exited,
-		// it does not matter.
+		// the acknowledgement does not matter.
 		_, _ = socket.Send(channel, data[:])
 	}
 	messages, err := unix.ParseSocketControlMessage(c.space[:space])

@@ -55,7 +55,7 @@ func (w *worker) serviceTime() time.Duration {
 }
 
 // faulty reports whether the request must be answered with a reset, according to cfg.Fault. Later
-// tries of an attempt are not.
+// tries of an attempt are never reset.
 func (w *worker) faulty(r wire.Request) bool {
 	f := w.cfg.Fault
 	a := r.Attempt

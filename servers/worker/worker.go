@@ -22,8 +22,8 @@ import (
 	"reuseport-bench/servers/sys"
 )
 
-// Main runs a worker process, from its configuration on the control pipe to its end. It has also
-// reported its error to the parent.
+// Main runs a worker process, from its configuration on the control pipe to its end. It also
+// reports the error that it returns to the parent.
 func Main() error {
 	// The loop allocates almost nothing; a garbage collection would count against the socket under
 	// test.
@@ -68,8 +68,8 @@ type worker struct {
 	listenerInode uint64
 }
 
-// openPipes finds the worker's pipes and journal: inherited at fixed descriptors or, if another
-// worker started this one, by asking for them.
+// openPipes finds the worker's pipes and journal. They are inherited at fixed descriptors. If
+// another worker started this one, openPipes asks for them.
 func (w *worker) openPipes() (err error) {
 	control, events := child.ControlFD, child.EventsFD
 	w.journalFD = servers.FDJournal
