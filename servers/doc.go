@@ -1,8 +1,9 @@
 // Package servers has the parent's side of the processes under test: a Group starts generations of
 // workers and stops them. Package worker is the worker process itself.
 //
-// The two communicate by the control protocol (protocol.go), lines of JSON on the pipes of package
-// child, and by package journal, a worker's record of every connection, which outlives the worker.
+// Parent and worker communicate in two ways: by the control protocol (protocol.go), which is lines
+// of JSON on the pipes of package child, and by package journal, a worker's record of every
+// connection, which outlives the worker.
 //
 // Each file has one task of the group: config.go says what can be configured; group.go holds the
 // workers; generation.go and start.go start them; park.go starts their processes in advance;

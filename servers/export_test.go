@@ -23,7 +23,7 @@ func (g *Group) Acceptor() *Worker { return g.acceptor }
 // Process returns the worker's process.
 func (w *Worker) Process() *child.Process { return w.process }
 
-// Closed returns a channel that is closed when the worker's listener is.
+// Closed returns a channel that is closed when the worker's listener is closed.
 func (w *Worker) Closed() <-chan struct{} { return w.closed }
 
 // Unread returns the number of unread records in a worker's journal.

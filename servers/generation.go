@@ -9,8 +9,8 @@ import (
 	"reuseport-bench/servers/clock"
 )
 
-// A Generation is a set of workers that serve together; with Config.MayBeTaken, those that could
-// bind. A caller that starts or stops single workers keeps Workers up to date.
+// A Generation is a set of workers that serve together. With Config.MayBeTaken, it has only the
+// workers that could bind. A caller that starts or stops single workers keeps Workers up to date.
 type Generation struct {
 	Number  int // from 0
 	Workers []*Worker
@@ -68,9 +68,9 @@ func (g *Group) launch(ctx context.Context, gen *Generation) (err error) {
 	return nil
 }
 
-// awaitBound waits until the worker listens or has failed. If two call listen(2) at the same time,
-// each may see the other in TCP_LISTEN, which is set before the port is requested
-// (inet_csk_listen_start in net/ipv4/inet_connection_sock.c), and neither would listen.
+// awaitBound waits until the worker listens or has failed. If two workers called listen(2) at the
+// same time, each might see the other in TCP_LISTEN, which is set before the port is requested
+// (inet_csk_listen_start in net/ipv4/inet_connection_sock.c). Then neither would listen.
 func (g *Group) awaitBound(ctx context.Context, w *Worker) {
 	ctx, cancel := context.WithTimeout(ctx, StartLimit)
 	defer cancel()

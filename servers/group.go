@@ -27,10 +27,10 @@ type Env struct {
 	// Start starts a command in the servers' network namespace, on the given CPUs or, if there are
 	// none, on any of the servers' CPUs. The process must die with this one.
 	Start func(c *exec.Cmd, cpus []int) error
-	// Place, if not nil, makes the network that a worker lives in instead of the servers' network:
-	// a pod's. It is called before each worker is started; the worker has its ID, generation and
-	// index. With Place, Sockets must be SocketsExclusive or SocketsReuseport, and Handover and
-	// Selection have no effect.
+	// Place, if not nil, makes a network for a worker, such as a pod's, instead of the servers'
+	// network. It is called before each worker is started; the worker has its ID, generation and
+	// index by then. With Place, Sockets must be SocketsExclusive or SocketsReuseport, and Handover
+	// and Selection have no effect.
 	Place func(ctx context.Context, w *Worker) (Placement, error)
 	// Do runs f on a thread in the servers' network namespace.
 	Do func(f func() error) error
@@ -64,8 +64,8 @@ type Group struct {
 	// the first generation has it.
 	listener int
 	inode    uint64 // of the shared socket, or 0
-	// heldSockets are the sockets that the group holds and that are not shared: with
-	// SocketActivation the workers', and those of Join.
+	// heldSockets are the sockets that the group holds and that are not shared: the workers'
+	// sockets with SocketActivation, and the sockets of Join.
 	heldSockets []heldSocket
 	name        string             // unique, for abstract addresses
 	selector    *selector.Selector // nil without an eBPF selector
@@ -128,7 +128,8 @@ const (
 	journalBudget = 800_000
 	// journalSlack is room for connections that the load does not make: health checks and probes.
 	journalSlack = 4096
-	// leastMark prevents the workers of a large group from asking after every few connections.
+	// leastMark prevents the workers of a large group from asking to be read after every few
+	// connections.
 	leastMark = 1024
 )
 
@@ -141,7 +142,7 @@ func (g *Group) mark() int {
 	return max(leastMark, int(g.budget)/g.cfg.Workers)
 }
 
-// readEarly reads the journal of a worker that has asked.
+// readEarly reads the journal of a worker that has asked to be read.
 func (g *Group) readEarly(w *Worker) {
 	g.reading.Lock()
 	defer g.reading.Unlock()

@@ -358,9 +358,9 @@ func TestKernelAcknowledged(t *testing.T) {
 	g.want("with 2 free again", g.answers(30), map[int]int{0: 10, 2: 10, 3: 10})
 }
 
-// TestKernelAcknowledgedStop checks that connections that wait in the accept queue, because every
-// worker is stopped, are passed on once the workers continue, although the acceptor has been
-// stopped meanwhile.
+// TestKernelAcknowledgedStop checks connections that wait in the accept queue because every worker
+// is stopped. Once the workers continue, the acceptor must pass the connections on, although it was
+// told to stop meanwhile.
 func TestKernelAcknowledgedStop(t *testing.T) {
 	g := newTestGroup(t, Config{
 		Sockets: vocabulary.SocketsShared, Accept: vocabulary.AcceptAcceptorAck, Workers: 1,
@@ -434,7 +434,7 @@ func TestKernelAcknowledgedGrace(t *testing.T) {
 	}
 }
 
-// modes are the ways to accept and to select, with the number of sockets that a worker and an
+// modes are the ways to accept and to select, each with the number of sockets that a worker and an
 // acceptor have open.
 var modes = []struct {
 	name              string

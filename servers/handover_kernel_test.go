@@ -136,8 +136,8 @@ func socketsOf(t *testing.T, w *Worker) []uint64 {
 	return all
 }
 
-// keepAsking sends requests from n goroutines until stop is called, which returns how many were
-// answered. A request that is not answered fails the test.
+// keepAsking sends requests from n goroutines until stop is called. stop returns the number of
+// answered requests. A request that is not answered fails the test.
 func (g *testGroup) keepAsking(n int) (stop func() int64) {
 	var asked atomic.Int64
 	done := make(chan struct{})

@@ -23,7 +23,8 @@ type heldSocket struct {
 // noIndex marks a socket that is given to no worker, so that its connections are never accepted.
 const noIndex = -1
 
-// hold makes the parent hold one more socket, which listens where workers with that index do.
+// hold makes the parent hold one more socket. It listens at the address of the workers with that
+// index.
 func (g *Group) hold(index int) error {
 	return g.env.Do(func() error {
 		fd, err := g.cfg.Listen(g.address(max(0, index)))
@@ -55,9 +56,9 @@ func (g *Group) heldListener(index int) (*os.File, error) {
 	return duplicate(g.heldSockets[g.heldFor(index)].fd)
 }
 
-// Join makes one more socket listen in the workers' group, whose connections are never accepted,
-// and returns when it listens. The group holds it until DropSocket or Close. One call at a time,
-// and none while a worker is being started.
+// Join adds a listening socket to the workers' group and returns when the socket listens.
+// Connections to it are never accepted. The group holds it until DropSocket or Close. One call at a
+// time, and none while a worker is being started.
 func (g *Group) Join() (ready clock.Instant, err error) {
 	if g.cfg.Sockets != vocabulary.SocketsReuseport {
 		return 0, fmt.Errorf("no socket can join a group with sockets: %s", g.cfg.Sockets)
@@ -82,7 +83,7 @@ type Dropped struct {
 	Listener uint64 // its inode
 	// The kernel began to close it after From, and had closed it by To.
 	From, To clock.Instant
-	// Last says that no worker had it, so that its queue was lost.
+	// Last is true if no worker had the socket, so that its queue was lost.
 	Last bool
 }
 

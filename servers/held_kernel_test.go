@@ -74,7 +74,8 @@ func TestKernelJoin(t *testing.T) {
 	if !dropped.Last || dropped.To < dropped.From || len(g.Held()) != 0 {
 		t.Errorf("dropped %+v, want Last; Held is %v, want none", dropped, g.Held())
 	}
-	// Each connection has an even chance: all go to one side once in 2^39.
+	// Each connection goes to either socket with the same probability: all go to the same one once
+	// in 2^39 runs.
 	answered, reset := g.outcomes(clients)
 	if answered == 0 || reset == 0 || answered+reset != n {
 		t.Errorf("%d answered and %d reset of %d, want some of both", answered, reset, n)

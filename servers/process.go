@@ -25,7 +25,7 @@ type Worker struct {
 	ID         int // unique in the group, from 0; -1 while it is parked
 	Generation int
 	Index      int // in its generation, from 0
-	// Acceptor says that it accepts for the others and serves no requests.
+	// Acceptor is true if the worker accepts for the others and serves no requests.
 	Acceptor bool
 
 	group     *Group
@@ -48,7 +48,7 @@ type Worker struct {
 	closing   Closing
 	stopped   bool
 	mode      vocabulary.StopMode // of the stop command; "": none was sent
-	killTimer *time.Timer         // kills it if it takes too long to stop; nil until it is stopped
+	killTimer *time.Timer         // set by stop; kills a worker that takes too long
 	missed    uint64
 	cpu       time.Duration // as the worker reported when it stopped
 	err       error
@@ -72,8 +72,8 @@ func (w *Worker) start(command *exec.Cmd, cpus []int, inherited []*os.File) erro
 	})
 }
 
-// begin makes the worker's journal and calls start to start the process with it. After an error
-// nothing is left to clean up; otherwise abandon does it.
+// begin makes the worker's journal and calls start to start the process with it. After an error,
+// nothing is left to clean up. Without an error, abandon cleans up.
 func (w *Worker) begin(start func(journal *os.File) (*child.Process, error)) (err error) {
 	j, file, err := journal.Create(w.group.mark())
 	if err != nil {
@@ -215,15 +215,15 @@ func (w *Worker) awaitClosed(ctx context.Context) error {
 	case <-ctx.Done():
 	}
 	select {
-	case <-w.closed: // at the same time
+	case <-w.closed: // both at the same time
 		return nil
 	default:
 		return fmt.Errorf("worker %d has not closed its listener: %w", w.ID, context.Cause(ctx))
 	}
 }
 
-// stop tells the worker to end within a grace and does not wait. If the worker has not exited
-// graceSlack later, it is killed, as supervisors do.
+// stop tells the worker to end within a grace and does not wait. If the worker has not exited by
+// graceSlack after the grace, it is killed, as a supervisor would do.
 func (w *Worker) stop(mode vocabulary.StopMode, grace time.Duration) error {
 	if mode == vocabulary.StopKill {
 		return w.kill()
@@ -385,7 +385,7 @@ func (w *Worker) BindError() unix.Errno {
 	return w.bindErr
 }
 
-// Missed returns how many records the journal had no room for.
+// Missed returns the number of records for which the journal had no room.
 func (w *Worker) Missed() uint64 {
 	w.mu.Lock()
 	defer w.mu.Unlock()

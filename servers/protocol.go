@@ -37,13 +37,13 @@ type WorkerConfig struct {
 	Generation int
 	// ColdFor is the warm-up time, during which the additional time of Cold falls linearly to 0.
 	ColdFor time.Duration
-	// Inherited says that FDListener is the listener.
+	// Inherited is true if FDListener is the listener.
 	Inherited bool
 	// Network, if not empty, is the path of the network namespace to listen in instead of the
 	// process's own.
 	Network string
-	// From is the address at which to ask the predecessor for the listener, Offer the one at which
-	// to give it to a successor.
+	// From is the address at which the worker asks its predecessor for the listener. Offer is the
+	// address at which the worker gives the listener to its successor.
 	From, Offer string
 	Selected    bool // the group has an eBPF selector
 	Slot        int  // in the selector
@@ -52,7 +52,7 @@ type WorkerConfig struct {
 	Channels    int  // of an acceptor: its number of workers; 0: not an acceptor
 }
 
-// Command is any later line on the control pipe. It has one field set, or Stop and Grace.
+// Command is any later line on the control pipe. Either one field is set, or both Stop and Grace.
 type Command struct {
 	Stop vocabulary.StopMode `json:"stop,omitempty"`
 	// Grace, with Stop, is how long the worker may take to finish its work; 0: Config.Grace.
@@ -62,7 +62,8 @@ type Command struct {
 	BusyLoop time.Duration `json:"busy_loop_ns,omitempty"`
 	// Members, with SelectorCPU, is the group's new number of sockets.
 	Members int `json:"members,omitempty"`
-	// Upgrade, with Tableflip, makes a worker start its successor, which reports at that address.
+	// Upgrade, with Tableflip, makes a worker start its successor. It is the address at which the
+	// successor reports.
 	Upgrade string `json:"upgrade,omitempty"`
 }
 
@@ -108,8 +109,9 @@ const (
 // ListenerName is the listener's name among the descriptors of an activated worker.
 const ListenerName = "listener"
 
-// activationEnvironment returns what a supervisor adds to the environment of a worker, except
-// LISTEN_PID. The worker sets that itself, since its PID is unknown before the fork.
+// activationEnvironment returns the variables that a supervisor adds to the environment of a
+// worker, except LISTEN_PID. The worker sets LISTEN_PID itself, since its PID is unknown before the
+// fork.
 func activationEnvironment() []string {
 	names := []string{"control", "events", "journal", ListenerName} // from descriptor 3 on
 	return []string{

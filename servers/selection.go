@@ -36,8 +36,8 @@ var programs = map[vocabulary.Selector]selector.Kind{
 // Selector returns the group's eBPF selector, or nil. Close closes it.
 func (g *Group) Selector() *selector.Selector { return g.selector }
 
-// slots returns the selector's room for workers. It suffices for several generations, since stopped
-// workers may take a while to exit.
+// slots returns the number of workers for which the selector has room. It suffices for several
+// generations, since stopped workers may take a while to exit.
 func (g *Group) slots() int { return min(selector.MaxSlots, 8*g.cfg.Workers+8) }
 
 // freeSlot returns the lowest slot that no running worker has.
@@ -126,11 +126,11 @@ func (g *Group) members() int {
 	return len(sockets)
 }
 
-// rampEvery is how often the weight of a worker grows while it warms up.
+// rampEvery is the interval at which the weight of a worker grows while it warms up.
 const rampEvery = 10 * time.Millisecond
 
-// ramp raises the weight of a worker that started cold linearly to its full weight, until it is
-// warm.
+// ramp raises the weight of a worker that started cold. The weight grows linearly and reaches its
+// full value when the worker is warm.
 func (g *Group) ramp(w *Worker) {
 	tick := time.NewTicker(rampEvery)
 	defer tick.Stop()
@@ -159,8 +159,8 @@ func (g *Group) removeFromList(w *Worker) error {
 	return g.selector.Remove(w.slot)
 }
 
-// handshakeLimit is how long StopBPFDrain waits for handshakes, so that a client that never answers
-// does not delay the stop.
+// handshakeLimit is the maximum time for which StopBPFDrain waits for handshakes. Without it, a
+// client that never answers would delay the stop.
 const handshakeLimit = 500 * time.Millisecond
 
 // unlist stops the selector from choosing the workers. For StopBPFDrain it then waits until no

@@ -50,9 +50,9 @@ func (g *testGroup) answersFrom(n int) map[int]map[int]int {
 	return by
 }
 
-// TestKernelCPUSelector checks that the program selects socket number CPU modulo the number of
-// sockets: the current number with cpu, the initial one with cpu-fixed. On lo a SYN is processed by
-// the CPU that sent it.
+// TestKernelCPUSelector checks that the program selects the socket with the number CPU modulo the
+// number of sockets. That is the current number of sockets with cpu, and the initial one with
+// cpu-fixed. On lo a SYN is processed by the CPU that sent it.
 func TestKernelCPUSelector(t *testing.T) {
 	const n = 3
 	for _, kind := range []vocabulary.ServerKind{vocabulary.ServerLoop, vocabulary.ServerHTTP} {

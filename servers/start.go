@@ -13,10 +13,10 @@ import (
 	"reuseport-bench/servers/sys"
 )
 
-// StartWorker starts one worker and returns when it is ready. After an error it does not run.
-// generation is only a label: the worker is not added to a Generation. index, from 0, decides what
-// differs between workers (Config.Pin, Config.PortPerIndex). cold is the worker's warm-up time; 0
-// starts it warm. One call at a time.
+// StartWorker starts one worker and returns when the worker is ready. After an error, the worker
+// does not run. generation is only a label: the worker is not added to a Generation. index, from 0,
+// decides what differs between workers (Config.Pin, Config.PortPerIndex). cold is the worker's
+// warm-up time; 0 starts it warm. One call at a time.
 func (g *Group) StartWorker(
 	ctx context.Context, generation, index int, cold time.Duration,
 ) (*Worker, error) {
@@ -27,8 +27,8 @@ func (g *Group) StartWorker(
 	return w, g.AwaitWorker(ctx, w)
 }
 
-// LaunchWorker is StartWorker without the wait. The caller must call AwaitWorker. After an error
-// the worker does not run.
+// LaunchWorker is like StartWorker, but does not wait. The caller must call AwaitWorker. After an
+// error the worker does not run.
 func (g *Group) LaunchWorker(
 	ctx context.Context, generation, index int, cold time.Duration,
 ) (*Worker, error) {
@@ -37,7 +37,7 @@ func (g *Group) LaunchWorker(
 }
 
 // AwaitWorker returns when the worker is ready. From then on a selector may choose it. After an
-// error it does not run.
+// error the worker does not run.
 func (g *Group) AwaitWorker(ctx context.Context, w *Worker) error {
 	ctx, cancel := context.WithTimeout(ctx, StartLimit)
 	defer cancel()
@@ -69,8 +69,8 @@ func (g *Group) startWorker(
 	return w, nil
 }
 
-// run gives a worker its placement and, unless it was parked, a process, and configures the
-// process. After an error its process, if any, still runs.
+// run gives a worker its placement and configures its process. It starts the process unless the
+// worker was parked. After an error, a started process still runs.
 func (g *Group) run(ctx context.Context, w *Worker, channels channels) (err error) {
 	wasParked := w.process != nil
 	if g.env.Place != nil {
@@ -153,7 +153,7 @@ func (g *Group) user(w *Worker) uint32 {
 	return 0
 }
 
-// cpus returns the CPU of the workers with an index, or nil if they have none of their own.
+// cpus returns the CPU of the workers with an index, or nil if workers are not pinned.
 func (g *Group) cpus(index int) []int {
 	if n := len(g.cfg.Pin); n > 0 {
 		return []int{g.cfg.Pin[index%n]}

@@ -27,8 +27,8 @@ func (g *Group) Stop(
 	ctx context.Context, workers []*Worker, mode vocabulary.StopMode,
 ) (trigger, closed clock.Instant, err error) {
 	trigger = g.env.Clock.Now()
-	// Stop the acceptor first, so that the workers get what it has accepted. It is not told that
-	// workers are killed.
+	// Stop the acceptor first, so that the workers get what it has accepted. If workers are killed,
+	// the acceptor is not stopped.
 	if a := g.acceptor; a != nil && mode != vocabulary.StopKill && !a.wasStopped() {
 		_, err = g.stop(ctx, []*Worker{a}, vocabulary.StopDrain, g.cfg.Grace)
 	}
@@ -39,7 +39,7 @@ func (g *Group) Stop(
 	return trigger, closed, errors.Join(err, stopErr)
 }
 
-// stop is Stop without the acceptor.
+// stop is like Stop, but does not stop the acceptor.
 func (g *Group) stop(
 	ctx context.Context, workers []*Worker, mode vocabulary.StopMode, grace time.Duration,
 ) (closed clock.Instant, err error) {
