@@ -17,10 +17,10 @@ func replaceFile(path string, write func(io.Writer) error) error {
 	case err == nil && info.IsDir():
 		return fmt.Errorf("%s is a directory; name a file in it", quoted(path))
 	case err == nil && !info.Mode().IsRegular():
-		return writeFile(path, os.O_WRONLY, write)
+		return writeFile(path, path, os.O_WRONLY, write)
 	}
 	draft := path + ".tmp"
-	if err := writeFile(draft, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, write); err != nil {
+	if err := writeFile(draft, path, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, write); err != nil {
 		return errors.Join(err, removed(draft))
 	}
 	if err := os.Rename(draft, path); err != nil {
@@ -29,28 +29,29 @@ func replaceFile(path string, write func(io.Writer) error) error {
 	return nil
 }
 
-func writeFile(path string, flag int, write func(io.Writer) error) error {
+// writeFile writes the file at path. Its errors call it name.
+func writeFile(path, name string, flag int, write func(io.Writer) error) error {
 	f, err := os.OpenFile(path, flag, 0o666)
 	if err != nil {
-		return cannotWrite(path, err)
+		return cannotWrite(name, err)
 	}
-	out := &output{w: f, what: quoted(path)}
+	out := &output{w: f, what: quoted(name)}
 	err = write(out)
 	if err == nil {
 		err = out.err
 	}
 	if closed := f.Close(); err == nil && closed != nil {
-		err = cannotWrite(path, closed)
+		err = cannotWrite(name, closed)
 	}
 	return err
 }
 
 // removed removes a draft if it exists.
 func removed(path string) error {
-	if err := os.Remove(path); !errors.Is(err, fs.ErrNotExist) {
-		return err
+	if _, err := os.Lstat(path); err != nil {
+		return nil
 	}
-	return nil
+	return os.Remove(path)
 }
 
 // cannotWrite adds the path to a system call's error, from which it first removes any path.

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -45,14 +46,17 @@ func TestNewestRunToFile(t *testing.T) {
 		t.Errorf("it says %q, want %q", which, want)
 	}
 	file := filepath.Join(p.dir, "out.txt")
-	if stdout, _ := said(0, "report", run, "-o", file); stdout != "" {
-		t.Errorf("with -o it prints %q", stdout)
+	stdout, stderr := said(0, "report", run, "-o", file)
+	if want := "wrote " + file + "\n"; stdout != "" || stderr != want {
+		t.Errorf("with -o it prints %q and says %q, want nothing and %q", stdout, stderr, want)
 	}
 	written, err := os.ReadFile(file)
 	if err != nil || string(written) != text {
 		t.Errorf("the file has %q, want %q; %v", written, text, err)
 	}
-	said(exitUsage, "report", "nowhere", "-o", file)
+	if _, why := said(exitUsage, "report", "nowhere", "-o", file); strings.Contains(why, "wrote") {
+		t.Errorf("nothing is written, and it says %s", why)
+	}
 	if again, err := os.ReadFile(file); err != nil || !bytes.Equal(again, written) {
 		t.Errorf("after a report that failed the file has %q, want what it had; %v", again, err)
 	}
@@ -64,6 +68,13 @@ func TestNewestRunToFile(t *testing.T) {
 	_, why := said(exitUsage, "report", run, "-o", p.dir)
 	if !strings.Contains(why, "is a directory") {
 		t.Errorf("-o of a directory: %s", why)
+	}
+	for _, dir := range []string{"missing", "out.txt"} {
+		path := filepath.Join(p.dir, dir, "x.txt")
+		_, why := said(exitUsage, "report", run, "-o", path)
+		if !strings.Contains(why, strconv.Quote(path)) || strings.Contains(why, ".tmp") {
+			t.Errorf("the error does not name %s: %s", path, why)
+		}
 	}
 	if left, _ := filepath.Glob(filepath.Join(p.dir, "*.tmp")); len(left) > 0 {
 		t.Errorf("left behind: %q", left)

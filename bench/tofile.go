@@ -3,11 +3,13 @@ package main
 import (
 	"cmp"
 	"errors"
+	"fmt"
 	"io"
 	"path/filepath"
 
 	"github.com/spf13/cobra"
 
+	"reuseport-bench/results/command"
 	"reuseport-bench/results/report/document"
 )
 
@@ -47,6 +49,9 @@ func toFile(s *session, c *cobra.Command) *cobra.Command {
 			}
 			return err
 		})
+		if err == nil {
+			fmt.Fprintf(c.ErrOrStderr(), "wrote %s\n", command.Quote(path))
+		}
 		return cmp.Or(err, verdict)
 	}
 	c.Flags().StringVarP(&path, "output", "o", "",
