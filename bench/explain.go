@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"reuseport-bench/bench/internal/reference"
+	"reuseport-bench/results/command"
 	"reuseport-bench/results/report/document"
 )
 
@@ -77,7 +78,7 @@ func insteadOfWord(word string, names []string) string {
 	if hint := instead(strings.ToLower(word), names); strings.HasPrefix(hint, "did you mean") {
 		return hint
 	}
-	return "'reuseport-bench explain' lists all words"
+	return "'" + command.Line("explain") + "' lists all words"
 }
 
 // printEntries prints the text of each entry, one below the other.

@@ -52,7 +52,9 @@ var allowed = map[string][]string{
 	"results/report/formats": {
 		"results", "results/metrics", "results/report", "results/report/document", "results/unit",
 	},
-	"scenarios": {"results", "results/input", "results/metrics", "scenarios/strictyaml"},
+	"scenarios": {
+		"results", "results/command", "results/input", "results/metrics", "scenarios/strictyaml",
+	},
 	// Servers, and the tools that measure them.
 	"servers": {
 		"servers/child", "servers/clock", "servers/journal", "servers/selector", "servers/socket",

@@ -11,14 +11,16 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"reuseport-bench/results/command"
 	"reuseport-bench/scenarios/strictyaml"
 )
 
 // usagef returns a usage error for a command. The error points to the command's help.
 func usagef(c *cobra.Command, format string, args ...any) error {
-	help := "reuseport-bench help"
+	help := command.Line("help")
 	if c.HasParent() {
-		help = c.CommandPath() + " --help"
+		path := strings.TrimPrefix(c.CommandPath(), c.Root().Name())
+		help = command.Program() + path + " --help"
 	}
 	return usage(fmt.Errorf("%s; see '%s'", fmt.Sprintf(format, args...), help))
 }

@@ -90,7 +90,7 @@ func runFile(path string) (string, error) {
 	info, err := os.Stat(path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return "", fmt.Errorf("%w at %s; %s", ErrNoRun, input.Name(path), noRunHint)
+		return "", fmt.Errorf("%w at %s; %s", ErrNoRun, input.Name(path), noRunHint())
 	case err != nil:
 		return "", fmt.Errorf("%w; %s", input.Named(path, err), notRunHint)
 	case !info.IsDir():
@@ -102,7 +102,7 @@ func runFile(path string) (string, error) {
 			return file + compressed, nil
 		}
 		return "", fmt.Errorf("%w in %s: it has no %s; %s", ErrNoRun, input.Name(path), RunFile,
-			noRunHint)
+			noRunHint())
 	}
 	return file, nil
 }
@@ -126,7 +126,7 @@ func Latest(parent string) (string, error) {
 		}
 	}
 	if dir == "" {
-		return "", fmt.Errorf("%w under %s; %s", ErrNoRun, input.Name(parent), noRunHint)
+		return "", fmt.Errorf("%w under %s; %s", ErrNoRun, input.Name(parent), noRunHint())
 	}
 	return dir, nil
 }

@@ -34,7 +34,7 @@ const (
 var ErrNoRun = errors.New("no run")
 
 // noRunHint is the end of messages that wrap ErrNoRun.
-const noRunHint = `make one with "reuseport-bench run"`
+func noRunHint() string { return fmt.Sprintf("make one with %q", command.Line("run")) }
 
 // A Store writes one run directory. Every trial is on disk when Append returns, so a crash costs at
 // most one trial. The caller must call Finish, Discard or Close. A Store is not safe for concurrent

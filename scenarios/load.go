@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 
+	"reuseport-bench/results/command"
 	"reuseport-bench/results/input"
 	"reuseport-bench/scenarios/strictyaml"
 	"reuseport-bench/scenarios/vocabulary"
@@ -39,7 +40,8 @@ func Load(nameOrPath string) (*Scenario, error) {
 		return nil, fmt.Errorf("no scenario is called %s; %s (a file needs a name that ends in "+
 			".yaml)",
 			strictyaml.Quote(nameOrPath),
-			strictyaml.DidYouMean(nameOrPath, Names(), "'reuseport-bench list' prints their names"))
+			strictyaml.DidYouMean(nameOrPath, Names(),
+				"'"+command.Line("list")+"' prints their names"))
 	}
 	file := name + ".yaml"
 	data, err := embedded.ReadFile(file)
@@ -50,7 +52,9 @@ func Load(nameOrPath string) (*Scenario, error) {
 }
 
 // loadHint is the hint for a file that cannot be read.
-const loadHint = "name a YAML file, or a scenario of 'reuseport-bench list'"
+func loadHint() string {
+	return "name a YAML file, or a scenario of '" + command.Line("list") + "'"
+}
 
 func loadFile(name string) (*Scenario, error) {
 	fail := func(err error) error {
@@ -58,7 +62,7 @@ func loadFile(name string) (*Scenario, error) {
 		if errors.As(err, &at) {
 			err = fmt.Errorf("%s: %w", input.Name(name), at.Err)
 		}
-		return fmt.Errorf("scenario: %w; %s", err, loadHint)
+		return fmt.Errorf("scenario: %w; %s", err, loadHint())
 	}
 	f, err := input.Open(name)
 	if err != nil {

@@ -10,6 +10,7 @@ import (
 
 	"go.yaml.in/yaml/v4"
 
+	"reuseport-bench/results/command"
 	"reuseport-bench/scenarios/strictyaml"
 	"reuseport-bench/scenarios/vocabulary"
 )
@@ -68,7 +69,7 @@ func axisKey(d *strictyaml.Decoder, key *yaml.Node, path string) bool {
 	}
 	what := fmt.Sprintf("%q is not a setting that can vary", key.Value)
 	hint := strictyaml.DidYouMean(key.Value, known,
-		"vary a single setting, for example sockets; 'reuseport-bench schema' lists them")
+		"vary a single setting, for example sockets; '"+command.Line("schema")+"' lists them")
 	if len(inside) > 0 {
 		what = fmt.Sprintf("%q holds more than one value", key.Value)
 		hint = "vary " + strings.Join(inside, ", ")

@@ -4,14 +4,30 @@ package command
 
 import (
 	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 	"unicode"
 	"unicode/utf8"
 )
 
+// name is the program's name, for messages.
+const name = "reuseport-bench"
+
+// Program returns the word with which a shell runs this program: as the user typed it, for example
+// bin/reuseport-bench. A program of another name, such as that of a test, returns reuseport-bench.
+func Program() string { return program(os.Args[0]) }
+
+func program(typed string) string {
+	if filepath.Base(typed) != name {
+		return name
+	}
+	return Quote(Path(typed))
+}
+
 // Line returns the command line that runs this program with these arguments.
 func Line(arguments ...string) string {
-	words := []string{"reuseport-bench"}
+	words := []string{Program()}
 	for _, argument := range arguments {
 		words = append(words, Quote(argument))
 	}

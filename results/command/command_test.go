@@ -45,3 +45,18 @@ func words(t *testing.T, line string) []string {
 	}
 	return strings.Split(strings.TrimSuffix(string(out), "\x00"), "\x00")
 }
+
+// A suggested command has the program's name as it was typed.
+func TestProgram(t *testing.T) {
+	for typed, want := range map[string]string{
+		"reuseport-bench": "reuseport-bench", "bin/reuseport-bench": "bin/reuseport-bench",
+		"./reuseport-bench":        "./reuseport-bench",
+		"/opt/x y/reuseport-bench": "'/opt/x y/reuseport-bench'",
+		"/tmp/b001/command.test":   "reuseport-bench", "": "reuseport-bench",
+		"-x/reuseport-bench": "./-x/reuseport-bench",
+	} {
+		if got := program(typed); got != want {
+			t.Errorf("%q: got %s, want %s", typed, got, want)
+		}
+	}
+}

@@ -8,6 +8,7 @@ import (
 
 	"reuseport-bench/results"
 	"reuseport-bench/results/claims"
+	"reuseport-bench/results/command"
 	"reuseport-bench/results/report/document"
 	"reuseport-bench/results/unit"
 )
@@ -81,11 +82,11 @@ func touchedClaims(run *results.Run) (touched []results.Claim, others int) {
 // untouchedText says how many claims the run does not test.
 func untouchedText(touched, others int) string {
 	if touched == 0 {
-		return fmt.Sprintf("none of %s is tested by this run: reuseport-bench claims",
-			unit.Plural(others, "common claim"))
+		return fmt.Sprintf("none of %s is tested by this run: %s",
+			unit.Plural(others, "common claim"), command.Line("claims"))
 	}
-	return fmt.Sprintf("%s not tested by this run: reuseport-bench claims",
-		unit.Plural(others, "other common claim"))
+	return fmt.Sprintf("%s not tested by this run: %s",
+		unit.Plural(others, "other common claim"), command.Line("claims"))
 }
 
 func bullets(lines []string) []string {
