@@ -13,3 +13,18 @@ func QuickLook(trials, minValid int) string {
 
 // QuickLook returns the note for the scenario's trials.
 func (s *Scenario) QuickLook() string { return QuickLook(s.Trials, s.MinValid) }
+
+// LoweredMinValid returns the note for a run in which --trials lowered min_valid from own, the
+// scenario's value, to needed: "min_valid 2 instead of 4, because of --trials". It returns "" if
+// needed is not lower.
+func LoweredMinValid(needed, own int) string {
+	if needed >= own {
+		return ""
+	}
+	return fmt.Sprintf("min_valid %d instead of %d, because of --trials", needed, own)
+}
+
+// LoweredMinValid returns the note for the scenario's min_valid.
+func (s *Scenario) LoweredMinValid() string {
+	return LoweredMinValid(s.MinValid, s.ScenarioMinValid)
+}

@@ -72,9 +72,12 @@ type Scenario struct {
 	SHA256   string            `json:"sha256"`
 	Baseline map[string]string `json:"baseline"`
 	MinValid int               `json:"min_valid"`
-	Trials   int               `json:"trials"` // planned per variant
-	Variants []*Variant        `json:"variants"`
-	Gates    []GateResult      `json:"gates"`
+	// ScenarioMinValid is the scenario's own min_valid if the run lowered it, because fewer trials
+	// were asked for. Otherwise it is 0.
+	ScenarioMinValid int          `json:"scenario_min_valid,omitempty"`
+	Trials           int          `json:"trials"` // planned per variant
+	Variants         []*Variant   `json:"variants"`
+	Gates            []GateResult `json:"gates"`
 	// AA compares the baseline with a second measurement of itself, in the metrics of the gates. It
 	// is empty if no gate needs it.
 	AA []*Delta `json:"aa,omitempty"`

@@ -320,6 +320,7 @@ func briefLines(run *results.Run, scenarios []*results.Scenario, r room) (lines 
 		trouble = append(trouble, invalidLines(s, prefix, r.lines)...)
 	}
 	lines = append(lines, trialsLine(run, scenarios))
+	lines = append(lines, loweredLines(scenarios)...)
 	lines = append(lines, trouble...)
 	for _, kind := range [][]line{failed, undecided} {
 		lines = append(lines, firstLines(kind, r.lines, "gate")...)
@@ -350,6 +351,28 @@ func trialsLine(run *results.Run, scenarios []*results.Scenario) line {
 	e := run.Environment
 	return line{"trials", fmt.Sprintf("%d of %d valid; Linux %s, %s", valid, all, e.Kernel,
 		unit.Plural(e.CPUs, "CPU"))}
+}
+
+// loweredLines says of which scenarios min_valid is lowered.
+func loweredLines(scenarios []*results.Scenario) (lines []line) {
+	var notes []string
+	names := map[string][]string{} // of scenarios by note
+	for _, s := range scenarios {
+		if note := s.LoweredMinValid(); note != "" {
+			if names[note] == nil {
+				notes = append(notes, note)
+			}
+			names[note] = append(names[note], s.Name)
+		}
+	}
+	for _, note := range notes {
+		text := strings.TrimPrefix(note, "min_valid ")
+		if len(names[note]) < len(scenarios) {
+			text = strings.Join(names[note], ", ") + ": " + text
+		}
+		lines = append(lines, line{"min_valid", text})
+	}
+	return lines
 }
 
 // firstLines returns as many lines as there is room for, and says how many are left out.

@@ -172,3 +172,32 @@ func TestNothingUnmeasured(t *testing.T) {
 		t.Errorf("without a trial: %q", lines)
 	}
 }
+
+// The reports say that --trials lowered min_valid, and of which scenario.
+func TestLoweredMinValid(t *testing.T) {
+	run := reporttest.FinishedRun()
+	for _, s := range run.Scenarios {
+		s.MinValid, s.ScenarioMinValid = 2, 4
+	}
+	for _, test := range []struct {
+		second int // the second scenario's own min_valid
+		want   string
+	}{
+		{4, "\nmin_valid       2 instead of 4, because of --trials\n"},
+		{6, "\nmin_valid       steady: 2 instead of 6, because of --trials\n"},
+		{0, "\nmin_valid       rolling-restart: 2 instead of 4, because of --trials\n"},
+	} {
+		run.Scenarios[1].ScenarioMinValid = test.second
+		if out := brief(t, run, Options{}); !strings.Contains(out, test.want) {
+			t.Errorf("no %q in\n%s", test.want, out)
+		}
+	}
+	var full bytes.Buffer
+	if err := Text(&full, run, Options{}); err != nil {
+		t.Fatal(err)
+	}
+	const want = "2 valid needed (min_valid 2 instead of 4, because of --trials)."
+	if strings.Count(full.String(), want) != 1 {
+		t.Errorf("want %q once in\n%s", want, &full)
+	}
+}

@@ -186,8 +186,11 @@ func aboutBlocks(d *document.Document, s *results.Scenario) {
 	}
 	d.List(answers(s))
 	n := newNames(s)
-	lines := []string{fmt.Sprintf("Trials per variant: %d planned, %d valid needed.",
-		s.Trials, s.MinValid)}
+	needed := fmt.Sprintf("%d valid needed", s.MinValid)
+	if lowered := s.LoweredMinValid(); lowered != "" {
+		needed += " (" + lowered + ")"
+	}
+	lines := []string{fmt.Sprintf("Trials per variant: %d planned, %s.", s.Trials, needed)}
 	if len(s.Baseline) > 0 {
 		lines[0] += " Baseline: " + n.ofLabels(s.Baseline) + "."
 	}

@@ -108,4 +108,16 @@ func TestNewRun(t *testing.T) {
 		t.Errorf("%d trials, %d valid needed, %q; the plan has %d, %d, %q",
 			out.Trials, out.MinValid, out.QuickLook(), sp.Blocks(), sp.MinValid, sp.QuickLook())
 	}
+	if out.ScenarioMinValid != 0 {
+		t.Errorf("min_valid was not lowered, and the run says that it was %d", out.ScenarioMinValid)
+	}
+	p, err = plan.New([]*scenarios.Scenario{s}, 1, machine, plan.Options{Trials: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	out = newRun(p, RunConfig{}).Scenarios[0]
+	if out.MinValid != 1 || out.ScenarioMinValid != s.MinValid || s.MinValid < 2 {
+		t.Errorf("%d valid needed, and the scenario asks for %d; want 1 and %d",
+			out.MinValid, out.ScenarioMinValid, s.MinValid)
+	}
 }

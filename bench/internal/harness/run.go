@@ -176,6 +176,9 @@ func newRun(p *plan.Plan, cfg RunConfig) *results.Run {
 			Baseline: sp.Spec.Baseline, MinValid: sp.MinValid, Trials: sp.Blocks(),
 			Looks: sp.Looks, BudgetNS: int64(sp.Budget),
 		}
+		if sp.LoweredMinValid() != "" {
+			s.ScenarioMinValid = sp.Spec.MinValid
+		}
 		for _, v := range sp.Variants {
 			rv := &results.Variant{Labels: v.Labels}
 			if v.Skipped != "" {

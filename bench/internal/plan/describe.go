@@ -50,6 +50,9 @@ func (p *Scenario) describe(b *strings.Builder) {
 	if look := p.QuickLook(); look != "" {
 		fmt.Fprintf(b, "  %s\n", look)
 	}
+	if lowered := p.LoweredMinValid(); lowered != "" {
+		fmt.Fprintf(b, "  %s\n", lowered)
+	}
 	common := p.commonSysctls()
 	b.WriteString("  in every lab:\n")
 	for _, s := range p.Variants[0].Sysctls {

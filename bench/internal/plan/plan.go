@@ -271,6 +271,12 @@ func nameSeed(name string) uint64 {
 // if it has enough.
 func (p *Scenario) QuickLook() string { return results.QuickLook(p.Blocks(), p.MinValid) }
 
+// LoweredMinValid returns a note that fewer valid trials are needed than the scenario says. It
+// returns "" if as many are needed.
+func (p *Scenario) LoweredMinValid() string {
+	return results.LoweredMinValid(p.MinValid, p.Spec.MinValid)
+}
+
 // Duration returns the expected duration of the scenario, without repeats of invalid trials.
 func (p *Scenario) Duration() time.Duration {
 	d := time.Duration(len(p.Capacities())) * CapacityTakes

@@ -241,6 +241,10 @@ func TestPlanMinValid(t *testing.T) {
 			if err := p.Describe(&b); err != nil {
 				t.Fatal(err)
 			}
+			const lowered = "\n  min_valid 1 instead of 2, because of --trials\n"
+			if want := sp.MinValid < 2; strings.Contains(b.String(), lowered) != want {
+				t.Errorf("got:\n%s\n%q in it: want %v", b.String(), lowered, want)
+			}
 			for _, text := range []string{p.Summary(), b.String()} {
 				if strings.Contains(text, "quick:") != (test.quick != "") {
 					t.Errorf("got:\n%s\nwant %q in it", text, test.quick)
