@@ -225,13 +225,9 @@ func briefTable(s *results.Scenario, r room) *document.Table {
 			head: "gates", text: gateCount, tone: verdictTone,
 		})
 	}
-	t := &document.Table{Caption: newNames(s).sharedText(), Unnoted: !r.notes}
+	t := &document.Table{Unnoted: !r.notes}
 	fillFigures(t, s, shown, columns)
-	bound := func(row []string) bool { return slices.ContainsFunc(row, isBound) }
-	if slices.ContainsFunc(t.Rows, bound) {
-		t.Caption = strings.TrimPrefix(t.Caption+
-			". ≤ 3/N: none lost in N restarts, so at most 3 in N lose any (95 %)", ". ")
-	}
+	t.Caption = briefCaption(s, shown, t)
 	if left := len(t.Rows) - r.rows; left > 0 {
 		// The best ones, and the worst.
 		first := (r.rows + 1) / 2
@@ -241,6 +237,67 @@ func briefTable(s *results.Scenario, r room) *document.Table {
 	}
 	return t
 }
+
+// briefCaption says what the rows of the table have in common, which of them is the baseline, and
+// how to read bounds.
+func briefCaption(s *results.Scenario, shown []*results.Variant, t *document.Table) string {
+	n := newNames(s)
+	var parts []string
+	for _, part := range []string{n.sharedText(), n.loadText(shown)} {
+		if part != "" {
+			parts = append(parts, part)
+		}
+	}
+	if b := s.BaselineVariant(); len(shown) > 1 && slices.Contains(shown, b) {
+		parts = append(parts, "Baseline: "+n.of(b))
+	}
+	bound := func(row []string) bool { return slices.ContainsFunc(row, isBound) }
+	if slices.ContainsFunc(t.Rows, bound) {
+		parts = append(parts, "≤ 3/N: none lost in N restarts, so at most 3 in N lose any (95 %)")
+	}
+	return strings.Join(parts, ". ")
+}
+
+// loadText says how much load the variants were offered, or how many clients they had in a closed
+// loop. It returns "" if the variants' names or sharedText say so, or if the scenario searches for
+// the highest rate.
+func (n names) loadText(variants []*results.Variant) string {
+	var texts []string
+	for _, kind := range []struct{ metric, label, unit string }{
+		{metrics.Offered, "load.rate", "/s"},
+		{metrics.Concurrency, "load.concurrency", " clients"},
+	} {
+		_, said := n.shared[kind.label]
+		if said && n.sharedText() != "" || slices.Contains(n.varying, kind.label) {
+			continue
+		}
+		var all []float64
+		for _, v := range variants {
+			if _, searched := v.Summary[metrics.HighestRate]; searched {
+				return ""
+			}
+			if offered, ok := v.Summary[kind.metric]; ok {
+				all = append(all, offered.Center)
+			}
+		}
+		if len(all) == 0 || len(all) < len(variants) {
+			continue
+		}
+		// A random schedule has a few attempts more or less than its rate says.
+		text, to := unit.Digits(slices.Min(all), 3), unit.Digits(slices.Max(all), 3)
+		if slices.Max(all) > sameRate*slices.Min(all) {
+			text += " to " + to
+		}
+		texts = append(texts, text+kind.unit)
+	}
+	if len(texts) == 0 {
+		return ""
+	}
+	return "Load: " + strings.Join(texts, ", ")
+}
+
+// sameRate is the quotient of two rates up to which they are printed as one.
+const sameRate = 1.02
 
 // saysNothing reports whether a column says nothing that others of a screen do not say: a gap and
 // an outage that no variant has, and a count of what another column has per step.
