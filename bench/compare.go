@@ -6,6 +6,7 @@ import (
 	"io"
 	"maps"
 	"math"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -117,6 +118,7 @@ is printed.`,
 			if err != nil {
 				return usage(err)
 			}
+			comparison.Base.Name, comparison.Head.Name = sideNames(args[0], args[1])
 			if err := print(c.OutOrStdout(), comparison); err != nil {
 				return err
 			}
@@ -277,18 +279,44 @@ func parseThreshold(m metrics.Metric, value string) (float64, error) {
 // compareVerdict returns nil if everything was compared and nothing got worse.
 func compareVerdict(c *compare.Comparison) error {
 	unmeasured, worse := c.Unmeasured(), c.Worse()
-	for i, w := range worse {
-		worse[i] = "worse: " + document.Clean(w)
+	var lists []string
+	list := func(head string, items []string) {
+		if len(items) == 0 {
+			return
+		}
+		for i, item := range items {
+			items[i] = document.Clean(item)
+		}
+		lists = append(lists, head+":\n  "+strings.Join(firstOf(items), "\n  "))
 	}
-	for i, u := range unmeasured {
-		unmeasured[i] = "could not be compared: " + document.Clean(u)
-	}
+	list("got worse", worse)
+	list("could not be compared", unmeasured)
+	err := errors.New(strings.Join(lists, "\n"))
 	switch {
 	case len(worse) > 0: // certain, even if other metrics could not be compared
-		all := firstOf(slices.Concat(worse, unmeasured))
-		return &exitError{exitFailed, fmt.Errorf("got worse:\n  %s", strings.Join(all, "\n  "))}
+		return &exitError{exitFailed, err}
 	case len(unmeasured) > 0:
-		return notMeasured(errors.New(strings.Join(firstOf(unmeasured), "\n  ")))
+		return notMeasured(err)
 	}
 	return nil
+}
+
+// sideNames returns names for the runs at two paths: the name of each directory, or of a file that
+// is not called run.json. If these are equal, it returns the paths.
+func sideNames(base, head string) (string, string) {
+	if b, h := sideName(base), sideName(head); b != h {
+		return b, h
+	}
+	return base, head
+}
+
+func sideName(path string) string {
+	whole, err := filepath.Abs(path)
+	if err != nil {
+		return path
+	}
+	if name := filepath.Base(whole); name != results.RunFile && name != results.RunFile+".gz" {
+		return name
+	}
+	return filepath.Base(filepath.Dir(whole))
 }

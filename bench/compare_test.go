@@ -28,3 +28,20 @@ func TestParseThresholds(t *testing.T) {
 		t.Error("a metric given twice was taken")
 	}
 }
+
+// A side is called by its directory or file. If the names are equal, the paths distinguish them.
+func TestSideNames(t *testing.T) {
+	for _, test := range []struct{ base, head, wantBase, wantHead string }{
+		{"results/runs/old", "results/runs/new/", "old", "new"},
+		{"old/run.json", "new/run.json.gz", "old", "new"},
+		{"a.json", "b/c.json.gz", "a.json", "c.json.gz"},
+		{"x/base", "y/base", "x/base", "y/base"},
+		{"/", "new", "/", "new"},
+	} {
+		base, head := sideNames(test.base, test.head)
+		if base != test.wantBase || head != test.wantHead {
+			t.Errorf("%s, %s: got %s, %s; want %s, %s", test.base, test.head, base, head,
+				test.wantBase, test.wantHead)
+		}
+	}
+}

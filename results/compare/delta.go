@@ -87,16 +87,16 @@ func distances(d *results.Delta) (center, lo, hi, threshold float64) {
 
 // within reports whether the whole interval lies within the threshold.
 func within(d *results.Delta) bool {
-	if d.Change.Lo == nil || d.Change.Hi == nil || clustered(d) {
+	if d.Change.Lo == nil || d.Change.Hi == nil || Clustered(d) {
 		return false
 	}
 	_, lo, hi, threshold := distances(d)
 	return lo == 0 && hi == 0 || -threshold < lo && hi < threshold
 }
 
-// clustered reports whether the change compares typical trials, because losses come in clusters.
+// Clustered reports whether the change compares typical trials, because losses come in clusters.
 // Then even a narrow interval does not show that both sides lose equally much.
-func clustered(d *results.Delta) bool {
+func Clustered(d *results.Delta) bool {
 	return slices.Contains(d.Change.Warnings, clusteredWarning)
 }
 
@@ -109,7 +109,7 @@ const MaxMore = 10_000
 // when the interval lies within the threshold or, if the center is beyond the threshold, when p is
 // low enough. It returns nil if there is no estimate.
 func moreTrials(d *results.Delta, holm float64) *int {
-	if d.Change.Lo == nil || d.Change.Hi == nil || d.Change.N == 0 || clustered(d) && !beyond(d) {
+	if d.Change.Lo == nil || d.Change.Hi == nil || d.Change.N == 0 || Clustered(d) && !beyond(d) {
 		return nil
 	}
 	center, lo, hi, threshold := distances(d)

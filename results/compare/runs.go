@@ -66,6 +66,8 @@ type Comparison struct {
 
 // A Side describes the base or the head: runs of one program on one machine.
 type Side struct {
+	// Name is what the user called the side, for reports. Runs leaves it empty.
+	Name      string    `json:"name,omitempty"`
 	Version   string    `json:"version"`
 	Kernel    string    `json:"kernel"`
 	Runs      int       `json:"runs"`

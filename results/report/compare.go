@@ -46,6 +46,7 @@ const (
 func compareDocument(c *compare.Comparison, layout compareLayout) *document.Document {
 	d := &document.Document{}
 	d.Heading(1, sidesText(c))
+	d.Paragraph(changes(c))
 	d.List([]string{"base: " + sideText(c.Base), "head: " + sideText(c.Head)})
 	d.List(c.Warnings)
 	for _, s := range c.Scenarios {
@@ -59,11 +60,17 @@ func compareDocument(c *compare.Comparison, layout compareLayout) *document.Docu
 	return d
 }
 
-func sidesText(c *compare.Comparison) string { return c.Base.Version + " → " + c.Head.Version }
+func sidesText(c *compare.Comparison) string {
+	return sideName(c.Base) + " → " + sideName(c.Head)
+}
 
 func sideText(s compare.Side) string {
-	return fmt.Sprintf("%s, kernel %s, %s, from %s", s.Version, s.Kernel,
+	text := fmt.Sprintf("%s, kernel %s, %s, from %s", s.Version, s.Kernel,
 		unit.Plural(s.Runs, "run"), s.StartedAt.UTC().Format("2006-01-02 15:04:05 UTC"))
+	if s.Name != "" {
+		text = s.Name + ": " + text
+	}
+	return text
 }
 
 // methodText says in one line how a scenario was compared.
@@ -82,8 +89,12 @@ func methodText(c *compare.Comparison, s *compare.ScenarioComparison) string {
 	if c.Base.Kernel != kernel {
 		kernel = c.Base.Kernel + " → " + kernel
 	}
-	return fmt.Sprintf("%s; %s in the family; %s, kernel %s.%s", how,
+	text := fmt.Sprintf("%s; %s in the family; %s, kernel %s.%s", how,
 		unit.Plural(len(deltas), "comparison"), sidesText(c), kernel, besides)
+	if shared := compareNames(s).sharedText(); shared != "" {
+		text += "\n" + shared + "."
+	}
+	return text
 }
 
 func deltasOf(s *compare.ScenarioComparison) (deltas []*results.Delta) {
@@ -105,9 +116,9 @@ func deltaTable(
 	t.Columns = append(t.Columns, document.Right("base"), document.Right("head"),
 		document.Right("change [95 %]"),
 		document.Right("p"), document.Right("n"), document.Left("outcome").Toned(verdictTone))
-	scales := deltaScales(s)
+	scales, n := deltaScales(s), compareNames(s)
 	for _, v := range s.Variants {
-		name := results.LabelString(v.Labels)
+		name := n.ofLabels(v.Labels)
 		shown := slices.DeleteFunc(slices.Clone(v.Deltas),
 			func(d *results.Delta) bool { return !show(d) })
 		if len(shown) > 0 && layout == layoutText {
@@ -261,8 +272,9 @@ func responseBlock(d *document.Document, s *compare.ScenarioComparison) {
 		scales[i] = c.scale(s)
 		t.Columns = append(t.Columns, document.Right(headIn(c.head, scales[i])))
 	}
+	n := compareNames(s)
 	for _, v := range s.Variants {
-		cells := []string{results.LabelString(v.Labels), fmt.Sprintf("%d/%d → %d/%d", v.Base.Valid,
+		cells := []string{n.ofLabels(v.Labels), fmt.Sprintf("%d/%d → %d/%d", v.Base.Valid,
 			v.Base.Trials, v.Head.Valid, v.Head.Trials)}
 		for i, c := range mergedColumns {
 			text := missing

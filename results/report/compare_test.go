@@ -114,6 +114,7 @@ func comparison(t *testing.T) *compare.Comparison {
 	if err != nil {
 		t.Fatal(err)
 	}
+	c.Base.Name, c.Head.Name = "old", "new"
 	return c
 }
 
@@ -141,7 +142,7 @@ func TestCompareTextKeepsItsWord(t *testing.T) {
 		"Go differs: go1.26.8 and go1.26.9",
 		"gap_ns 1 ms, response_p50_ns 5 %,", "response_p99_ns 10 %. A change is named",
 		"sockets=reuseport stop=drain has 3 pairs of valid trials, and 9 are needed",
-		"In pairs, by turns, 16 blocks each; 8 comparisons in the family; v0.1.0 → v0.2.0, " +
+		"In pairs, by turns, 16 blocks each; 8 comparisons in the family; old → new, " +
 			"kernel 6.18.44.",
 	} {
 		if !strings.Contains(out, want) {
@@ -327,6 +328,61 @@ func TestCompareGitHubLimit(t *testing.T) {
 	} {
 		if strings.Contains(out, want) != there {
 			t.Errorf("%q there: got %t, want %t", want, !there, there)
+		}
+	}
+}
+
+// The first sentences say what changed, by how much, and which changes the rest excludes.
+func TestChanges(t *testing.T) {
+	delta := func(metric, outcome, scale string, center, lo, hi float64) *results.Delta {
+		return &results.Delta{Metric: metric, Outcome: outcome, Scale: scale,
+			Change: results.Summary{Center: center, Lo: &lo, Hi: &hi}}
+	}
+	slower := func(x float64) *results.Delta {
+		return delta(metrics.ResponseP50, results.DeltaWorse, results.ScaleRatio, x, x, x)
+	}
+	same := delta(metrics.ResponseP99, results.DeltaNone, results.ScaleRatio, 1, 0.88, 1.05)
+	gap := delta(metrics.Gap, results.DeltaNone, results.ScaleDifference, 0, -3e6, 2e6)
+	open := &results.Delta{Metric: metrics.Gap, Outcome: results.DeltaNone,
+		Scale: results.ScaleDifference}
+	fewer := delta(metrics.DroppedPerRestart, results.DeltaBetter, results.ScaleDifference,
+		-0.5, -0.7, -0.3)
+	other := delta(metrics.ResponseP50, results.DeltaDiffers, results.ScaleRatio, 1.1, 1.1, 1.1)
+	const rest = " The 95 % intervals exclude changes of more than 12 % in response_p99"
+	for name, test := range map[string]struct {
+		close, drain []*results.Delta
+		void         bool
+		want         string
+	}{
+		"worse, in one variant": {[]*results.Delta{slower(1.2), same}, nil, false,
+			"Of 2 figures, 1 got worse in new: response_p50 +20.0 % (close). " +
+				"The other one shows no difference." + rest + "."},
+		"worse, in several": {[]*results.Delta{slower(1.2), same}, []*results.Delta{slower(1.3)},
+			false, "Of 3 figures, 2 got worse in new: response_p50 +20.0 % to +30.0 % in " +
+				"2 variants. The other one shows no difference." + rest + "."},
+		"better, and different": {[]*results.Delta{fewer, other}, nil, false,
+			"Of 2 figures, none got worse in new; 1 got better: dropped_per_restart -0.500 " +
+				"(close); 1 changed: response_p50 +10.0 % (close)."},
+		"no difference": {[]*results.Delta{same, gap}, []*results.Delta{open}, false,
+			"No difference between old and new is shown in 3 figures." + rest +
+				" and 3 ms in gap. 1 has no such limit: too few trials, or losses in " +
+				"clusters."},
+		"too few trials": {[]*results.Delta{open}, nil, false, "No difference between old and " +
+			"new is shown in 1 figure. No change is excluded: too few trials, or losses in " +
+			"clusters."},
+		"void": {[]*results.Delta{slower(1.2)}, nil, true, "Void, so nothing follows: restart."},
+	} {
+		s := &compare.ScenarioComparison{Name: "restart", Variants: []*compare.VariantComparison{
+			{Labels: reporttest.Labels("stop", "close"), Deltas: test.close},
+			{Labels: reporttest.Labels("stop", "drain"), Deltas: test.drain},
+		}}
+		if test.void {
+			s.Void = []string{"the baseline differs from itself"}
+		}
+		c := &compare.Comparison{Base: compare.Side{Name: "old"}, Head: compare.Side{Name: "new"},
+			Scenarios: []*compare.ScenarioComparison{s}}
+		if diff := cmp.Diff(test.want, changes(c)); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", name, diff)
 		}
 	}
 }
