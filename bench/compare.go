@@ -134,7 +134,8 @@ is printed.`,
 		"that matters: a share of the base (0.1 or 10%), or for differences the metric's unit "+
 		"(2ms); may be repeated")
 	c.Flags().StringArrayVar(&f.only, "only", nil,
-		"only variants with this label, KEY=VALUE; may be repeated")
+		"only variants with this label, KEY=VALUE, or of this name, \"reuseport · close\"; "+
+			"may be repeated")
 	c.Flags().StringArrayVar(&f.scenarios, "scenario", nil, "only this scenario; may be repeated")
 	c.Flags().StringArrayVar(&f.allow, "allow", nil, "compare although this differs: "+
 		strings.Join(compare.Allowances(), ", ")+"; may be repeated")
@@ -156,10 +157,6 @@ is printed.`,
 }
 
 func (f compareFlags) compare(base, head string) (*compare.Comparison, error) {
-	only, err := parseLabels(f.only)
-	if err != nil {
-		return nil, err
-	}
 	thresholds, err := parseThresholds(f.thresholds)
 	if err != nil {
 		return nil, err
@@ -180,7 +177,8 @@ func (f compareFlags) compare(base, head string) (*compare.Comparison, error) {
 	if err := errors.Join(baseErr, headErr); err != nil {
 		return nil, err
 	}
-	if err := f.checkNames(only, slices.Concat(baseRuns, headRuns)); err != nil {
+	only, err := f.names(slices.Concat(baseRuns, headRuns))
+	if err != nil {
 		return nil, err
 	}
 	return compare.Runs(baseRuns, headRuns, compare.Options{
@@ -189,9 +187,9 @@ func (f compareFlags) compare(base, head string) (*compare.Comparison, error) {
 	})
 }
 
-// checkNames returns an error for a scenario or label that no run has. It replaces the old names of
-// scenarios by the current ones.
-func (f compareFlags) checkNames(only map[string]string, runs []*results.Run) error {
+// names returns the labels that --only asks for. It returns an error for a scenario or label that
+// no run has. It replaces the old names of scenarios by the current ones.
+func (f compareFlags) names(runs []*results.Run) (map[string]string, error) {
 	var names []string
 	var labels []map[string]string
 	for _, run := range runs {
@@ -209,11 +207,11 @@ func (f compareFlags) checkNames(only map[string]string, runs []*results.Run) er
 			f.scenarios[i] = vocabulary.ScenarioName(name)
 		}
 		if !slices.Contains(names, f.scenarios[i]) {
-			return fmt.Errorf("--scenario %s: no run has one of that name; %s",
+			return nil, fmt.Errorf("--scenario %s: no run has one of that name; %s",
 				quoted(name), instead(name, names))
 		}
 	}
-	return checkOnly(only, labels)
+	return parseOnly(f.only, labels)
 }
 
 // notCompared returns the error for a metric that cannot be compared.

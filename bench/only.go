@@ -11,22 +11,79 @@ import (
 	"reuseport-bench/scenarios"
 )
 
-// parseLabels parses the values of --only: KEY=VALUE, each key once.
-func parseLabels(list []string) (scenarios.Labels, error) {
-	labels := scenarios.Labels{}
-	for _, kv := range list {
-		k, v, ok := strings.Cut(kv, "=")
-		if !ok || k == "" || v == "" {
-			return nil, fmt.Errorf("--only %s: must be KEY=VALUE, for example stop=close",
-				quoted(kv))
+// parseOnly reads the values of --only as labels of the variants. A value is KEY=VALUE, or a
+// variant's name as it is printed: "reuseport · close", or "sockets=reuseport stop=close". Each key
+// has one value. It is an error if no variant has all labels.
+func parseOnly(list []string, variants []map[string]string) (scenarios.Labels, error) {
+	only := scenarios.Labels{}
+	for _, text := range list {
+		for _, part := range partsOf(text) {
+			key, value, err := labelOf(part, variants)
+			if err != nil {
+				return nil, err
+			}
+			if _, twice := only[key]; twice {
+				return nil, fmt.Errorf("--only: %s is given twice; a variant has one value for a "+
+					"key", quoted(key))
+			}
+			only[key] = value
 		}
-		if _, twice := labels[k]; twice {
-			return nil, fmt.Errorf("--only: %s is given twice; a variant has one value for a key",
-				quoted(k))
-		}
-		labels[k] = v
 	}
-	return labels, nil
+	return only, checkOnly(only, variants)
+}
+
+// partsOf returns the labels that a value of --only consists of.
+func partsOf(text string) (parts []string) {
+	for part := range strings.SplitSeq(text, results.NameSeparator) {
+		words := strings.Fields(part)
+		plain := func(word string) bool { return !strings.Contains(word, "=") }
+		if len(words) > 1 && !slices.ContainsFunc(words, plain) {
+			parts = append(parts, words...)
+		} else {
+			parts = append(parts, part)
+		}
+	}
+	return parts
+}
+
+// labelOf returns the label that text means: KEY=VALUE, where KEY may be the end of a key, or the
+// value alone.
+func labelOf(text string, variants []map[string]string) (key, value string, err error) {
+	key, value, ok := strings.Cut(text, "=")
+	if ok && key != "" && value != "" {
+		ends := func(k, v string) bool { return strings.HasSuffix(k, "."+key) }
+		if found := keysWith(variants, ends); len(found) == 1 && !hasKey(variants, key) {
+			key = found[0]
+		}
+		return key, value, nil
+	}
+	found := keysWith(variants, func(_, v string) bool { return v == text })
+	switch len(found) {
+	case 0:
+		return "", "", fmt.Errorf("--only %s: must be KEY=VALUE, for example stop=close, or a "+
+			"variant's name as reports print it", quoted(text))
+	case 1:
+		return found[0], text, nil
+	}
+	return "", "", fmt.Errorf("--only %s: is a value of %s; write KEY=VALUE", quoted(text),
+		strings.Join(found, " and "))
+}
+
+func hasKey(variants []map[string]string, key string) bool {
+	return len(keysWith(variants, func(k, _ string) bool { return k == key })) > 0
+}
+
+// keysWith returns the keys of the variants' labels that match.
+func keysWith(variants []map[string]string, match func(key, value string) bool) []string {
+	found := map[string]bool{}
+	for _, labels := range variants {
+		for key, value := range labels {
+			if match(key, value) {
+				found[key] = true
+			}
+		}
+	}
+	return slices.Sorted(maps.Keys(found))
 }
 
 // checkOnly returns an error that names the existing labels if no variant has those in only.

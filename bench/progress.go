@@ -12,9 +12,8 @@ import (
 
 	"reuseport-bench/bench/internal/harness"
 	"reuseport-bench/bench/internal/plan"
-	"reuseport-bench/results"
+	"reuseport-bench/results/report"
 	"reuseport-bench/results/report/document"
-	"reuseport-bench/scenarios"
 )
 
 // progress shows how far a run is. On a terminal it rewrites one line after each trial. Elsewhere
@@ -22,7 +21,7 @@ import (
 type progress struct {
 	w        io.Writer
 	terminal bool
-	names    map[*plan.Variant]string // the labels that distinguish a variant in its scenario
+	names    map[*plan.Variant]string // as in reports
 	planned  int                      // the largest number of planned trials so far
 	left     countdown
 	// lost lists the variants of the current scenario, each with the attempts it dropped so far.
@@ -41,41 +40,15 @@ func newProgress(w io.Writer, p *plan.Plan) *progress {
 	shown := &progress{w: w, names: map[*plan.Variant]string{}}
 	shown.terminal = ok && term.IsTerminal(int(f.Fd()))
 	for _, s := range p.Scenarios {
-		for i, name := range variantNames(s.Variants) {
+		var labels []map[string]string
+		for _, v := range s.Variants {
+			labels = append(labels, v.Labels)
+		}
+		for i, name := range report.VariantNames(labels) {
 			shown.names[s.Variants[i]] = name
 		}
 	}
 	return shown
-}
-
-// variantNames returns the values of the labels that differ between variants, joined by slashes, as
-// in shared/handoff; "" for a single variant.
-func variantNames(variants []*plan.Variant) (names []string) {
-	var keys []string
-	all := scenarios.Labels{}
-	for _, v := range variants {
-		for key := range v.Labels {
-			all[key] = ""
-		}
-	}
-	for _, key := range results.LabelKeys(all) {
-		for _, v := range variants {
-			if v.Labels[key] != variants[0].Labels[key] {
-				keys = append(keys, key)
-				break
-			}
-		}
-	}
-	for _, v := range variants {
-		var values []string
-		for _, key := range keys {
-			if value, ok := v.Labels[key]; ok {
-				values = append(values, value)
-			}
-		}
-		names = append(names, strings.Join(values, "/"))
-	}
-	return names
 }
 
 // show shows the state of the run after a trial.
@@ -210,7 +183,10 @@ func (p *progress) fileLine(s harness.Progress) string {
 	if s.Repeat {
 		block = "repeating " + block
 	}
-	return fmt.Sprintf("%s  %s  %s: %s", line, s.Variant.Labels, block, outcome(s))
+	if name := p.names[s.Variant]; name != "" {
+		line += "  " + name
+	}
+	return fmt.Sprintf("%s  %s: %s", line, block, outcome(s))
 }
 
 func outcome(s harness.Progress) string {

@@ -34,6 +34,9 @@ func (f *runFlags) planAgain(names []string, m plan.Machine, o plan.Options) (*p
 	if !f.budgetSet {
 		o.AutoBudget = 0 // use the budget of the run
 	}
+	if o.Only, err = f.labels(all, m); err != nil {
+		return fail(err)
+	}
 	o.Resume = run
 	p, err := plan.New(all, run.Seed, m, o)
 	if err != nil {

@@ -109,7 +109,8 @@ An interrupted run keeps every trial that had ended: 'report' reads it, --resume
 	c.Flags().BoolVar(&f.quick, "quick", false, "at most a minute per scenario: fewer blocks, "+
 		"wider intervals; gates need as many as ever")
 	c.Flags().StringArrayVar(&f.only, "only", nil,
-		"only variants with this label, KEY=VALUE; may be repeated")
+		"only variants with this label, KEY=VALUE, or of this name, \"reuseport · close\"; "+
+			"may be repeated")
 	c.Flags().StringVar(&f.out, "out", "",
 		"run directory, new or empty (default: "+runsDir+"/TIME)")
 	c.Flags().BoolVar(&f.dryRun, "dry-run", false, "print the plan and do nothing")
@@ -334,20 +335,28 @@ func (f *runFlags) plan(names []string, found []doctor.Result) (*plan.Plan, erro
 	if err != nil {
 		return nil, err
 	}
-	if len(o.Only) > 0 {
-		whole, err := plan.New(all, 1, machine, plan.Options{})
-		if err != nil {
-			return nil, err
-		}
-		if err := checkOnly(o.Only, labelsOf(whole)); err != nil {
-			return nil, err
-		}
+	if o.Only, err = f.labels(all, machine); err != nil {
+		return nil, err
 	}
 	seed := f.seed
 	if seed == 0 {
 		seed = rand.Uint64()>>12 + 1 // fits a JSON number exactly
 	}
 	return plan.New(all, seed, machine, o)
+}
+
+// labels returns the labels that --only asks for.
+func (f *runFlags) labels(
+	all []*scenarios.Scenario, machine plan.Machine,
+) (scenarios.Labels, error) {
+	if len(f.only) == 0 {
+		return nil, nil
+	}
+	whole, err := plan.New(all, 1, machine, plan.Options{})
+	if err != nil {
+		return nil, err
+	}
+	return parseOnly(f.only, labelsOf(whole))
 }
 
 func thisMachine(found []doctor.Result) (plan.Machine, error) {
@@ -365,9 +374,6 @@ func thisMachine(found []doctor.Result) (plan.Machine, error) {
 
 // options returns the options of the plan that flags set.
 func (f *runFlags) options() (o plan.Options, err error) {
-	if o.Only, err = parseLabels(f.only); err != nil {
-		return o, err
-	}
 	if f.quick {
 		o.Budget = quickBudget
 	}

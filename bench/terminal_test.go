@@ -220,11 +220,11 @@ func TestProgressTerminal(t *testing.T) {
 	})
 	lines := strings.Split(strings.ReplaceAll(shown, eraseLine, ""), "\r")
 	want := []string{"",
-		"[███·········] 1/4  0 invalid     2m0s left  restart  reuseport/close: 31 dropped",
-		"[██████······] 2/4  0 invalid     2m0s left  restart  shared/handoff: 0 dropped",
-		"[████████████] 4/4  1 invalid     2m0s left  restart  reuseport/close: 31 dropped",
+		"[███·········] 1/4  0 invalid     2m0s left  restart  reuseport · close: 31 dropped",
+		"[██████······] 2/4  0 invalid     2m0s left  restart  shared · handoff: 0 dropped",
+		"[████████████] 4/4  1 invalid     2m0s left  restart  reuseport · close: 31 dropped",
 		"[████████████] 4/4  1 invalid       0s left  repeating 1 of 1: restart  " +
-			"reuseport/close: 60 dropped",
+			"reuseport · close: 60 drop…",
 		"",
 	}
 	if diff := cmp.Diff(lines, want); diff != "" {

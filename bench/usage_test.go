@@ -79,7 +79,8 @@ func TestUsage(t *testing.T) {
 		{"run steady --only socket=shared", `--only "socket=shared" | did you mean "sockets"?`},
 		{"run steady --only sockets=share", `--only "sockets=share" | did you mean "shared"?`},
 		{"run steady --only sockets=x", `--only "sockets=x" | there are: reuseport, shared`},
-		{"run steady --only sockets", `--only "sockets" | KEY=VALUE | stop=close`},
+		{"run steady --only sockets", `--only "sockets" | KEY=VALUE | stop=close | name`},
+		{"run restart --only shared --only drain", `--only | all of | leave one out`},
 		{"run steady --only a=b --only a=c", `--only | "a" | twice`},
 		{
 			"run restart-matrix --only stop=drain --only sockets=shared",

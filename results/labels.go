@@ -22,6 +22,9 @@ func LabelString(labels map[string]string) string {
 	return strings.Join(keys, " ")
 }
 
+// NameSeparator is between the parts of a variant's short name: "reuseport · close".
+const NameSeparator = " · "
+
 // LabelKeys returns the labels' keys in the order of reports: sockets first, then stop, then the
 // others in alphabetical order.
 func LabelKeys(labels map[string]string) []string {

@@ -39,6 +39,19 @@ func newNames(s *results.Scenario) names {
 	return n
 }
 
+// VariantNames returns the names that tables give to variants with these labels.
+func VariantNames(labels []map[string]string) (all []string) {
+	s := &results.Scenario{}
+	for _, l := range labels {
+		s.Variants = append(s.Variants, &results.Variant{Labels: l})
+	}
+	n := newNames(s)
+	for _, l := range labels {
+		all = append(all, n.ofLabels(l))
+	}
+	return all
+}
+
 // of returns the name of a variant.
 func (n names) of(v *results.Variant) string { return n.ofLabels(v.Labels) }
 
@@ -53,7 +66,7 @@ func (n names) ofLabels(labels map[string]string) string {
 	}
 	switch {
 	case len(parts) > 0:
-		return strings.Join(parts, " · ")
+		return strings.Join(parts, results.NameSeparator)
 	case len(n.varying) == 0 && len(labels) == 0:
 		return n.scenario.Name
 	}
