@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"unicode/utf8"
 
 	"github.com/expr-lang/expr"
 	"github.com/google/go-cmp/cmp"
@@ -15,6 +16,28 @@ import (
 	"reuseport-bench/results/resultstest"
 	"reuseport-bench/results/summary"
 )
+
+// The lines of the ledger fit a screen, and a text that takes several of them is one line for Go.
+func TestClaimsAreWrapped(t *testing.T) {
+	const columns = 100
+	number := 0
+	for line := range strings.Lines(string(claimsYAML)) {
+		number++
+		if n := utf8.RuneCountInString(strings.TrimSuffix(line, "\n")); n > columns {
+			t.Errorf("claims.yaml:%d: %d columns, want at most %d", number, n, columns)
+		}
+	}
+	for _, r := range Rules() {
+		for _, text := range []string{
+			r.Sentence, r.Short, r.ShortCondition, r.Fails, r.Conditional, r.Condition, r.Holds,
+			r.Note,
+		} {
+			if text != strings.Join(strings.Fields(text), " ") {
+				t.Errorf("%s: line breaks or stray blanks in %q", r.ID, text)
+			}
+		}
+	}
+}
 
 // A predicate must be a boolean expression over the required figures.
 func TestClaimRulesAreSound(t *testing.T) {
