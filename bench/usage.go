@@ -108,7 +108,7 @@ var flagValues = map[string]string{
 	"bool":     "true or false, or nothing",
 	"int":      "a whole number",
 	"uint64":   "a whole number from 0 to 2^64-1",
-	"duration": "a duration, for example 90s or 5m",
+	"duration": "a duration", // flagError adds the default as an example
 	"colour":   "auto, always or never",
 }
 
@@ -123,8 +123,11 @@ func flagError(c *cobra.Command, err error) error {
 		return unknownCommand(c, c.Flags().Arg(0))
 	case errors.As(err, &invalid):
 		f := invalid.GetFlag()
-		return usagef(c, "--%s %s: must be %s",
-			f.Name, quoted(invalid.GetValue()), flagValues[f.Value.Type()])
+		values := flagValues[f.Value.Type()]
+		if f.Value.Type() == "duration" {
+			values += ", for example " + f.DefValue
+		}
+		return usagef(c, "--%s %s: must be %s", f.Name, quoted(invalid.GetValue()), values)
 	case errors.As(err, &missing):
 		return usagef(c, "--%s: needs a value", missing.GetFlag().Name)
 	case errors.As(err, &unknown):

@@ -62,7 +62,7 @@ func TestUsage(t *testing.T) {
 		{"run --seed -1", `--seed "-1" | whole number from 0`},
 		{"run --seed 99999999999999999999", `--seed "99999999999999999999" | whole number from 0`},
 		{"run --quick=maybe", `--quick "maybe" | true or false`},
-		{"run --budget x", `--budget "x" | for example 90s`},
+		{"run --budget x", `--budget "x" | for example 5m`},
 		{"run --budget 5m", `--budget | --trials auto`},
 		{"run --trials auto --budget 0s", `--budget 0s | more than 0`},
 		{"run --trials auto --quick", `--quick | --trials auto | use --budget`},
@@ -91,6 +91,8 @@ func TestUsage(t *testing.T) {
 		{"run steady --only ESCAPE=x", `--only "\x1b[31m\n=x" | there are: sockets`},
 		{"run --trials LONG", `--trials "xxx | (100000 bytes) | or auto`},
 		{"run --seed LONG", `--seed "xxx | (100000 bytes) | whole number`},
+
+		{"init --work 2", `--work "2" | for example 2ms`},
 
 		{"list foo", `"foo" | takes no arguments | 'reuseport-bench list --help'`},
 		{"list --names=x", `--names "x" | true or false`},

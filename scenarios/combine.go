@@ -161,7 +161,7 @@ func (c *setupCheck) roundTrip() {
 	retry := c.Load.Retry
 	connect := cmp.Or(retry.ConnectTimeout, timeout/3)
 	switch {
-	case c.RoundTrip%(2*time.Microsecond) != 0:
+	case c.RoundTrip%twoHalves != 0:
 		c.add("round_trip", ": "+trip+" is not an even number of microseconds",
 			"the kernel delays each direction by half of it, in whole microseconds")
 	case c.Network != vocabulary.NetworkVeth:
@@ -261,7 +261,7 @@ func (c *setupCheck) cluster() {
 		case c.DNS != (DNS{}) && !c.Path.Row().ByName:
 			c.add("dns", ": only with path: dns or service do clients look names up",
 				"use path: dns, or remove dns")
-		case c.DNS.TTL%time.Second != 0:
+		case c.DNS.TTL%wholeSeconds != 0:
 			c.add("dns.ttl", ": "+strictyaml.FormatDuration(c.DNS.TTL)+" is not in whole seconds",
 				"the TTL of DNS is in whole seconds; for example 5s")
 		}
@@ -536,7 +536,7 @@ func (c *setupCheck) listen() {
 		c.add(path, ": selector: cpu counts the sockets of one group, and those that are bound "+
 			"otherwise are in another", "use selector: hash, or name one address")
 	}
-	if c.Server.DeferAccept%time.Second != 0 {
+	if c.Server.DeferAccept%wholeSeconds != 0 {
 		c.add("server.defer_accept", ": "+strictyaml.FormatDuration(c.Server.DeferAccept)+
 			" is not in whole seconds", "the kernel takes whole seconds only; for example 1s")
 	}

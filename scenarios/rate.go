@@ -33,9 +33,7 @@ func (r *Rate) DecodeText(text string, s strictyaml.Setting) *strictyaml.Problem
 	number, perSecond := strings.CutSuffix(text, "/s")
 	switch {
 	case strictyaml.IsNumber(text):
-		return &strictyaml.Problem{
-			What: text + " has no unit", Hint: fmt.Sprintf("write %s/s", text),
-		}
+		return withoutUnit(text, s)
 	case !perSecond || !strictyaml.IsNumber(number):
 		hint := "write attempts per second, for example 2000/s"
 		if s.Path == shareable {
@@ -49,6 +47,20 @@ func (r *Rate) DecodeText(text string, s strictyaml.Setting) *strictyaml.Problem
 	}
 	*r = Rate{PerSecond: rate}
 	return nil
+}
+
+// withoutUnit returns the problem with a rate that is a mere number. Its hint is a rate that s
+// allows, unless none has that number.
+func withoutUnit(text string, s strictyaml.Setting) *strictyaml.Problem {
+	var r Rate
+	if p := r.DecodeText(text+"/s", s); p != nil {
+		return p
+	}
+	hint := fmt.Sprintf("write %s/s", text)
+	if s.Path == shareable && r.PerSecond <= maxOfCapacity {
+		hint += fmt.Sprintf(", or %s%s for a share of the servers' capacity", text, ofCapacity)
+	}
+	return &strictyaml.Problem{What: text + " has no unit", Hint: hint}
 }
 
 // decodeShare decodes "0.7*capacity".

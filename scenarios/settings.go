@@ -43,6 +43,12 @@ const (
 	hour   = float64(time.Hour)
 )
 
+// What some durations must be a multiple of, because the kernel or a protocol counts in it.
+const (
+	wholeSeconds = time.Second          // dns.ttl, server.defer_accept
+	twoHalves    = 2 * time.Microsecond // round_trip: half of it in each direction
+)
+
 // Needs that several settings share.
 const (
 	aService = "path: service"
@@ -59,7 +65,7 @@ func labSettings() []strictyaml.Setting {
 	return []strictyaml.Setting{
 		{Path: "network", Default: string(vocabulary.NetworkLoopback),
 			Doc: "The network that the trial runs in."},
-		{Path: "round_trip", Max: 900 * ms, Default: "0s", Example: "20ms",
+		{Path: "round_trip", Max: 900 * ms, Default: "0s", Example: "20ms", Multiple: twoHalves,
 			Needs: "network: veth; twice the value must be less than load.timeout",
 			Doc: "The round trip time, an even number of microseconds, that the lab adds between " +
 				"clients and servers, half of it in each direction. The kernel delays packets " +
@@ -73,7 +79,8 @@ func labSettings() []strictyaml.Setting {
 			Doc: "Whether HAProxy retries a refused connection at another worker."},
 		{Path: "dns.cache", Needs: "path: dns or service", Unset: string(vocabulary.DNSCacheTTL),
 			Doc: "What a client keeps of a DNS answer."},
-		{Path: "dns.ttl", Max: hour, Default: "0s", Example: "5s", Needs: "path: dns or service",
+		{Path: "dns.ttl", Max: hour, Default: "0s", Example: "5s", Multiple: wholeSeconds,
+			Needs: "path: dns or service",
 			Unset: "5s, as in CoreDNS's kubernetes plugin",
 			Doc:   "The TTL of DNS answers, in whole seconds."},
 		{Path: "dns.clients", Max: 1024, Default: "0", Needs: "path: dns or service", Unset: "16",
@@ -249,6 +256,7 @@ func serverSettings() []strictyaml.Setting {
 			Doc: "What listening sockets are bound to. In two names joined by +, the second is " +
 				"for workers that steps start."},
 		{Path: "server.defer_accept", Max: minute, Default: "0s", Example: "1s",
+			Multiple: wholeSeconds,
 			Doc: "Accept a connection only when it has sent data, or after this many whole " +
 				"seconds (TCP_DEFER_ACCEPT)."},
 		{Path: "server.users", Default: string(vocabulary.UsersOne),

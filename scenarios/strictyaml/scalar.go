@@ -172,16 +172,17 @@ func notNumber(expected string, n *yaml.Node, s Setting) *Problem {
 // bounds are in nanoseconds. The returned Problem has no File and no Line.
 func ParseDuration(text string, s Setting) (time.Duration, *Problem) {
 	if IsNumber(text) && text != "0" {
-		return 0, &Problem{
-			What: text + " has no unit",
-			Hint: fmt.Sprintf("write %sms, say; units are ns, us, ms, s, m, h", text),
+		hint := durationHint + s.Example
+		if with, ok := withUnit(text, s); ok {
+			hint = fmt.Sprintf("write %s, say; units are ns, us, ms, s, m, h", with)
 		}
+		return 0, &Problem{What: text + " has no unit", Hint: hint}
 	}
 	duration, err := time.ParseDuration(text)
 	if err != nil {
 		return 0, &Problem{
 			What: fmt.Sprintf("%q is not a duration", text),
-			Hint: "write a number and a unit (ns, us, ms, s, m, h), for example " + s.Example,
+			Hint: durationHint + s.Example,
 		}
 	}
 	if !s.Allows(float64(duration)) {
@@ -189,6 +190,27 @@ func ParseDuration(text string, s Setting) (time.Duration, *Problem) {
 		return 0, s.OutOfRange(FormatDuration(duration), bound)
 	}
 	return duration, nil
+}
+
+// durationHint says how to write a duration. An example follows it.
+const durationHint = "write a number and a unit (ns, us, ms, s, m, h), for example "
+
+// withUnit returns the number in text with a likely unit that makes it a duration that s allows,
+// and whether there is one. People mean seconds by most fractions, and milliseconds by most whole
+// numbers.
+func withUnit(text string, s Setting) (with string, ok bool) {
+	units := []string{"ms", "s", "us"}
+	if strings.Contains(text, ".") {
+		units[0], units[1] = "s", "ms"
+	}
+	number := strings.ReplaceAll(text, "_", "") // a duration has none
+	for _, unit := range units {
+		d, err := time.ParseDuration(number + unit)
+		if err == nil && s.Allows(float64(d)) && (s.Multiple == 0 || d%s.Multiple == 0) {
+			return number + unit, true
+		}
+	}
+	return "", false
 }
 
 // IsNumber reports whether text is a decimal number without a unit. Underscores may group its

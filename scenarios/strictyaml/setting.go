@@ -16,10 +16,13 @@ type Setting struct {
 	Min, Max float64 // for a duration in ns; for a TextDecoder in the unit that it checks
 	Above    bool    // Min itself is not allowed
 	OrZero   bool    // 0 is allowed, too, even if it is less than Min
-	Default  string  // as written in a file; "" is the zero value
-	Example  string  // for a hint
-	Unset    string  // the value if a file omits it, unless Default says so
-	Needs    string  // the settings without which it has no effect, such as "path: haproxy"
+	// Multiple is what a duration should be a multiple of, for hints; 0 means anything. The caller
+	// checks it.
+	Multiple time.Duration
+	Default  string // as written in a file; "" is the zero value
+	Example  string // for a hint
+	Unset    string // the value if a file omits it, unless Default says so
+	Needs    string // the settings without which it has no effect, such as "path: haproxy"
 }
 
 // Choice is one allowed value of a setting.
