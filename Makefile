@@ -1,4 +1,5 @@
-# Start with 'make bench' and 'make test'. 'make check' must pass before a commit.
+# Start with 'make bench' and 'make test'. 'make check' must pass before a commit. 'make help' lists
+# the targets, each with the first sentence of the comment above it.
 
 BIN := bin/reuseport-bench
 GO  ?= go
@@ -16,13 +17,21 @@ say_status = || { \
 # Where 'make install' puts the program and its completions, below DESTDIR.
 PREFIX := /usr/local
 
-.PHONY: build install bench bench-ci bench-full bench-engine baseline
+.PHONY: build help install bench bench-ci bench-full bench-engine baseline
 .PHONY: test test-race selftest kill-test image check generate clean
 
+# Builds the program, bin/reuseport-bench.
 build:
 	$(GO) build -o $(BIN) ./bench
 
-# The program, and the scripts with which shells complete its commands, scenarios, labels and runs.
+# Lists the targets.
+help:
+	@awk '/^#/ { text = text substr($$0, 2); next } \
+		/^[a-z-]+:($$| )/ { sub(/:.*/, ""); sub(/\. .*/, ".", text); printf "%-13s%s\n", $$0, text } \
+		/^$$/ { text = "" }' $(firstword $(MAKEFILE_LIST))
+
+# Installs the program, and the scripts with which shells complete its commands. They complete
+# scenarios, labels and runs, too.
 install: build
 	install -D -m 755 $(BIN) $(DESTDIR)$(PREFIX)/bin/reuseport-bench
 	install -d $(DESTDIR)$(PREFIX)/share/bash-completion/completions \
@@ -31,16 +40,16 @@ install: build
 	./$(BIN) completion zsh > $(DESTDIR)$(PREFIX)/share/zsh/site-functions/_reuseport-bench
 	./$(BIN) completion fish > $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/reuseport-bench.fish
 
-# The default suite: at most three minutes on two CPUs. RUN_FLAGS adds options, for example
-# make bench RUN_FLAGS='--trials 20'.
+# Runs the default suite, which takes at most three minutes on two CPUs. RUN_FLAGS adds options, for
+# example make bench RUN_FLAGS='--trials 20'.
 bench: build
 	@./$(BIN) run $(RUN_FLAGS) $(say_status)
 
-# What CI runs. Its gates can fail. Under four minutes on two CPUs.
+# Runs the scenarios that CI runs, in under four minutes on two CPUs. Their gates can fail.
 bench-ci: build
 	@./$(BIN) run $(RUN_FLAGS) $(CI_SCENARIOS) $(say_status)
 
-# Every scenario. Continue an interrupted run with RUN_FLAGS='--resume DIR'.
+# Runs every scenario. Continue an interrupted run with RUN_FLAGS='--resume DIR'.
 bench-full: build
 	@./$(BIN) run $(RUN_FLAGS) $$(./$(BIN) list --names) $(say_status)
 
@@ -58,21 +67,21 @@ baseline: build
 	mkdir -p results/baseline/ci
 	gzip -9 -n -c results/runs/baseline-ci/run.json > results/baseline/ci/run.json.gz
 
-# Kernel tests skip what the machine cannot do; REQUIRE_KERNEL=1 makes a skip a failure. TEST_FLAGS
-# adds options. Packages are tested one after another (-p 1), because tests that measure would
-# disturb each other; vet compiles them in parallel first. Trials that only count take a third of a
-# CPU each, so four of them run in parallel, after those that measure.
+# Runs all tests. Kernel tests skip what the machine cannot do; REQUIRE_KERNEL=1 makes a skip a
+# failure. TEST_FLAGS adds options. Packages are tested one after another (-p 1), because tests that
+# measure would disturb each other; vet compiles them in parallel first. Trials that only count take
+# a third of a CPU each, so four of them run in parallel, after those that measure.
 test:
 	$(GO) vet ./...
 	$(GO) test -p 1 -parallel 4 $(TEST_FLAGS) ./...
 
-# Builds a container image with the program, HAProxy and nft; docs/containers.md says how to run it.
+# Builds a container image with the program, HAProxy and nft. docs/containers.md says how to run it.
 # DOCKER=podman also works.
 DOCKER := docker
 image:
 	$(DOCKER) build -t reuseport-bench .
 
-# The tests with the race detector, which needs a C compiler.
+# Runs the tests with the race detector, which needs a C compiler.
 test-race:
 	CGO_ENABLED=1 $(GO) test -race ./...
 
@@ -81,23 +90,26 @@ selftest:
 	$(GO) test ./results/compare ./bench/internal/gates ./bench \
 		-run 'TestSelf|TestKernelSelf|TestIntervalCoverage' -selftest -v -timeout 120m -count=1
 
-# Ends KILLS runs at random instants, in every lab, by every signal, as root and as an ordinary
-# user. Checks that nothing is left behind and that each run can be resumed to its end. Five seconds
-# each.
+# Ends KILLS runs at random instants, and checks that each can be resumed to its end. The runs are in
+# every lab, as root and as an ordinary user, and every signal ends some of them. Also checks that
+# nothing is left behind. Five seconds each.
 KILLS := 200
 kill-test:
 	$(GO) test ./bench -run TestKernelKills -kills $(KILLS) -v -timeout 120m -count=1
 
+# Checks format, vet, staticcheck, go.mod and import directions, as before every commit.
 check:
 	@scripts/check.sh
 
-# Compiles the eBPF programs and rewrites golden files, docs/reference.md, docs/glossary.md and the
-# tables between markers in documents. Look at the difference before you commit.
+# Compiles the eBPF programs and rewrites generated documents and golden files. The documents are
+# docs/reference.md, docs/glossary.md, and the tables between markers in others. Look at the
+# difference before you commit.
 generate:
 	$(GO) generate ./...
 	$(GO) test ./scenarios ./results/report ./results/report/formats \
 		./bench/internal/plan ./bench/internal/kube -update
 	$(GO) test ./bench -run 'TestReference|TestTables' -update
 
+# Removes the built programs.
 clean:
 	rm -rf bin
