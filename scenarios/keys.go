@@ -20,6 +20,8 @@ type Key struct {
 	Example string // a value if the type does not show how to write one, or ""
 	Needs   string // the settings without which it has no effect, or ""
 	Values  []vocabulary.Value
+	// Kubernetes lists the fields and objects of Kubernetes that stand for the key.
+	Kubernetes []string
 }
 
 // Keys returns every key of scenario files, in the order of the file format.
@@ -74,7 +76,7 @@ func paths(t reflect.Type, prefix string) (all []string) {
 func settingKey(s strictyaml.Setting) Key {
 	k := Key{
 		Path: s.Path, Doc: s.Doc, Type: keyType(s.Path), Default: s.Unset, Example: s.Example,
-		Needs: s.Needs, Values: vocabulary.Values(s.Path),
+		Needs: s.Needs, Values: vocabulary.Values(s.Path), Kubernetes: inKubernetes()[s.Path],
 	}
 	if k.Default == "" {
 		k.Default = s.Default
@@ -86,6 +88,24 @@ func settingKey(s strictyaml.Setting) Key {
 		k.Range = s.Range(boundFormat(s.Path))
 	}
 	return k
+}
+
+// inKubernetes maps keys to the fields and objects of Kubernetes that stand for them.
+func inKubernetes() map[string][]string {
+	return map[string][]string{
+		"kube.placement":       {"nodeName", "hostNetwork"},
+		"kube.users":           {"runAsUser"},
+		"kube.min_sync_period": {"minSyncPeriod"},
+		"kube.readiness":       {"readinessProbe"},
+		"kube.probe_period":    {"periodSeconds"},
+		"kube.min_ready":       {"minReadySeconds"},
+		"kube.max_surge":       {"maxSurge"},
+		"kube.max_unavailable": {"maxUnavailable"},
+		"kube.min_available":   {"minAvailable", "PodDisruptionBudget"},
+		"kube.pre_stop":        {"preStop"},
+		"kube.grace":           {"terminationGracePeriodSeconds"},
+		"kube.node_lag":        {"node-monitor-grace-period"},
+	}
 }
 
 // boundFormat returns the function that formats the bounds of the setting at path.

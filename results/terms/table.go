@@ -3,7 +3,7 @@ package terms
 // all has one row per term, in alphabetical order.
 var all = []Term{
 	{
-		Name: "≤ 3/R", Also: []string{"rule of three", "≤"},
+		Name: "≤ 3/R", Also: []string{"rule of three", "≤", "≤ 3/N", "none in N", "at most 3 in N"},
 		Doc: "None was lost in R restarts. With 95 % confidence at most 3 in R restarts lose " +
 			"any. A loss that was not seen is never printed as 0.",
 		Related: []string{"dropped_per_restart", "too few", "interval"},
@@ -66,7 +66,7 @@ var all = []Term{
 		Related: []string{"capacity_per_second", "load.rate", "workers occupied"},
 	},
 	{
-		Name: "cause", Also: []string{"lost by cause", "causes"},
+		Name: "cause", Also: []string{"lost by cause", "causes", "cause (known from)"},
 		Doc: "Why an attempt was lost: one of a fixed list, decided from evidence of both " +
 			"sides.",
 		Related: []string{"known from", "phase", "ledger", "reset_at_close", "closed_by_worker"},

@@ -150,21 +150,21 @@ func metricTables(b *strings.Builder) {
 
 func columnTable(b *strings.Builder) {
 	b.WriteString("## Columns\n\n")
-	paragraph(b, "The columns of reports, and where each is explained. One scale per column, its "+
-		"unit in the head.")
+	paragraph(b, "The columns of reports, and what each shows. One scale per column, its unit "+
+		"in the head.")
 	var rows [][]string
 	for _, c := range report.Columns() {
 		var names []string
 		for _, name := range c.Metrics {
 			names = append(names, code(name))
 		}
-		term := ""
+		meaning := c.Doc
 		if t, ok := terms.Find(c.Head); ok {
-			term = termLink(t.Name)
+			meaning = termLink(t.Name)
 		}
-		rows = append(rows, []string{cell(c.Head), strings.Join(names, ", "), term})
+		rows = append(rows, []string{cell(c.Head), strings.Join(names, ", "), meaning})
 	}
-	table(b, []string{"column", "metric", "term"}, rows)
+	table(b, []string{"column", "metric", "term or meaning"}, rows)
 }
 
 func claimTable(b *strings.Builder) {

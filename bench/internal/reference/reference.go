@@ -6,6 +6,7 @@ package reference
 import (
 	"cmp"
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -143,7 +144,7 @@ func valueEntries() (all []Entry) {
 
 func settingEntries() (all []Entry) {
 	for _, k := range scenarios.Keys() {
-		e := Entry{Kind: kindSetting, Name: k.Path, Doc: k.Doc}
+		e := Entry{Kind: kindSetting, Name: k.Path, Also: slices.Clone(k.Kubernetes), Doc: k.Doc}
 		if strings.HasPrefix(k.Type, "mapping") || k.Type == "list" {
 			e.Kind = kindSection
 		}
@@ -157,8 +158,9 @@ func settingEntries() (all []Entry) {
 			values = append(values, v.Name)
 		}
 		e.fact("values", strings.Join(values, ", "))
+		e.fact("in Kubernetes", strings.Join(k.Kubernetes, ", "))
 		if i := strings.LastIndex(k.Path, "]."); i >= 0 { // target, for timeline[].target
-			e.Also = []string{k.Path[i+2:]}
+			e.Also = append(e.Also, k.Path[i+2:])
 		}
 		all = append(all, e)
 	}
@@ -231,13 +233,13 @@ func columnEntries() (all []Entry) {
 		if _, isTerm := terms.Find(c.Head); isTerm {
 			continue
 		}
-		e := Entry{Kind: kindColumn, Name: c.Head, Related: c.Metrics}
+		e := Entry{Kind: kindColumn, Name: c.Head, Doc: c.Doc, Related: c.Metrics}
 		var docs []string
 		for _, name := range c.Metrics {
 			m, _ := metrics.Find(name)
 			docs = append(docs, sentence(m.Doc))
 		}
-		e.Doc = strings.Join(docs, " Or: ")
+		e.Doc = cmp.Or(e.Doc, strings.Join(docs, " Or: "))
 		all = append(all, e)
 	}
 	return all
@@ -261,7 +263,8 @@ func statusEntries(statuses []Status) (all []Entry) {
 	for _, s := range statuses {
 		name := fmt.Sprint(s.Code)
 		all = append(all, Entry{
-			Kind: kindStatus, Name: name, Also: []string{"status " + name}, Doc: sentence(s.Doc),
+			Kind: kindStatus, Name: name, Also: []string{"status " + name, "exit status " + name},
+			Doc: sentence(s.Doc),
 		})
 	}
 	return all
@@ -305,9 +308,35 @@ func sentence(phrase string) string {
 	return first + strings.TrimSuffix(rest, ".") + "."
 }
 
-// Find returns the entries whose name is word, ignoring case. If there are none, it returns those
-// that have word in Also.
+// Find returns the entries for a word. The word may also be written as reports print it, as a
+// column's head with its unit ("gap [ms]") or with a number in it ("none in 64"), and with other
+// hyphens, underscores and blanks ("pre-stop").
 func Find(entries []Entry, word string) []Entry {
+	head := report.OneLine(word)
+	for _, spelling := range []string{word, head, number.ReplaceAllString(head, "N")} {
+		if found := find(entries, spelling); len(found) > 0 {
+			return found
+		}
+	}
+	joined := func(s string) string { return joints.Replace(s) }
+	for _, e := range entries {
+		for _, name := range append([]string{e.Name}, e.Also...) {
+			if strings.EqualFold(joined(name), joined(head)) {
+				return find(entries, name)
+			}
+		}
+	}
+	return nil
+}
+
+var (
+	number = regexp.MustCompile(`\b[0-9]+$`) // the number of restarts
+	joints = strings.NewReplacer("-", "", "_", "", " ", "")
+)
+
+// find returns the entries whose name is word, ignoring case. If there are none, it returns those
+// that have word in Also.
+func find(entries []Entry, word string) []Entry {
 	same := func(s string) bool { return strings.EqualFold(s, word) }
 	var named, also []Entry
 	for _, e := range entries {
@@ -326,7 +355,7 @@ func Find(entries []Entry, word string) []Entry {
 	}
 	// A label of a setting that takes a number: load.rate=2000/s.
 	if setting, value, isLabel := strings.Cut(word, "="); isLabel && !strings.Contains(value, " ") {
-		return Find(entries, setting)
+		return find(entries, setting)
 	}
 	return nil
 }

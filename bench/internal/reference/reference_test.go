@@ -1,7 +1,13 @@
 package reference
 
 import (
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"os"
+	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -30,31 +36,146 @@ func TestEntries(t *testing.T) {
 	}
 }
 
-// Every column of a report shows a metric or is a term.
+// Every column of a report shows a metric, is a term, or has a text.
 func TestColumns(t *testing.T) {
 	for _, c := range report.Columns() {
-		if _, isTerm := terms.Find(c.Head); !isTerm && len(c.Metrics) == 0 {
-			t.Errorf("the column %q has no metric and is no term", c.Head)
+		if _, isTerm := terms.Find(c.Head); !isTerm && len(c.Metrics) == 0 && c.Doc == "" {
+			t.Errorf("the column %q has no metric and no text, and is no term", c.Head)
 		}
 	}
 }
 
+// Every head of a column in a report is explained as it is printed: those that the code of reports
+// names, and those in the golden files, which it may make up.
+func TestHeadsAreExplained(t *testing.T) {
+	all := entries()
+	heads := append(codeHeads(t), goldenHeads(t)...)
+	for _, want := range []string{"gap", "p99 [µs]", "gates", "took\n[ms]", "p99.9 [ms]"} {
+		if !slices.Contains(heads, want) {
+			t.Errorf("the test does not find the head %q", want)
+		}
+	}
+	slices.Sort(heads)
+	for _, head := range slices.Compact(heads) {
+		for _, word := range []string{head, strings.ReplaceAll(head, "\n", " ")} {
+			if len(Find(all, word)) == 0 {
+				t.Errorf("the column %q is not explained", word)
+			}
+		}
+	}
+}
+
+// codeHeads returns the heads of columns that the code of reports names.
+func codeHeads(t *testing.T) (heads []string) {
+	t.Helper()
+	files, err := filepath.Glob("../../../results/report/*.go")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no code: %v", err)
+	}
+	for _, name := range files {
+		if strings.HasSuffix(name, "_test.go") {
+			continue
+		}
+		file, err := parser.ParseFile(token.NewFileSet(), name, nil, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		add := func(e ast.Expr) {
+			if call, ok := e.(*ast.CallExpr); ok && len(call.Args) > 0 { // headIn(head, scale)
+				e = call.Args[0]
+			}
+			if l, ok := e.(*ast.BasicLit); ok && l.Kind == token.STRING && l.Value != `""` {
+				head, err := strconv.Unquote(l.Value)
+				if err != nil {
+					t.Fatal(err)
+				}
+				heads = append(heads, head)
+			}
+		}
+		ast.Inspect(file, func(n ast.Node) bool {
+			switch n := n.(type) {
+			case *ast.CallExpr:
+				f, ok := n.Fun.(*ast.SelectorExpr)
+				if ok && (f.Sel.Name == "Left" || f.Sel.Name == "Right") {
+					add(n.Args[0])
+				}
+			case *ast.KeyValueExpr:
+				if key, ok := n.Key.(*ast.Ident); ok && key.Name == "head" {
+					add(n.Value)
+				}
+			}
+			return true
+		})
+	}
+	return heads
+}
+
+// goldenHeads returns the heads of the tables in the golden files of reports.
+func goldenHeads(t *testing.T) (heads []string) {
+	t.Helper()
+	files, err := filepath.Glob("../../../results/report/testdata/*.md")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no golden files: %v", err)
+	}
+	for _, name := range files {
+		text, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		last := ""
+		for line := range strings.Lines(string(text)) {
+			if strings.HasPrefix(line, "|") && strings.Trim(line, "|-: \n") == "" {
+				for head := range strings.SplitSeq(strings.Trim(last, "| \n"), "|") {
+					head = strings.ReplaceAll(strings.TrimSpace(head), "<br>", "\n")
+					if head = strings.ReplaceAll(head, "\\", ""); head != "" {
+						heads = append(heads, head)
+					}
+				}
+			}
+			last = line
+		}
+	}
+	return heads
+}
+
 func TestFind(t *testing.T) {
 	for word, want := range map[string][]string{
-		"reset_at_close": {kindCause},
-		"gap":            {kindTerm},
-		"load.rate":      {kindSetting},
-		"load.rate=2/s":  {kindSetting},
-		"stop=drain":     {"stop mode"},
-		"kill":           {"stop mode", "step"},
-		"GAP_NS":         {kindMetric},
-		"valid/all":      {kindTerm},
-		"its p99":        {kindColumn},
-		"3":              {kindStatus},
-		"run":            {kindTerm, kindCommand},
-		"even-spread":    {kindClaim},
-		"drop window":    {kindTerm},
-		"nothing":        nil,
+		"reset_at_close":  {kindCause},
+		"gap":             {kindTerm},
+		"load.rate":       {kindSetting},
+		"load.rate=2/s":   {kindSetting},
+		"stop=drain":      {"stop mode"},
+		"kill":            {"stop mode", "step"},
+		"GAP_NS":          {kindMetric},
+		"valid/all":       {kindTerm},
+		"its p99":         {kindColumn},
+		"3":               {kindStatus},
+		"run":             {kindTerm, kindCommand},
+		"even-spread":     {kindClaim},
+		"drop window":     {kindTerm},
+		"nothing":         nil,
+		"gap [ms]":        {kindTerm},
+		"exit status 3":   {kindStatus},
+		"status 3":        {kindStatus},
+		"preStop":         {kindSetting},
+		"prestop":         {kindSetting},
+		"PRE-STOP":        {kindSetting},
+		"pre_stop":        {kindSetting},
+		"maxSurge":        {kindSetting},
+		"maxUnavailable":  {kindSetting},
+		"minReadySeconds": {kindSetting},
+		"readinessProbe":  {kindSetting},
+		"periodSeconds":   {kindSetting},
+		"replicas":        {kindSetting},
+		"runAsUser":       {kindSetting},
+		"hostNetwork":     {kindSetting},
+		"≤ 3/N":           {kindTerm},
+		"≤ 3/64":          {kindTerm},
+		"none in 64":      {kindTerm},
+		"nothing in 64":   nil,
+		"nothing [ms]":    nil,
+
+		"terminationGracePeriodSeconds": {kindSetting},
 	} {
 		var got []string
 		for _, e := range Find(entries(), word) {
