@@ -19,10 +19,10 @@ import (
 	"reuseport-bench/servers/wire"
 )
 
-// A reply is what a foreign server does with one connection. It may return early.
+// A reply serves one connection of a foreign server. The connection is closed when it returns.
 type reply func(c *net.TCPConn)
 
-// says is a reply: it reads a request, answers with each piece by itself and closes the connection.
+// says returns a reply that reads a request and answers with the pieces, one at a time.
 func says(pieces ...string) reply {
 	return func(c *net.TCPConn) {
 		readRequest(c)
@@ -30,7 +30,7 @@ func says(pieces ...string) reply {
 	}
 }
 
-// keeps is a reply that answers each request on the connection with the next of texts.
+// keeps returns a reply that answers each request on the connection with the next of texts.
 func keeps(texts ...string) reply {
 	return func(c *net.TCPConn) {
 		for _, text := range texts {
@@ -41,7 +41,7 @@ func keeps(texts ...string) reply {
 	}
 }
 
-// resetting is a reply that resets the connection afterwards.
+// resetting returns a reply that does the same as r and then resets the connection.
 func (r reply) resetting() reply {
 	return func(c *net.TCPConn) {
 		r(c)
@@ -52,7 +52,8 @@ func (r reply) resetting() reply {
 // readRequest reads a request without a body.
 func readRequest(c *net.TCPConn) { _, _ = c.Read(make([]byte, wire.MaxHead)) }
 
-// write writes the pieces. The pauses only make it likely that they are read one by one.
+// write writes the pieces. The pauses make it likely, but not certain, that they are read one by
+// one.
 func write(c *net.TCPConn, pieces ...string) {
 	for i, piece := range pieces {
 		if i > 0 {
@@ -62,7 +63,7 @@ func write(c *net.TCPConn, pieces ...string) {
 	}
 }
 
-// foreign starts a server that gives each connection its reply, in order, and closes it.
+// foreign starts a server that serves its connections with the replies, in order.
 func foreign(t *testing.T, replies ...reply) netip.AddrPort {
 	t.Helper()
 	l, err := net.Listen("tcp4", "127.0.0.1:0")
@@ -165,8 +166,8 @@ func TestAnswers(t *testing.T) {
 	}
 }
 
-// TestEarlyAnswers sends a body that fits no socket buffer to servers that answer before they have
-// read it.
+// TestEarlyAnswers sends a body that is too large for the socket buffers to servers that answer
+// before they have read it.
 func TestEarlyAnswers(t *testing.T) {
 	const body = 32 << 20
 	whole := func(c *net.TCPConn) { _, _ = io.CopyN(io.Discard, c, body) }
@@ -203,7 +204,8 @@ func TestEarlyAnswers(t *testing.T) {
 	}
 }
 
-// TestAnswersOnKept sends attempts one after the other, and looks which shared a connection.
+// TestAnswersOnKept sends attempts one after the other, and checks which of them shared a
+// connection.
 func TestAnswersOnKept(t *testing.T) {
 	sent := func(status string) string {
 		return "HTTP/1.1 " + status + " \r\nContent-Length: 0\r\n\r\n"
@@ -270,7 +272,7 @@ func TestAnswersOnKept(t *testing.T) {
 	}
 }
 
-// checkSizes checks how many bytes a sample says were written and received. ok: the answer was
+// checkSizes checks the sample's numbers of bytes written and received. ok says that the answer was
 // okAnswer.
 func checkSizes(t *testing.T, tr *transport, s *results.Sample, ok bool) {
 	t.Helper()
@@ -285,7 +287,7 @@ func checkSizes(t *testing.T, tr *transport, s *results.Sample, ok bool) {
 // attempt, and that the connection is not used again.
 func TestEarlyAnswerOnKept(t *testing.T) {
 	var replies []reply
-	var release []func() // what the server waits for before it closes a connection
+	var release []func() // each lets the server close one connection
 	for range 2 {
 		hold := make(chan struct{})
 		replies = append(replies, func(c *net.TCPConn) { write(c, okAnswer); <-hold })
@@ -311,8 +313,8 @@ func TestEarlyAnswerOnKept(t *testing.T) {
 	}
 }
 
-// TestReadsInTurns checks that an attempt whose answer is there whole reads only a part of it in a
-// turn of the loop, and that the rest needs no further event of the network.
+// TestReadsInTurns checks that an attempt reads only part of a large answer in one turn of the
+// loop, and reads the rest without another event from the network.
 func TestReadsInTurns(t *testing.T) {
 	const size, body = 512, 60_000
 	at := foreign(t, func(c *net.TCPConn) {
@@ -350,13 +352,13 @@ func TestReadsInTurns(t *testing.T) {
 	}
 }
 
-// TestUnsolicited checks that what a server sends on an idle connection is no answer to the next
-// request, which is sent on another one.
+// TestUnsolicited checks that data sent on an idle connection do not count as the answer to the
+// next request, which is sent on another connection.
 func TestUnsolicited(t *testing.T) {
 	at := foreign(t, func(c *net.TCPConn) {
 		readRequest(c)
 		write(c, okAnswer)
-		time.Sleep(20 * time.Millisecond) // the answer is read by then, or the bytes follow it
+		time.Sleep(20 * time.Millisecond) // by then the answer is read; if not, the bytes follow it
 		write(c, close408)
 		readRequest(c) // the client closes it
 	}, keeps(okAnswer))
@@ -379,8 +381,8 @@ func TestUnsolicited(t *testing.T) {
 	}
 }
 
-// TestServersTimeout checks that a connection is closed before its server does so, although nothing
-// else limits it, and that it is used until then.
+// TestServersTimeout checks that a connection is used until shortly before its server's timeout and
+// then closed, although nothing else limits it.
 func TestServersTimeout(t *testing.T) {
 	at := foreign(t, keeps(okHead+"Keep-Alive: timeout=1\r\nContent-Length: 0\r\n\r\n", okAnswer))
 	cfg := Config{Processes: 1, Target: at, Timeout: 5 * time.Second, Shape: atOnce(2),
@@ -414,8 +416,8 @@ func TestServersTimeout(t *testing.T) {
 	finish()
 }
 
-// TestIdentities checks that the headers that are named say who answered, once each, and that
-// without names only numbers do.
+// TestIdentities checks that the values of the named headers identify who answered and are listed
+// once each, and that without names only numbers identify who answered.
 func TestIdentities(t *testing.T) {
 	answer := func(worker, generation string) string {
 		return fmt.Sprintf("%sX-Pid: %s\r\nWorker: %s\r\nGeneration: %s\r\n"+
@@ -474,8 +476,8 @@ func TestIdentities(t *testing.T) {
 	}
 }
 
-// TestRequestValidate checks that a request that no server would understand, or that the load could
-// not follow, is refused.
+// TestRequestValidate checks that Validate refuses requests that no server would understand, and
+// requests whose answers the load could not handle.
 func TestRequestValidate(t *testing.T) {
 	header := func(name, value string) Request {
 		return Request{Headers: []wire.Field{{Name: name, Value: value}}}
@@ -513,8 +515,8 @@ func TestRequestValidate(t *testing.T) {
 	}
 }
 
-// TestEndlessAnswer checks that a server that answers without end keeps nobody else from being
-// answered, and is given up in time.
+// TestEndlessAnswer checks that an endless answer does not keep other attempts from being answered,
+// and ends with the attempt's timeout.
 func TestEndlessAnswer(t *testing.T) {
 	endless := func(c *net.TCPConn) {
 		readRequest(c)

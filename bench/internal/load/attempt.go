@@ -19,15 +19,15 @@ import (
 // its connection and at its alarm.
 type attempt struct {
 	t       *transport
-	sample  results.Sample // of the last try, with the failures of the earlier ones
+	sample  results.Sample // the last try, and the failures of the earlier ones
 	index   uint64         // in the schedule of all processes
 	closing wire.Closing   // whether it asks the server to close the connection after the answer
 	out     []byte
-	alarm   clock.Instant // when its wait ends: for an answer, a connection or the next try
-	filed   clock.Instant // its key in the heap of alarms, at most alarm
+	alarm   clock.Instant // the end of its wait for an answer, a connection or the next try
+	filed   clock.Instant // its key in the heap of alarms; never later than alarm
 	place   int           // its index in that heap plus 1; 0: not in the heap
 
-	// Of the current try.
+	// The current try.
 	conn      *conn // nil: it waits for a connection, or the try has not begun
 	stage     stage
 	deadline  clock.Instant // for the attempt with all its tries
@@ -35,25 +35,25 @@ type attempt struct {
 	opened    bool          // the try opened its connection
 	last      bool          // the server closes the connection after this response
 	abort     bool          // reset the connection when the request is sent
-	broken    bool          // sending failed, so the end of the stream is that of a reset
+	broken    bool          // sending failed, so the end of the stream means a reset
 	written   int           // bytes of the request that the kernel has taken
 	got       int           // bytes of the response received
 	response  wire.ResponseReader
-	held      []byte // received and not used yet: part of a head, or of a line
+	held      []byte // received but not parsed yet: part of a head or of a line
 }
 
-// stage is what a try has to do next.
+// stage says what a try must do next.
 type stage int
 
 const (
 	connecting stage = iota
-	sending          // once the handshake is over
+	sending          // as soon as the handshake is over
 	reading
 	leaving // served; it waits for the server to close the connection
 	queued  // it waits for a connection of the pool
 )
 
-// begin begins the attempt at its time. When it returns, the loop owns the attempt.
+// begin starts the attempt when it is due. When begin returns, the loop owns the attempt.
 func (a *attempt) begin(sequence uint64) {
 	t := a.t
 	a.sample = results.Sample{
@@ -111,7 +111,8 @@ func (a *attempt) source() netip.AddrPort {
 	return a.t.sources.At(a.index + uint64(len(a.sample.Failed))*a.t.schedule.Len())
 }
 
-// gotConn ends the try's wait for a connection, with the connection or the error of opening it.
+// gotConn ends the try's wait for a connection. It gets the connection, or the error from opening
+// it.
 func (a *attempt) gotConn(c *conn, err error) {
 	a.t.loop.cancel(a)
 	a.conn = c
@@ -158,7 +159,8 @@ func (a *attempt) connect(target netip.AddrPort) {
 	a.use()
 }
 
-// unresolved ends a try whose lookup failed. For the client that is like an unreachable host.
+// unresolved ends a try whose lookup failed. To the client, a failed lookup is like an unreachable
+// host.
 func (a *attempt) unresolved() {
 	s := &a.sample
 	s.Phase, s.Class = results.PhaseConnect, results.ClassUnreachable
@@ -178,7 +180,7 @@ func (a *attempt) hangUp() {
 	}
 }
 
-// use makes the try on its connection, from the current stage.
+// use runs the try on its connection, from the current stage on.
 func (a *attempt) use() {
 	a.abort = a.t.cfg.Process == 0 && a.sample.Sequence-a.t.cfg.AbortFrom < a.t.cfg.Aborts
 	a.conn.attempt, a.conn.readable = a, false // no input while it was idle
@@ -193,7 +195,7 @@ var (
 	errAborted = errors.New("aborted by the load itself")
 )
 
-// advance does everything the try can do now. The loop does the rest.
+// advance takes the try as far as it can go now. The loop continues it later.
 func (a *attempt) advance() {
 	for {
 		err := a.step()
@@ -237,9 +239,10 @@ func (a *attempt) alarmed() {
 
 // step takes the next step of the try. It returns EAGAIN if it must wait for an event.
 //
-// On loopback the SYN-ACK has arrived when connect(2) returns, though a non-blocking connect still
-// returns EINPROGRESS: the call had locked the socket, so the segment waited in its backlog until
-// the lock was released (tcp_v4_rcv, sk_add_backlog). Sending at once saves a turn of the loop.
+// On loopback the SYN-ACK has arrived by the time connect(2) returns. A non-blocking connect
+// returns EINPROGRESS all the same: the call holds the socket's lock, so the SYN-ACK waits in the
+// backlog until the call releases it (tcp_v4_rcv, sk_add_backlog). Sending at once saves a turn of
+// the loop.
 func (a *attempt) step() error {
 	switch a.stage {
 	case connecting:
@@ -258,7 +261,7 @@ func (a *attempt) step() error {
 			if a.got == 0 {
 				a.sample.Phase = results.PhaseWait
 			}
-			if a.abort { // closing it then sends a RST (socket(7), SO_LINGER)
+			if a.abort { // close(2) then sends a RST (socket(7), SO_LINGER)
 				return errors.Join(errAborted, unix.SetsockoptLinger(a.conn.fd, unix.SOL_SOCKET,
 					unix.SO_LINGER, &unix.Linger{Onoff: 1}))
 			}
@@ -294,7 +297,7 @@ func (a *attempt) send() error {
 			err = unix.EAGAIN
 		}
 	case errors.Is(err, unix.ECONNRESET), errors.Is(err, unix.EPIPE):
-		// A reset in SYN_SENT is ECONNREFUSED (tcp_reset in net/ipv4/tcp_input.c), so the
+		// A reset in SYN_SENT would give ECONNREFUSED (tcp_reset in net/ipv4/tcp_input.c), so the
 		// connection had been established.
 		a.sample.Connected = int64(a.t.clock.Now())
 		if a.got == 0 {
@@ -305,8 +308,9 @@ func (a *attempt) send() error {
 	return err
 }
 
-// answered returns the result of a try whose request could not be sent because of err: the answer,
-// if the server sent one before it closed the connection (413 to a long body, say), otherwise err.
+// answered returns the result of a try whose request could not be sent because of err. If the
+// server answered before it closed the connection (such as 413 to a long body), the answer decides;
+// otherwise the result is err.
 func (a *attempt) answered(err error) error {
 	a.broken = true
 	if answer := a.read(); answer == nil || answer == errAnswer {
@@ -315,7 +319,7 @@ func (a *attempt) answered(err error) error {
 	return err
 }
 
-// maxReads bounds how often an attempt reads before others get a turn.
+// maxReads is the maximum number of times that an attempt reads before others get a turn.
 const maxReads = 16
 
 // read reads until the response is complete.
@@ -368,8 +372,8 @@ func (a *attempt) whole() error {
 	case a.t.cfg.Request.serves(s.Status):
 		return nil
 	case s.Status == http.StatusRequestTimeout && a.last && !a.opened:
-		// The server sent it to close an idle connection, before it had the request (RFC 9110,
-		// 15.5.9). It is no answer.
+		// The server sent this to close an idle connection, before it had received the request (RFC
+		// 9110, 15.5.9). It does not answer the request.
 		s.FirstByte, s.Phase, a.got = 0, results.PhaseWait, 0
 		return errEOF
 	}
@@ -385,15 +389,16 @@ func (a *attempt) recv(in []byte) (int, error) {
 	return n, err
 }
 
-// end ends the current stage with the error of step, and reports whether the try has ended.
+// end ends the current stage with the error that step returned. It reports whether the try has
+// ended.
 func (a *attempt) end(err error) bool {
 	s := &a.sample
 	s.Written, s.Received = a.written, a.got
 	switch {
 	case a.stage == leaving && err == nil:
-		return false // it received data, but waits for the end
+		return false // data arrived, but it waits for the end of the connection
 	case a.stage == leaving:
-		err = errEOF // only of the connection: the attempt was served
+		err = errEOF // this ends only the connection: the attempt was served
 	case err == nil:
 		s.Class, s.Phase = results.ClassNone, results.PhaseNone
 	default:
@@ -406,7 +411,8 @@ func (a *attempt) end(err error) bool {
 	answered := err == nil || err == errAnswer
 	switch {
 	case answered && a.t.cfg.Ports > 0 && a.written == len(a.out):
-		// The server must close first: on this side TIME_WAIT would keep the port for a minute.
+		// The server must close first: on the client's side, TIME_WAIT would block the port for a
+		// minute.
 		a.stage = leaving
 		return false
 	case answered && a.closing == wire.KeepAlive && !a.last:
@@ -420,7 +426,7 @@ func (a *attempt) end(err error) bool {
 	return true
 }
 
-// tried ends the attempt or, if the policy says so, waits to try again. When it returns, the
+// tried ends the attempt or, if the policy says so, waits to try again. When tried returns, the
 // attempt is unused or owned by the loop.
 func (a *attempt) tried() {
 	t, s := a.t, &a.sample
@@ -452,7 +458,7 @@ func (a *attempt) outcome() Try {
 	}
 }
 
-// classify returns the class of an error that an attempt met in the phase.
+// classify returns the class of an error that ended an attempt in the phase.
 func classify(err error, phase results.Phase) results.Class {
 	switch {
 	case err == nil:

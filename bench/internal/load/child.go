@@ -34,8 +34,8 @@ func Main() error {
 	return nil
 }
 
-// fillLimit bounds how long it takes to open the connections that are kept from the start. It
-// allows for a SYN or two to be repeated, and is less than readyLimit.
+// fillLimit is the time limit for opening the connections that are kept from the start. A SYN can
+// be repeated once or twice within it. It is less than readyLimit.
 const fillLimit = 8 * time.Second
 
 // run prepares the attack, reports ready and starts the attack when the parent says so.
@@ -78,7 +78,7 @@ func readLine(r *bufio.Reader, v any) error {
 	return json.Unmarshal(line, v)
 }
 
-// attack sends what the schedule calls for and returns when the last attempt has ended.
+// attack sends the attempts of the schedule and returns when the last one has ended.
 func (t *transport) attack(begin clock.Instant) error {
 	t.begins = begin
 	a := vegeta.NewAttacker(

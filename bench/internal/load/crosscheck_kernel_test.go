@@ -42,16 +42,17 @@ import (
 // packet capture in the lab, stamped by the kernel, and the workers' journals. The capture has its
 // own clock, its own parser (net/http's) and its own schedule (start + n ÷ rate).
 //
-// Only wakeUp judges how long something took. The rest judges order, which no slow machine can
-// reverse:
+// Only wakeUp judges how long something took. The other checks judge order, which even a slow
+// machine cannot reverse:
 //
 //	due ≤ sent ≤ first segment ≤ accept ≤ read ≤ response segment ≤ done ≤ client's next segment
 //
-// The last is a FIN, which the load sends by close(2) after it has read the clock, or the next
-// request on that connection. So kernel stamps enclose the end of every attempt on both sides.
-// Sorting keeps what holds for each attempt, so every reported percentile lies between those of the
-// two enclosing times. How far these are apart is the uncertainty of the proof, printed in the log.
-// It is the machine's own wake-up time, and never assumed.
+// The client's next segment is the next request on that connection, or a FIN, which the load sends
+// by close(2) after it has read the clock. So two of the kernel's timestamps enclose the end of
+// every attempt. What holds for each attempt holds for the sorted times, too, so every reported
+// percentile lies between the percentiles of the two enclosing times. The log shows how far apart
+// these are: it is the uncertainty of the proof. It is not assumed: it is the machine's measured
+// wake-up time.
 
 // The load and the servers of a cross-check. The work is exponential, so that latencies vary and
 // requests queue.
@@ -94,7 +95,8 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// self returns the test binary in a role, started as the command starts itself.
+// self returns a function that makes the command of the test binary in a role, as the program makes
+// its own.
 func self(role string) func() *exec.Cmd {
 	return func() *exec.Cmd {
 		cmd := exec.Command("/proc/self/exe", role)
@@ -192,7 +194,7 @@ func checkDetection(t *testing.T, e *evidence) {
 	}
 }
 
-// evidence is what the three witnesses report about the same attempts. All instants are of
+// evidence is what the three witnesses report about the same attempts. All instants are readings of
 // CLOCK_MONOTONIC.
 type evidence struct {
 	begin      clock.Instant // when the schedule begins
@@ -202,18 +204,18 @@ type evidence struct {
 	samples    []results.Sample              // from the load
 }
 
-// A crossing is one attempt as its segments crossed the network.
+// A crossing describes one attempt by its segments in the capture.
 type crossing struct {
 	source   netip.AddrPort
 	worker   int           // from the response
 	opened   bool          // the attempt opened the connection
-	first    clock.Instant // the SYN if it did, else the first segment of the request
+	first    clock.Instant // the SYN if opened, else the first segment of the request
 	request  clock.Instant // the segment that completes the request
 	response clock.Instant // the segment that completes the response
 	next     clock.Instant // the client's next data or FIN on the connection
 }
 
-// A journalEntry is one attempt in a worker's journal.
+// A journalEntry describes one attempt by a worker's journal.
 type journalEntry struct {
 	worker                  int
 	peer                    netip.AddrPort
@@ -302,7 +304,7 @@ type interval struct {
 	took time.Duration
 }
 
-// intervals returns the intervals of a sample that end or begin with another witness.
+// intervals returns the intervals of an attempt between instants seen by different witnesses.
 func (e *evidence) intervals(s *results.Sample) []interval {
 	id := wire.Attempt{Process: uint16(s.Process), Sequence: s.Sequence}
 	c, j := e.crossings[id], e.journal[id]
@@ -324,8 +326,8 @@ func (e *evidence) intervals(s *results.Sample) []interval {
 	return all
 }
 
-// enclosed holds one latency of every attempt, in ns and sorted: the reported one, and two from the
-// capture that enclose it.
+// enclosed holds one kind of latency of all attempts, in ns, each list sorted: the reported
+// latencies, and lower and upper bounds from the capture.
 type enclosed struct {
 	name                  string
 	least, reported, most []int64
@@ -361,8 +363,8 @@ func perMille(sorted []int64, q int) int64 {
 	return sorted[max(0, (len(sorted)*q+999)/1000-1)]
 }
 
-// percentiles compares the percentiles of a report with the sorted values, and these with the
-// capture.
+// percentiles compares the percentiles of a report with the sorted values, and the sorted values
+// with the capture.
 func (e *evidence) percentiles(p *disagreements) {
 	for _, l := range e.latencies() {
 		h := results.NewHistogram()
@@ -458,7 +460,7 @@ func (e *evidence) report() string {
 	return out.String()
 }
 
-// disagreements collects what compare found, by kind: one line for all of a kind.
+// disagreements collects the findings of compare by kind, with one line for each kind.
 type disagreements struct {
 	kinds []string // in order of appearance
 	first map[string]string
@@ -623,9 +625,9 @@ func (j *journalReader) record(w *servers.Worker, r journal.Record) {
 	}
 }
 
-// A clockDistance bounds the offset of CLOCK_REALTIME, which stamps packets, from CLOCK_MONOTONIC,
-// in ns. Both are slewed together. Only setting the clock, or a leap second, changes the offset
-// (timekeeping_inject_offset in kernel/time/timekeeping.c).
+// A clockDistance is a range, in ns, for the offset of CLOCK_REALTIME, which stamps packets, from
+// CLOCK_MONOTONIC. Both clocks are slewed together. Only setting the clock, or a leap second,
+// changes the offset (timekeeping_inject_offset in kernel/time/timekeeping.c).
 type clockDistance struct{ least, most int64 }
 
 // readClocks returns the intersection of many nested readings.
@@ -647,7 +649,7 @@ func readClocks() (clockDistance, error) {
 	return c, nil
 }
 
-// hull returns the middle of the range that covers both, and how far the true offset may be from
+// hull returns the middle of the range that covers c and d, and how far the true offset may be from
 // it.
 func (c clockDistance) hull(d clockDistance) (offset int64, wide time.Duration) {
 	least, most := min(c.least, d.least), max(c.most, d.most)
@@ -661,8 +663,8 @@ type packetCapture struct {
 	ring []byte
 }
 
-// The frames of the ring hold a segment's head each. There are twice as many as a thousand
-// connections on loopback need.
+// Each frame of the ring holds the head of one segment. There are twice as many frames as a
+// thousand connections on loopback need.
 const (
 	ringFrameSize = 512
 	ringFrames    = 1 << 16
@@ -711,9 +713,9 @@ func (c *packetCapture) close() error {
 	return err
 }
 
-// segments returns the segments captured so far, in the order of the ring. offset is how far their
-// clock is ahead. The kernel stamps a packet on its way to the ring: an outgoing one before its
-// device gets it, an incoming one before IP gets it (tpacket_rcv).
+// segments returns the segments captured so far, in the order of the ring. offset is how far the
+// clock that stamps them is ahead of CLOCK_MONOTONIC. The kernel stamps a packet on its way to the
+// ring: an outgoing one before its device gets it, an incoming one before IP gets it (tpacket_rcv).
 func (c *packetCapture) segments(offset int64) ([]tcpSegment, error) {
 	stats, err := unix.GetsockoptTpacketStats(c.fd, unix.SOL_PACKET, unix.PACKET_STATISTICS)
 	if err != nil {

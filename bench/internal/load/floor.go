@@ -20,10 +20,10 @@ import (
 	"reuseport-bench/servers/wire"
 )
 
-// FloorMain runs a load process with the protocol of Main that makes the bare system calls: one
-// thread and one epoll set connect, write, read and close. It has no goroutine per attempt, no
-// timeouts and no causes, and writes its samples at the end. bench-engine compares the load with
-// it; nothing else uses it.
+// FloorMain runs a minimal load process that speaks the protocol of Main. One thread with one epoll
+// set makes only the necessary system calls: connect, write, read and close. It has no timeouts,
+// does not classify losses, and writes its samples at the end. Only bench-engine uses it, as the
+// baseline for the load.
 func FloorMain() error {
 	lines := bufio.NewReader(os.NewFile(child.ControlFD, "control"))
 	var cfg Config
@@ -60,7 +60,7 @@ type floor struct {
 	template *wire.Template
 	expect   wire.Expect
 	epoll    int
-	limit    int // attempts under way at once
+	limit    int // maximum number of attempts under way
 	open     map[int32]*floorConn
 	free     []*floorConn // closed, and free for reuse
 	idle     []*floorConn // with ConnectionsReused: open, the most recently used last
@@ -72,13 +72,13 @@ type floor struct {
 type floorConn struct {
 	fd       int
 	written  bool
-	n        int // bytes in that are still to be used
+	n        int // number of bytes of in that are not parsed yet
 	in       [1024]byte
 	response wire.ResponseReader
 	sample   results.Sample
 }
 
-// floorInFlight is how many attempts of an open loop may be under way at once.
+// floorInFlight is the maximum number of attempts under way in an open loop.
 const floorInFlight = 1024
 
 func newFloor(cfg Config) (*floor, error) {
@@ -215,7 +215,7 @@ func (f *floor) write(c *floorConn) error {
 	return nil
 }
 
-// handle continues with a connection that has an event.
+// handle handles an event of a connection.
 func (f *floor) handle(c *floorConn) error {
 	if c == nil {
 		return nil

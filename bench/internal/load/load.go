@@ -1,5 +1,5 @@
 // Package load generates the load. An open loop sends each attempt when the schedule calls for it,
-// however slow the servers are, and accounts for every one. A closed loop (Shape.Clients) has a
+// however slow the servers are, and accounts for every attempt. A closed loop (Shape.Clients) has a
 // fixed number of clients; each sends its next attempt when its last one has ended.
 //
 // Child processes (Main) do the work, so that the harness never measures inside its own process. In
@@ -11,7 +11,7 @@
 //
 //   - choose source addresses and ports: they are the key to the kernel's events, and one address
 //     pair would run out of ephemeral ports after 28,232 connections;
-//   - take timestamps ourselves: vegeta's begin when a goroutine picks a tick up;
+//   - take timestamps ourselves, because vegeta's start when a goroutine picks up a tick;
 //   - repeat a request only where a policy says so (retry.go), and count it: http.Transport repeats
 //     silently on a reused connection;
 //   - know the phase and errno of a loss, which vegeta reports as a string.
@@ -31,7 +31,8 @@ import (
 // Config describes the part of the load that one process drives.
 type Config struct {
 	Process int `json:"process"` // from 0
-	// Processes is how many share the schedule. Of n, process p sends attempts p, p+n, p+2n …
+	// Processes is the number of processes that share the schedule. With n processes, process p
+	// sends attempts p, p+n, p+2n …
 	Processes int `json:"processes"`
 
 	Target netip.AddrPort `json:"target"`
@@ -39,32 +40,33 @@ type Config struct {
 	// port.
 	Lookup  *Lookup       `json:"lookup,omitempty"`
 	Shape   Shape         `json:"shape"`      // the schedule of all processes together
-	Timeout time.Duration `json:"timeout_ns"` // for an attempt with all its tries, from sent
+	Timeout time.Duration `json:"timeout_ns"` // from Sent, for all tries of an attempt together
 	// Retry says when an attempt is tried again.
 	Retry Retry `json:"retry,omitzero"`
-	// Connections says whether attempts open or reuse connections, and Keep how many connections
-	// are kept and for how long.
+	// Connections says whether attempts open or reuse connections. Keep says how many connections
+	// are kept, and for how long.
 	Connections vocabulary.Connections `json:"connections"`
 	Keep        Keep                   `json:"keep,omitzero"`
 	// Body is the length of the request body, in bytes. If it is not 0, attempts are POST requests.
 	Body int `json:"body_bytes"`
-	// Request is what attempts ask for, and Identify how responses say who answered.
+	// Request describes the requests. Identify says how responses name the process that answered.
 	Request  Request  `json:"request,omitzero"`
 	Identify Identify `json:"identify,omitzero"`
-	// Aborts is a defect of known size: when process 0 has sent the request of an attempt with a
-	// sequence number in [AbortFrom, AbortFrom+Aborts), it resets the connection.
+	// Aborts is the number of losses that the load causes on purpose. Process 0 resets the
+	// connection after sending the request if the attempt's sequence number is in [AbortFrom,
+	// AbortFrom+Aborts).
 	AbortFrom uint64 `json:"abort_from"`
 	Aborts    uint64 `json:"aborts"`
-	// Ports is how many sources the attempts take in turn, like a client that has one address and
-	// reuses its ports. 0 gives each connection its own source. Attempts from the same source must
-	// be further apart than Timeout.
+	// Ports is the number of sources that the attempts use in turn, like a client that has one
+	// address and reuses its ports. 0 gives each connection its own source. Attempts from the same
+	// source must be further apart than Timeout.
 	Ports uint64 `json:"ports,omitzero"`
 	// Sources is the range of source addresses. Without Ports every connection of a trial has its
 	// own address and port, so the range must be large enough: see NewSources.
 	Sources netip.Prefix `json:"sources"`
 }
 
-// share returns how many of n things are this process's, if the processes take them in turn.
+// share returns how many of n things belong to this process if the processes take them in turn.
 func (c Config) share(n uint64) uint64 {
 	before, all := uint64(c.Process), uint64(c.Processes)
 	return (n + all - 1 - before) / all
@@ -81,15 +83,15 @@ const (
 	ports     = 50_000
 )
 
-// Sources gives every attempt its own address and port: the key that joins it to what the kernel
-// and the workers report about the connection.
+// Sources gives every attempt its own address and port. They are the key that joins the attempt to
+// the reports of the kernel and the workers about its connection.
 type Sources struct {
 	base netip.Addr
-	turn uint64 // the attempts take the first turn sources again and again; 0: all, each once
+	turn uint64 // attempts use only the first turn sources, in turn; 0: all, each once
 }
 
-// InTurn returns s limited to its first n sources, which are taken again and again. 0 means no
-// limit: every source is taken once.
+// InTurn returns s limited to its first n sources, which attempts use in turn. 0 means no limit:
+// every source is used once.
 func (s Sources) InTurn(n uint64) Sources {
 	s.turn = n
 	return s
@@ -106,9 +108,9 @@ func NewSources(p netip.Prefix, attempts uint64) (Sources, error) {
 	return Sources{base: p.Masked().Addr()}, nil
 }
 
-// At returns the source of attempt i, counted over all processes. With n attempts, a connection
-// opened for a later try, counted from 0, has the source of attempt i + try·n. The sources of
-// Keep.Count connections follow those of the last try.
+// At returns the source of attempt i, counted over all processes. If the schedule has n attempts, a
+// connection opened for try k of attempt i, with k counted from 0, has the source At(i + k·n). The
+// sources of the Keep.Count connections follow those of the last try.
 func (s Sources) At(i uint64) netip.AddrPort {
 	if s.turn > 0 {
 		i %= s.turn
@@ -116,7 +118,7 @@ func (s Sources) At(i uint64) netip.AddrPort {
 	return netip.AddrPortFrom(addAddr(s.base, i/ports+1), uint16(firstPort+i%ports))
 }
 
-// addAddr returns the address n after a. In IPv6 only the last eight bytes vary.
+// addAddr returns the address a + n. In IPv6 only the last eight bytes vary.
 func addAddr(a netip.Addr, n uint64) netip.Addr {
 	if a.Is4() {
 		b := a.As4()
@@ -128,7 +130,7 @@ func addAddr(a netip.Addr, n uint64) netip.Addr {
 	return netip.AddrFrom16(b)
 }
 
-// Of returns the attempt that a source belongs to: with InTurn, the first of those that share it.
+// Of returns the attempt that uses a source. With InTurn, that is the first attempt that uses it.
 // It returns false if the source is outside the range.
 func (s Sources) Of(source netip.AddrPort) (uint64, bool) {
 	a, b := s.base.AsSlice(), source.Addr().Unmap().AsSlice()

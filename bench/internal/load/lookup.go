@@ -19,16 +19,16 @@ type Lookup struct {
 	Server netip.AddrPort      `json:"server"` // the DNS server
 	Name   string              `json:"name"`   // fully qualified, with its final dot
 	Policy vocabulary.DNSCache `json:"policy"`
-	// Clients is how many clients share the attempts, in turn. Each has its own cache.
+	// Clients is the number of clients that make the attempts in turn. Each has its own cache.
 	Clients int    `json:"clients"`
 	Seed    uint64 `json:"seed"`
 }
 
-// lookupTimeout is for one question. Two questions fit in the timeout of an attempt.
+// lookupTimeout is the timeout of one question. Two questions fit in the timeout of an attempt.
 const lookupTimeout = 300 * time.Millisecond
 
-// names holds the clients of a Lookup. They ask outside the loop, which learns of answers by an
-// eventfd.
+// names holds the clients of a Lookup. They ask outside the loop; an eventfd tells the loop that
+// answers have arrived.
 type names struct {
 	name    string
 	port    uint16
@@ -81,20 +81,20 @@ func (n *names) find(a *attempt, limit time.Duration) {
 	}
 	go func() {
 		n.answers <- n.askFor(a, limit)
-		// It fails only after 2⁶⁴ − 2 answers: the eventfd is never read (eventfd(2)).
+		// The eventfd is never read, so the write fails only after 2⁶⁴ − 2 answers (eventfd(2)).
 		_, _ = unix.Write(n.eventFD, binary.NativeEndian.AppendUint64(nil, 1))
 	}()
 }
 
-// askFor asks the attempt's client.
+// askFor calls ask for the attempt, and adds the attempt to the answer.
 func (n *names) askFor(a *attempt, limit time.Duration) answer {
 	got := n.ask(a.index, limit)
 	got.attempt = a
 	return got
 }
 
-// ask makes the client whose turn it is at that index look the name up, and takes the first
-// address, as most clients do. With a limit of 0 it only looks into the client's cache.
+// ask looks the name up with the client whose turn it is at the index. It takes the first address,
+// as most clients do. With a limit of 0 it only looks into the client's cache.
 func (n *names) ask(index uint64, limit time.Duration) answer {
 	r := n.clients[index%uint64(len(n.clients))]
 	ctx, cancel := context.WithTimeout(context.Background(), limit)

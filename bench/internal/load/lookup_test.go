@@ -38,7 +38,7 @@ func named(t *testing.T, name string, addr netip.Addr) (server *dns.Server, at n
 // Attempts find their target by name: at once if their client knows it, otherwise when the answer
 // arrives. If the name does not exist they are lost as unreachable, or retried.
 func TestLookup(t *testing.T) {
-	const n, clients = 600, 4 // more answers than fit a byte
+	const n, clients = 600, 4 // more answers than a byte can count
 	name := dns.Name("web", "default")
 	unreachable := results.FailedTry{Failure: results.FailureUnreachable}
 	for _, tt := range []struct {

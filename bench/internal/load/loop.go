@@ -14,29 +14,29 @@ import (
 	"reuseport-bench/servers/socket"
 )
 
-// loop waits on behalf of attempts: for events of their sockets, in an epoll set, and for their
-// alarms, in a heap. The caller of turn advances the attempts; loop has no goroutine, thread or
-// lock of its own (see transport).
+// loop waits on behalf of attempts: for events of their sockets (an epoll set) and for their alarms
+// (a heap). The caller of turn advances the attempts; loop has no goroutine, thread or lock of its
+// own (see transport).
 //
-// It waits in a system call that Go's scheduler does not notice (package socket). The thread keeps
-// its P meanwhile, so nothing is handed over when it wakes up.
+// It waits in a system call that Go's scheduler does not notice (package socket). Meanwhile the
+// thread keeps its P, so it needs no handover when it wakes up.
 type loop struct {
 	clock    *clock.Clock
 	epoll    int
 	alarm    clock.Alarm
-	set      clock.Instant // what alarm is set to; 0: it has gone off
+	set      clock.Instant // the instant that alarm is set to; 0: it has gone off
 	events   [loopBatch]unix.EpollEvent
-	conns    []*conn // all ever made, by their name in the epoll set
+	conns    []*conn // every conn ever made, by its name in the epoll set
 	free     []*conn
-	handlers []func() error // of descriptors other than connections; handler i has the name -1-i
+	handlers []func() error // for descriptors other than connections; handler i has the name -1-i
 	alarms   alarms
 }
 
 const (
-	// loopBatch bounds the sockets, and the alarms, that one turn handles.
+	// loopBatch is the maximum number of sockets, and of alarms, that one turn handles.
 	loopBatch = 32
-	// longestWait bounds a wait. Until it ends, nothing else runs on the thread's P, and the
-	// garbage collector waits.
+	// longestWait is the longest time that one turn waits. During a wait nothing else runs on the
+	// thread's P, and the garbage collector has to wait.
 	longestWait = 10 * time.Millisecond
 	// never is an instant that does not come.
 	never = clock.Instant(math.MaxInt64)
@@ -65,8 +65,8 @@ func newLoop(clk *clock.Clock) (*loop, error) {
 // close frees the loop's descriptors. turn must not be running.
 func (l *loop) close() error { return errors.Join(l.alarm.Close(), unix.Close(l.epoll)) }
 
-// watch makes turn call f at each of the events (EPOLLET) of a descriptor that is not a
-// connection's.
+// watch makes turn call f at each of the given events (EPOLLET) of a descriptor other than a
+// connection.
 func (l *loop) watch(fd int, events uint32, f func() error) error {
 	l.handlers = append(l.handlers, f)
 	err := socket.EpollCtl(l.epoll, unix.EPOLL_CTL_ADD, fd, events|edge, -int32(len(l.handlers)))
@@ -76,12 +76,12 @@ func (l *loop) watch(fd int, events uint32, f func() error) error {
 	return nil
 }
 
-// edge is EPOLLET, as EpollCtl takes it.
+// edge is EPOLLET in the type that EpollCtl takes.
 const edge = uint32(unix.EPOLLET & 0xffffffff)
 
 // turn advances the attempts whose sockets have events or whose alarms are due, up to loopBatch of
-// each, and returns how many had events. It waits for the first of them until the given instant,
-// and at most for longestWait.
+// each, and returns how many had events. It waits for the first event or alarm until the given
+// instant, but at most for longestWait.
 func (l *loop) turn(until clock.Instant) (events int, err error) {
 	now := l.clock.Now()
 	if len(l.alarms) > 0 {
@@ -157,9 +157,9 @@ func (h *alarms) Pop() any {
 
 // setAlarm sets the attempt's only alarm, replacing an earlier one.
 //
-// Nearly every alarm is cancelled by an answer, and the attempt's next alarm is later. So an alarm
-// that is postponed or cancelled keeps its place in the heap until its first instant: the heap
-// changes once per timeout instead of twice per attempt.
+// Nearly every alarm is cancelled by an answer, and the next alarm set for the attempt is later. So
+// a postponed or cancelled alarm stays in the heap until the instant it was first set to. The heap
+// then changes once per timeout instead of twice per attempt.
 func (l *loop) setAlarm(a *attempt, at clock.Instant) {
 	a.alarm = at
 	switch {
@@ -193,7 +193,8 @@ func (l *loop) nextDue(now clock.Instant) *attempt {
 	return nil
 }
 
-// conn is a connection, or a socket that will become one. After close it is reused for another.
+// conn is a connection, or a socket that will become one. After close it is reused for another
+// connection.
 type conn struct {
 	loop      *loop
 	name      int32 // in the epoll set
@@ -204,9 +205,9 @@ type conn struct {
 	connected bool
 	watched   bool
 	attempt   *attempt      // advanced at an event; nil: none
-	readable  bool          // an event reported input, and no read has met its end since
+	readable  bool          // an event reported input that has not been read to its end
 	expires   clock.Instant // when it is closed, if it is idle
-	// Only in a pool that is limited.
+	// Used only if the pool is limited.
 	requests int           // answered
 	opened   clock.Instant // when the socket was made
 }
@@ -218,8 +219,8 @@ func (l *loop) open(source netip.AddrPort) (*conn, error) {
 		return nil, fmt.Errorf("socket: %w", err)
 	}
 	if source.Addr().Is6() {
-		// A local route makes the range ours, but an IPv6 bind requires that the very address is
-		// assigned (ipv6(7)).
+		// A local route makes all addresses of the range ours, but without this option IPv6 binds
+		// only to an address that is assigned individually (ipv6(7)).
 		err = unix.SetsockoptInt(fd, unix.SOL_IPV6, unix.IPV6_FREEBIND, 1)
 	}
 	if err == nil {
@@ -257,8 +258,8 @@ func (c *conn) close() {
 }
 
 // watch adds the socket to the epoll set. Events that happened before the first call are reported,
-// too. Room to send is reported only before the connection is established: afterwards the send
-// buffer is empty when a request is sent, and mostly has room for it; see awaitRoom.
+// too. Room to send is reported only until the connection is established. After that, the send
+// buffer is empty at the start of each request, and mostly has room for it: see awaitRoom.
 func (c *conn) watch() error {
 	if c.watched {
 		return nil
@@ -266,7 +267,7 @@ func (c *conn) watch() error {
 	return c.rewatch(!c.connected)
 }
 
-// awaitRoom has room in the send buffer reported, too.
+// awaitRoom makes the loop report room in the send buffer, too.
 func (c *conn) awaitRoom() error { return c.rewatch(true) }
 
 // again asks for another event, because the input has not been read to its end. It returns EAGAIN.
@@ -277,8 +278,8 @@ func (c *conn) again() error {
 	return unix.EAGAIN
 }
 
-// rewatch adds the socket to the epoll set, or renews its entry. What the socket is ready for is
-// reported as a new event.
+// rewatch adds the socket to the epoll set, or renews its entry. If the socket is ready already,
+// the loop reports that as a new event.
 func (c *conn) rewatch(room bool) error {
 	op := unix.EPOLL_CTL_ADD
 	if c.watched {

@@ -39,7 +39,8 @@ func atOnce(n int) Shape {
 	return Shape{Pace: vocabulary.PaceBurst, Burst: n, Rate: float64(n), Duration: time.Second}
 }
 
-// Alarms go off in the order of their instants, whatever was set, moved and cancelled before.
+// Alarms go off in the order of their instants, whatever alarms were set, moved and cancelled
+// before.
 func TestAlarms(t *testing.T) {
 	l, random := &loop{}, rand.New(rand.NewPCG(1, 2))
 	all := make([]*attempt, 100)
@@ -105,9 +106,9 @@ func TestTimeouts(t *testing.T) {
 	}
 }
 
-// Timeouts of different kinds keep their order: a handshake's and the pause between two tries end
-// before the timeout of an attempt that was sent earlier. Attempts 1 and 2 are tried twice; attempt
-// 0 waits for an answer.
+// Timeouts of different kinds keep their order: the timeout of a handshake and the pause between
+// two tries end before the timeout of an attempt that was sent earlier. Attempts 1 and 2 are tried
+// twice; attempt 0 waits for an answer.
 func TestTimeoutsOfDifferentKinds(t *testing.T) {
 	at, _, _ := scripted(t, script{mute})
 	retry := Retry{
@@ -148,7 +149,7 @@ func mute(c *net.TCPConn) {
 	_ = c.Close()
 }
 
-// The loop turns only after the timeout of all attempts, as after a long spin. Attempts whose
+// The loop turns only after all attempts have timed out, as after a long spin. Attempts whose
 // answers have arrived are served, however many there are; the others time out.
 func TestLateLoop(t *testing.T) {
 	const n, timeout = 2 * loopBatch, 50 * time.Millisecond

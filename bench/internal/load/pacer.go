@@ -12,28 +12,29 @@ import (
 type pacer struct {
 	*transport
 	end   clock.Instant // nothing is sent after it
-	next  uint64        // the first attempt of this process without a tick
+	next  uint64        // this process's first attempt that has no tick yet
 	early time.Duration // how long before its due instant a tick is released
 	timed bool          // the alarm released the last tick; false: the tick was late
-	err   error         // the error of the loop that ended the attack
+	err   error         // the loop's error that ended the attack
 }
 
-// A tick is released early by the time it takes to wake up and to make a socket. Then only
-// connect(2) is left to do, and the rest of the time is spun away (awaitDue). How long that takes
-// depends on the machine and varies, so it is tracked: a late attempt moves early up by a step, one
-// in time moves it down by a tenth of a step, so that one attempt in ten is slightly late (a
-// stochastic approximation of the quantile: Robbins and Monro, 1951). An attempt that is late by
-// more than earliest had to wait for something else, such as a CPU, and is ignored.
+// A tick is released early, because waking up and making a socket take time. Then only connect(2)
+// is left to do, and awaitDue spins until the attempt is due. The time needed depends on the
+// machine and varies, so early tracks it: a late attempt increases early by a step, and one in time
+// decreases it by a tenth of a step, so that one attempt in ten is slightly late (a stochastic
+// approximation of the quantile: Robbins and Monro, 1951). An attempt that is late by more than
+// earliest had to wait for something else, such as a CPU, and is ignored.
 const (
-	earliest  = 100 * time.Microsecond // the most that a tick is early
+	earliest  = 100 * time.Microsecond // the maximum of early
 	earlyStep = 4 * time.Microsecond
 )
 
-// overrun is how long after the end of the schedule an open loop that cannot keep up still sends.
+// overrun is how long an open loop that cannot keep up goes on sending after the end of the
+// schedule.
 const overrun = 250 * time.Millisecond
 
-// tickLimit bounds the attempts of one tick. Each takes some 25 µs, in which the answers of others
-// wait.
+// tickLimit is the maximum number of attempts in a tick. Starting each takes about 25 µs, during
+// which the answers to others wait.
 const tickLimit = 8
 
 func newPacer(t *transport) *pacer {
@@ -74,7 +75,7 @@ func (p *pacer) Pace(time.Duration, uint64) (time.Duration, bool) {
 	return 0, false
 }
 
-// release releases a tick for the next attempt and for those after it that are due by then.
+// release releases a tick for the next attempt and for those after it that are due by the instant.
 func (p *pacer) release(by clock.Instant) {
 	k := tick{p.next, p.next + 1}
 	for room := uint64(min(tickLimit, p.limit-p.underWay)); k.to < k.from+room; k.to++ {

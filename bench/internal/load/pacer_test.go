@@ -71,8 +71,8 @@ func TestPace(t *testing.T) {
 	}
 }
 
-// TestTrack checks that early converges to where one tick in ten is late, and stays within its
-// bounds whatever else delays an attempt.
+// TestTrack checks that early converges to the value at which one tick in ten is late, and stays
+// within its bounds whatever else delays an attempt.
 func TestTrack(t *testing.T) {
 	for _, tt := range []struct {
 		name   string

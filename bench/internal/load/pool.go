@@ -16,9 +16,9 @@ import (
 
 // Keep says how many connections are kept for more than one attempt, and for how long.
 type Keep struct {
-	// Count, if not 0, is how many connections all load processes keep together, at least one each.
-	// They are opened before the load begins. An attempt takes the connection that has been idle
-	// longest, or opens one if there are fewer than Count. If none is idle it waits.
+	// Count, if not 0, is the number of connections that all load processes together keep, at least
+	// one each. They are opened before the load begins. An attempt opens a connection if fewer than
+	// Count are open. Otherwise it takes the one that has been idle longest, or waits for one.
 	Count int `json:"count,omitzero"`
 	// A connection is closed after MaxRequests requests, at the age Lifetime, and after IdleTimeout
 	// without a request, but never while an attempt is under way on it. 0 means no limit.
@@ -31,10 +31,10 @@ type Keep struct {
 type pool struct {
 	loop *loop
 	keep Keep
-	// least is how many connections must be open before an attempt reuses one, and most how many
-	// may be open. With Keep.Count both are this process's share of it.
+	// least is the number of connections that must be open before an attempt reuses one. most is
+	// the maximum number of open connections. With Keep.Count both are this process's share of it.
 	least, most int
-	open        int     // how many are open, idle or in use
+	open        int     // number of open connections, idle or in use
 	idle        []*conn // the longest idle first
 	waiting     []*attempt
 	serving     bool // serve is running
@@ -116,7 +116,7 @@ func (p *pool) add(source netip.AddrPort) (*conn, error) {
 }
 
 // put takes back a connection on which an attempt was answered. timeout is how long the server
-// keeps it while it is idle; 0 if the server has not said.
+// keeps an idle connection, or 0 if it has not said.
 func (p *pool) put(c *conn, timeout time.Duration) {
 	c.attempt = nil
 	c.expires = never
@@ -130,13 +130,14 @@ func (p *pool) put(c *conn, timeout time.Duration) {
 	p.serve()
 }
 
-// closeEarly is how long before the server an idle connection is closed, at most: half of the
-// server's own time if that is less. A request that crosses the server's FIN is reset. Servers name
-// whole seconds, and their clocks differ from ours.
+// closeEarly is how long before the server's timeout an idle connection is closed. If the timeout
+// is shorter than 2 s, the connection is closed after half of it. A request that crosses the
+// server's FIN would be reset. Servers give their timeout in whole seconds, and their clocks differ
+// from ours.
 const closeEarly = time.Second
 
 // rest sets when a connection that becomes idle expires. It reports whether the connection may
-// serve another request. timeout is that of put.
+// serve another request. timeout is as in put.
 func (p *pool) rest(c *conn, timeout time.Duration) bool {
 	now := p.loop.clock.Now()
 	if timeout > 0 {
@@ -163,7 +164,7 @@ func (p *pool) drop(c *conn) {
 // enqueue makes an attempt wait for a connection.
 func (p *pool) enqueue(a *attempt) { p.waiting = append(p.waiting, a) }
 
-// dequeue removes an attempt from those that wait.
+// dequeue removes an attempt from the waiting ones.
 func (p *pool) dequeue(a *attempt) {
 	switch i := slices.Index(p.waiting, a); i {
 	case -1:
@@ -174,8 +175,8 @@ func (p *pool) dequeue(a *attempt) {
 	}
 }
 
-// serve gives free connections to the attempts that wait. Such an attempt may end at once and call
-// serve again; that call returns, and the running one goes on.
+// serve gives free connections to waiting attempts. Such an attempt may end at once and call serve
+// again. The inner call then returns at once, and the outer one continues.
 func (p *pool) serve() {
 	if p.serving || len(p.waiting) == 0 {
 		return
@@ -221,8 +222,8 @@ func (p *pool) expire() error {
 	return nil
 }
 
-// fill opens the connections that are kept from the start and returns when all are established, or
-// with an error when the limit is over.
+// fill opens the connections that are kept from the start. It returns when all are established, or
+// with an error after the time limit.
 func (t *transport) fill(limit time.Duration) error {
 	p := t.pool
 	until := t.clock.Now().Add(limit)
@@ -251,7 +252,7 @@ func (t *transport) fill(limit time.Duration) error {
 	return nil
 }
 
-// keptIndex returns the index, among the connections of all processes, of this process's k-th.
+// keptIndex returns the index of this process's k-th connection among those of all processes.
 func (t *transport) keptIndex(k int) int { return k*t.cfg.Processes + t.cfg.Process }
 
 // keptSource returns the source of a connection that is opened before the load begins. These
@@ -260,8 +261,8 @@ func (t *transport) keptSource(k int) netip.AddrPort {
 	return t.sources.At(t.schedule.Len()*t.cfg.Retry.Tries() + uint64(t.keptIndex(k)))
 }
 
-// dial begins to connect. index selects the client of a Lookup, which waits for an answer until the
-// given instant at most.
+// dial starts to connect. index selects the client that looks the name up, if there is a Lookup.
+// The client waits for an answer until the given instant at the latest.
 func (t *transport) dial(c *conn, index int, until clock.Instant) error {
 	if c.target = t.cfg.Target; t.names != nil {
 		found := t.names.ask(uint64(index), max(0, until.Sub(t.clock.Now())))
@@ -276,7 +277,7 @@ func (t *transport) dial(c *conn, index int, until clock.Instant) error {
 	return nil
 }
 
-// establish waits for the end of the handshake, until the given instant at most.
+// establish waits for the end of the handshake, until the given instant at the latest.
 func (c *conn) establish(until clock.Instant) error {
 	for {
 		left := until.Sub(c.loop.clock.Now())

@@ -17,9 +17,9 @@ import (
 	"reuseport-bench/servers/socket"
 )
 
-// A few connections are not spread evenly over SO_REUSEPORT sockets: each is thrown like a die,
-// once. The test compares the kernel's hash with the exact probabilities, by opening again and
-// again the connections that the load keeps.
+// A few connections do not spread evenly over SO_REUSEPORT sockets: the kernel's hash places each
+// of them as if by throwing a die. The test opens the load's kept connections many times, and
+// compares the results with the exact probabilities.
 func TestKernelFewConnections(t *testing.T) {
 	choose := func(n, k int) float64 {
 		c := 1.

@@ -33,8 +33,8 @@ type keptConn struct {
 	requests []uint64 // sequence numbers of the answered requests
 }
 
-// keeping returns a keeper on a loopback address. It calls may before each answer; may can wait,
-// and close the connection.
+// keeping returns a keeper on a loopback address. The keeper calls may before each answer. may can
+// wait or close the connection.
 func keeping(t *testing.T, may func(c *net.TCPConn, sequence uint64)) *keeper {
 	t.Helper()
 	l, err := net.Listen("tcp4", "127.0.0.1:0")
@@ -157,8 +157,8 @@ func TestKept(t *testing.T) {
 	}
 }
 
-// Load processes take the kept connections in turn, and each connection has the source of its
-// number.
+// The kept connections are distributed over the load processes in turn, and each has the source
+// with its number.
 func TestKeptShared(t *testing.T) {
 	all := 0
 	for process := range 3 {
@@ -218,7 +218,7 @@ func TestKeptWait(t *testing.T) {
 }
 
 // Attempts that get no connection before their timeout are lost in phase connect, without a source.
-// The others go on.
+// The other attempts continue.
 func TestKeptStarved(t *testing.T) {
 	answer := make(chan struct{})
 	k := keeping(t, func(_ *net.TCPConn, sequence uint64) {
@@ -261,8 +261,8 @@ func TestKeptStarved(t *testing.T) {
 	}
 }
 
-// The only connection becomes free after the timeout of the waiting attempts, but before the loop
-// has noticed. They get no connection, and each ends once.
+// The only connection becomes free after the waiting attempts have timed out, but before the loop
+// has noticed. These attempts get no connection, and each ends once.
 func TestKeptTooLate(t *testing.T) {
 	answer := make(chan struct{})
 	k := keeping(t, func(*net.TCPConn, uint64) { <-answer })
@@ -406,7 +406,7 @@ func TestKeptExpires(t *testing.T) {
 	}
 }
 
-// If a kept connection cannot be opened, the error says which.
+// If a kept connection cannot be opened, the error says which one.
 func TestKeptUnavailable(t *testing.T) {
 	k := keeping(t, nil)
 	cfg := keepConfig(k, 1, Keep{Count: 2})

@@ -15,10 +15,10 @@ import (
 	"reuseport-bench/servers/clock"
 )
 
-// readyLimit bounds how long a load process may take to become ready.
+// readyLimit is how long a load process may take to become ready.
 const readyLimit = 10 * time.Second
 
-// exitLimit bounds how long a load process may take to exit after its last sample.
+// exitLimit is how long a load process may take to exit after its last sample.
 const exitLimit = 10 * time.Second
 
 // A Process is the parent's side of one load process.
@@ -94,15 +94,16 @@ func (p *Process) Samples(f func(*results.Sample)) error {
 }
 
 // EarlyFlushes returns how often the process wrote samples before its last attempt had ended,
-// because it held more than fit in memory. It is valid once Samples has returned.
+// because they did not all fit in memory. It is valid once Samples has returned.
 func (p *Process) EarlyFlushes() int { return p.end.EarlyFlushes }
 
-// DriveCPU returns the CPU time of the process while attempts were under way. It is known once
-// Samples has returned.
+// DriveCPU returns the CPU time that the process used while attempts were under way. It is known
+// once Samples has returned.
 func (p *Process) DriveCPU() time.Duration { return p.end.DriveCPU }
 
-// Identities returns what the Worker and Generation of samples stand for, if Config.Identify names
-// headers. Each process has its own. It is known once Samples has returned.
+// Identities returns the header values that the Worker and Generation of samples stand for, if
+// Config.Identify names headers. Each process numbers them differently. It is known once Samples
+// has returned.
 func (p *Process) Identities() Identities { return p.end.Identities }
 
 // Wait waits for the process to exit after its last sample and returns its user and system time.

@@ -12,32 +12,32 @@ import (
 	"reuseport-bench/servers/wire"
 )
 
-// Request says what attempts ask for, and which answers serve them. The zero value asks a worker of
-// this program: GET /, or POST / with a Config.Body, to be answered by 200.
+// Request describes the request of an attempt, and which statuses serve the attempt. The zero value
+// is for a worker of this program: GET /, or POST / with a Config.Body, answered with 200.
 type Request struct {
 	Method string `json:"method,omitzero"` // "": GET, or POST with a body
 	Path   string `json:"path,omitzero"`   // with its query; "": /
-	// Headers are added to the request's own. Host takes the place of the target's address.
+	// Headers are added to the request's own. Host replaces the target's address.
 	Headers []wire.Field `json:"headers,omitempty"`
-	// Status are the statuses that serve an attempt; none: 200. An answer with any other is lost
-	// as results.ClassErrorAnswer.
+	// Status lists the statuses that serve an attempt; if it is empty, only 200 does. An attempt
+	// answered with any other is lost as results.ClassErrorAnswer.
 	Status []StatusRange `json:"status,omitempty"`
 }
 
-// A StatusRange is the statuses from From to To.
+// A StatusRange contains the statuses from From to To, both included.
 type StatusRange struct {
 	From int `json:"from"`
 	To   int `json:"to"`
 }
 
-// ownHeaders are those that a load process writes itself, or whose meaning it does not know how to
-// follow: it neither awaits 100 (Continue) nor changes the protocol.
+// ownHeaders are the headers that Headers must not contain. A load process writes them itself or
+// cannot do what they ask for: it neither awaits 100 (Continue) nor changes the protocol.
 var ownHeaders = []string{
 	"Attempt", "Connection", "Content-Length", "Expect", "Keep-Alive", "TE", "Trailer",
 	"Transfer-Encoding", "Upgrade",
 }
 
-// Validate says all that is wrong with the request.
+// Validate returns all errors of the request.
 func (r Request) Validate() error {
 	var errs []error
 	wrong := func(is bool, format string, values ...any) {
@@ -67,7 +67,7 @@ func (r Request) Validate() error {
 	return errors.Join(errs...)
 }
 
-// method returns the request's method, if it has a body of that length.
+// method returns the request's method. body is the length of its body, in bytes.
 func (r Request) method(body int) string {
 	if body > 0 {
 		return cmp.Or(r.Method, http.MethodPost)
@@ -75,7 +75,7 @@ func (r Request) method(body int) string {
 	return cmp.Or(r.Method, http.MethodGet)
 }
 
-// template returns the request to a host, with a body of that length.
+// template returns the request to a host. body is the length of its body, in bytes.
 func (r Request) template(host string, body int) *wire.Template {
 	var content []byte
 	if body > 0 {
@@ -84,7 +84,7 @@ func (r Request) template(host string, body int) *wire.Template {
 	return wire.NewTemplate(r.method(body), cmp.Or(r.Path, "/"), host, r.Headers, content)
 }
 
-// serves reports whether an answer with that status serves an attempt.
+// serves reports whether an answer with the status serves an attempt.
 func (r Request) serves(status int) bool {
 	if len(r.Status) == 0 {
 		return status == http.StatusOK
@@ -94,14 +94,14 @@ func (r Request) serves(status int) bool {
 	})
 }
 
-// Identify names the response headers by which foreign servers say which process answered, and of
-// which generation. The zero value is for this program's own workers, which say their numbers.
+// Identify names the response headers in which foreign servers give the process that answered and
+// its generation. The zero value is for this program's own workers, which give their numbers.
 type Identify struct {
 	Worker     string `json:"worker,omitzero"`
 	Generation string `json:"generation,omitzero"`
 }
 
-// expect returns what to expect of an answer to a request of that method.
+// expect returns what to expect in an answer to a request with the method.
 func (i Identify) expect(method string) wire.Expect {
 	e := wire.Own()
 	if i != (Identify{}) {
@@ -111,21 +111,21 @@ func (i Identify) expect(method string) wire.Expect {
 	return e
 }
 
-// Identities are the values of the headers that Identify names, each once. Samples hold indices
-// into them.
+// Identities lists the distinct values of the headers that Identify names. Samples hold indices
+// into the lists.
 type Identities struct {
 	Workers     []string `json:"workers,omitempty"`
 	Generations []string `json:"generations,omitempty"`
 }
 
-// Limits of Identities. A value is cut at maxIdentity bytes; those beyond the first maxIdentities
-// are not told apart, their index is -1.
+// Limits of Identities. A value is cut to maxIdentity bytes. Values after the first maxIdentities
+// are not listed; their index is -1.
 const (
 	maxIdentity   = 64
 	maxIdentities = 4096
 )
 
-// An index numbers the values of a header in the order in which they come.
+// An index numbers the values of a header in the order in which they first appear.
 type index struct {
 	values []string
 	of     map[string]int

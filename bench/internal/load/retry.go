@@ -16,10 +16,10 @@ import (
 //
 // An attempt is one request that the schedule called for; it makes one or more tries. The policies
 // follow what real clients have in common: a request that a server may have acted on is not
-// repeated, unless that is harmless (RFC 9110, 9.2.2) or On allows it; and no request is repeated
-// once a response has begun.
+// repeated, unless repeating it is harmless (RFC 9110, 9.2.2) or On allows it; and no request is
+// repeated once a response has begun.
 type Retry struct {
-	// Max is how many tries an attempt may make after its first, up to results.MaxFailed.
+	// Max is the maximum number of tries after the first. It cannot exceed results.MaxFailed.
 	Max int `json:"max"`
 	// Backoff is the wait before the second try. It doubles before each later try, up to MaxBackoff
 	// (0: no limit).
@@ -43,9 +43,10 @@ func retryCauses() []vocabulary.RetryCause {
 }
 
 // RetryBudget is gRPC's throttle (proposal A6, "Throttling Retry Attempts"). A client starts with
-// Tokens, which is also the maximum. A failed try named by On takes one token; a served try adds
-// Ratio. While at most half of Tokens are left, nothing is retried. It is a switch rather than a
-// rate: with fewer than Ratio failures per served try all are retried, with more soon none.
+// Tokens, which is also the maximum. A try with a failure in On takes one token; a served try adds
+// Ratio. While at most half of Tokens are left, nothing is retried. The budget acts as a switch,
+// not as a rate: with fewer than Ratio failures per served try, all are retried; with more, soon
+// none.
 type RetryBudget struct {
 	Tokens float64 `json:"tokens"` // 0: no budget
 	Ratio  float64 `json:"ratio"`
@@ -98,7 +99,7 @@ type Try struct {
 	Class   results.Class // ClassNone: served
 	Written int           // bytes of the request that the kernel has taken
 	Read    int           // bytes of the response received
-	Left    time.Duration // what is left of the attempt's timeout
+	Left    time.Duration // the time left until the attempt's timeout
 }
 
 // failure returns the failure of the try, or FailureNone if no policy may retry it.
@@ -132,10 +133,10 @@ func idempotent(method string) bool {
 	return false
 }
 
-// retriable reports whether many clients would have sent the request again by themselves: it was
-// sent on a kept connection that ended before any byte of an answer, and either the kernel had
-// taken nothing of it or the method is idempotent (RFC 9110, 9.2.2). net/http does so, see
-// persistConn.shouldRetryRequest.
+// retriable reports whether many clients would have sent the request again unasked. They do so if
+// it was sent on a kept connection that ended before any byte of an answer, and either the kernel
+// had taken none of the request or the method is idempotent (RFC 9110, 9.2.2). net/http is such a
+// client: see persistConn.shouldRetryRequest.
 func (t Try) retriable(kept bool) bool {
 	switch t.failure() {
 	case results.FailureUnsent:
@@ -155,7 +156,7 @@ func (r Retry) allows(t Try) bool {
 }
 
 // delay returns the wait between the try and the next. It depends only on the seed, the attempt and
-// the try, so not on the order in which attempts fail.
+// the try, not on the order in which attempts fail.
 func (r Retry) delay(seed uint64, t Try) time.Duration {
 	limit := r.MaxBackoff
 	if limit == 0 {
@@ -176,7 +177,8 @@ func (r Retry) delay(seed uint64, t Try) time.Duration {
 	return wait
 }
 
-// A Retrier decides for a client with a Retry policy. Only one goroutine at a time may use it.
+// A Retrier makes the decisions of a client with a Retry policy. Only one goroutine at a time may
+// use it.
 type Retrier struct {
 	retry  Retry
 	seed   uint64
@@ -193,9 +195,9 @@ func NewRetrier(r Retry, seed uint64) (*Retrier, error) {
 	return &Retrier{retry: r, seed: seed, tokens: r.Budget.Tokens}, nil
 }
 
-// Decide reports whether to retry after this try, and after what wait. If the policy lists the
-// failure but the attempt is not retried, gaveUp says why. Decide must be called once for every try
-// that ended, including the served ones, which fill the budget.
+// Decide reports whether to retry after this try, and how long to wait before that. If the policy
+// lists the failure but the attempt is not retried, gaveUp says why. Decide must be called once for
+// every try that ended, including the served ones, which fill the budget.
 func (r *Retrier) Decide(t Try) (again bool, after time.Duration, gaveUp results.GaveUp) {
 	allowed := r.retry.allows(t)
 	within := r.spend(t.Class == results.ClassNone, allowed)

@@ -82,8 +82,8 @@ func TestRetryOutcomes(t *testing.T) {
 	}
 }
 
-// TestRetryMethods checks that a request that the server may have acted on is repeated only if that
-// is harmless (RFC 9110, 9.2.2).
+// TestRetryMethods checks that a request that the server may have acted on is repeated only if
+// repeating it is harmless (RFC 9110, 9.2.2).
 func TestRetryMethods(t *testing.T) {
 	unsent := Try{Number: 1, Phase: results.PhaseSend, Class: results.ClassReset, Left: time.Second}
 	part, whole := unsent, unsent
@@ -282,7 +282,7 @@ func TestRetryBudget(t *testing.T) {
 		t.Errorf("of 20 failures %d were retried, %v tokens left; want 4, 0", got, r.tokens)
 	}
 	// 48 served tries give 6 tokens. A failure takes one, and 5 is not enough. Another served try
-	// gives what is missing.
+	// adds the missing tokens.
 	decide(served, 48)
 	if got := decide(refusedTry(0, 1), 1); got != 0 {
 		t.Error("retried at the threshold")
@@ -297,9 +297,9 @@ func TestRetryBudget(t *testing.T) {
 	if _, _, gaveUp := r.Decide(refusedTry(0, 1)); gaveUp != results.GaveUpBudget {
 		t.Errorf("gave up %d, want %d", gaveUp, results.GaveUpBudget)
 	}
-	// The budget is a switch. Eight served tries give what one failure takes, so every failure is
-	// retried. Four give half of it: each failure leaves 0.5 tokens less, from 9 after the first to
-	// 5.5 after the eighth, and then never enough again.
+	// The budget is a switch. Eight served tries add the token that one failure takes, so every
+	// failure is retried. Four served tries add half a token, so each failure leaves 0.5 tokens
+	// less: 9 after the first, 5.5 after the eighth, and then never enough again.
 	for served, want := range map[int]int{8: 1000, 4: 8} {
 		r := newRetrier(t, Retry{Max: 1, On: []vocabulary.RetryCause{vocabulary.RetryRefused},
 			Budget: RetryBudget{Tokens: 10, Ratio: 0.125}}, 1)

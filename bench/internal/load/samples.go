@@ -12,14 +12,15 @@ import (
 	"reuseport-bench/results"
 )
 
-// sampleBuffer keeps the samples of a load process until its last attempt has ended, in memory
-// allocated before the first. So neither this process nor its parent handles samples during the
-// load. If they do not fit, the loop writes them early, as fast as the pipe takes them.
+// sampleBuffer keeps the samples of a load process in memory until its last attempt has ended, so
+// that neither this process nor its parent spends time on them during the load. The memory is
+// allocated before the first attempt. If the samples do not fit, the loop writes them early, as
+// fast as the pipe takes them.
 type sampleBuffer struct {
 	out      *os.File
 	fd       int    // of out
-	memory   []byte // outside Go's heap, which would grow in proportion
-	pending  []byte // the samples not yet all written, in memory
+	memory   []byte // outside Go's heap, which would grow by a multiple of it
+	pending  []byte // the part of memory with the samples to write
 	written  int    // bytes of pending already written
 	limit    int    // length of pending, in bytes, that starts an early write
 	flushing bool
@@ -28,10 +29,10 @@ type sampleBuffer struct {
 }
 
 const (
-	// sampleRoom is the most a sample takes, unless its attempt was tried more than ten times. 40
-	// bytes are usual, 52 with IPv6.
+	// sampleRoom is the maximum size of a sample, in bytes, unless its attempt had more than ten
+	// tries. Usual sizes are 40 bytes, and 52 with IPv6.
 	sampleRoom = 64
-	// keptSamples is how many samples are kept at most, 12.8 MB.
+	// keptSamples is the maximum number of samples kept in memory: 12.8 MB.
 	keptSamples = 200_000
 	// flushRoom is room, in bytes, for samples added during an early write.
 	flushRoom = 256 << 10
@@ -90,7 +91,7 @@ func (b *sampleBuffer) add(s *results.Sample) {
 	}
 }
 
-// flush continues an early write, as far as the pipe takes it. write returns its error.
+// flush continues an early write until the pipe is full. If it fails, write returns the error.
 func (b *sampleBuffer) flush() error {
 	for b.flushing && b.err == nil {
 		n, err := unix.Write(b.fd, b.pending[b.written:])
@@ -109,7 +110,8 @@ func (b *sampleBuffer) flush() error {
 	return nil
 }
 
-// write writes the rest and the end, and closes the pipe. It returns the first error of any write.
+// write writes the remaining samples and the end line, and closes the pipe. It returns the first
+// error of any write.
 func (b *sampleBuffer) write() error {
 	if err := errors.Join(b.err, unix.SetNonblock(b.fd, false)); err != nil {
 		return errors.Join(fmt.Errorf("samples: %w", err), b.out.Close())
@@ -117,7 +119,7 @@ func (b *sampleBuffer) write() error {
 	return writeLast(b.out, b.pending[b.written:], b.end)
 }
 
-// writeLast writes the last encoded samples and the end, and closes the pipe.
+// writeLast writes the last samples, which are encoded, and the end line, and closes the pipe.
 func writeLast(out *os.File, samples []byte, e end) error {
 	_, err := out.Write(samples)
 	if err == nil {

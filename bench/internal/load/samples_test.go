@@ -82,8 +82,8 @@ func TestSamplesAreKept(t *testing.T) {
 	}
 }
 
-// Samples beyond the planned number are written early, as the parent reads them, and none is lost:
-// neither while the loop turns nor when the parent reads so late that no more fit.
+// Samples beyond the planned number are written early, as fast as the parent reads them. No sample
+// is lost, either while the loop turns or when the parent reads so late that no more samples fit.
 func TestSamplesAreFlushed(t *testing.T) {
 	const planned, n = 100, 20_000 // 6 kB, and 1.2 MB
 	for _, tt := range []struct {

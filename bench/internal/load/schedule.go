@@ -17,8 +17,8 @@ type Shape struct {
 	Burst    int             `json:"burst"`
 	Duration time.Duration   `json:"duration_ns"`
 	Seed     uint64          `json:"seed"` // with PacePoisson
-	// Stages, if any, follow each other and add up to Duration. They need PaceConstant or
-	// PacePoisson. Rate is then their mean.
+	// Stages, if any, follow one another, and their durations add up to Duration. They need
+	// PaceConstant or PacePoisson. Rate is then their mean rate.
 	Stages []Stage `json:"stages,omitempty"`
 	// Clients is the number of clients of a closed loop: each sends its next attempt when its last
 	// one has ended. A closed loop has neither rate nor pace. 0 means an open loop.
@@ -35,8 +35,8 @@ type Stage struct {
 // MaxAttempts is the largest length of a schedule.
 const MaxAttempts = 10_000_000
 
-// flatOut is a rate, in attempts per second, that the load processes of no machine reach. It bounds
-// the attempts of a closed loop.
+// flatOut is a rate, in attempts per second, that no machine's load processes reach. It limits the
+// number of attempts of a closed loop.
 const flatOut = 1_000_000
 
 // Validate checks a shape that was read from a file. NewSchedule requires a valid one.
@@ -81,8 +81,8 @@ func (s Shape) validateStages() error {
 	return nil
 }
 
-// Expected returns how many attempts the shape calls for: the mean with PacePoisson, the maximum in
-// a closed loop.
+// Expected returns the number of attempts that the shape calls for: the mean with PacePoisson, the
+// maximum in a closed loop.
 func (s Shape) Expected() float64 {
 	switch {
 	case s.Clients > 0:
@@ -116,8 +116,8 @@ func (s Shape) Peak() float64 {
 type Schedule struct {
 	shape Shape
 	n     uint64
-	// due holds the instant of every attempt, 8 bytes each, with PacePoisson or Stages; else it is
-	// nil.
+	// With PacePoisson or Stages, due holds the instant of every attempt (8 bytes each). Otherwise
+	// it is nil.
 	due []time.Duration
 }
 
@@ -140,9 +140,9 @@ func NewSchedule(s Shape) Schedule {
 	return Schedule{shape: s, n: uint64(s.Expected() + 1e-6)}
 }
 
-// poisson draws exponential intervals until the duration is over. Where the rate changes, they are
-// intervals of the expected number of attempts (time rescaling: Lewis & Shedler, Naval Res. Logist.
-// Quart. 26 (1979) 403, their first method).
+// poisson draws exponential intervals until the duration is over. If there are stages, it draws
+// intervals in expected attempts instead of in time (time rescaling: Lewis & Shedler, Naval Res.
+// Logist. Quart. 26 (1979) 403, their first method).
 func poisson(s Shape) []time.Duration {
 	random := rand.New(rand.NewPCG(s.Seed, 0x9e3779b97f4a7c15))
 	due := make([]time.Duration, 0, int(s.Expected()*1.05)+16)
@@ -161,7 +161,8 @@ func poisson(s Shape) []time.Duration {
 	return due
 }
 
-// evenly spaces the attempts of stages: attempt i is due when i attempts are expected.
+// evenly returns when the attempts of stages are due. Attempt i is due at the instant by which i
+// attempts are expected.
 func evenly(s Shape) []time.Duration {
 	due := make([]time.Duration, uint64(s.Expected()+1e-6))
 	t := newTimes(s)
@@ -171,17 +172,17 @@ func evenly(s Shape) []time.Duration {
 	return due
 }
 
-// times finds when n attempts of stages are expected, for increasing n.
+// times computes the instant by which n attempts of stages are expected, for increasing n.
 type times struct {
 	left   []Stage       // the current stage and those after it
 	begins time.Duration // when the current stage begins
-	before float64       // attempts expected before it
+	before float64       // attempts expected before the current stage
 }
 
 func newTimes(s Shape) *times { return &times{left: s.Stages} }
 
-// at returns when n attempts are expected. If the stages call for fewer, it returns their end and
-// false.
+// at returns the instant by which n attempts are expected. If the stages call for fewer attempts,
+// it returns the end of the last stage and false.
 func (t *times) at(n float64) (time.Duration, bool) {
 	for len(t.left) > 0 && n-t.before >= t.left[0].attempts() {
 		t.before += t.left[0].attempts()
@@ -202,8 +203,8 @@ func (s Stage) attempts() float64 { return (s.From + s.Rate) / 2 * s.Duration.Se
 // Len returns how many attempts the schedule calls for; for a closed loop, the maximum.
 func (s Schedule) Len() uint64 { return s.n }
 
-// At returns when attempt i is due, from the start. It grows with i, also past the last attempt. In
-// a closed loop it is 0: an attempt is due as soon as a client is free.
+// At returns when attempt i is due, relative to the start. It never decreases with i, even past the
+// last attempt. In a closed loop it is 0: an attempt is due as soon as a client is free.
 func (s Schedule) At(i uint64) time.Duration {
 	if s.due != nil {
 		if i < uint64(len(s.due)) {
@@ -230,6 +231,7 @@ func rampTime(from, to float64, duration time.Duration, i float64) float64 {
 	if i == 0 {
 		return 0 // a ramp from 0 would divide 0 by 0
 	}
-	// This form has no cancellation for a flat ramp. A falling ramp has no t past its end.
+	// This form avoids cancellation if the ramp is nearly flat. A falling ramp may never reach i;
+	// hence the maximum.
 	return 2 * i / (from + math.Sqrt(max(0, from*from+2*slope*i)))
 }

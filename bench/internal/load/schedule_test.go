@@ -67,7 +67,7 @@ func TestScheduleInstants(t *testing.T) {
 	}
 }
 
-// stages returns a shape with these stages.
+// stages returns a shape with the given stages.
 func stages(pace vocabulary.Pace, all ...Stage) Shape {
 	s := Shape{Pace: pace, Stages: all, Seed: 7}
 	for _, stage := range all {
@@ -104,7 +104,7 @@ func TestStages(t *testing.T) {
 	}
 }
 
-// Random arrivals have the rate of each stage, and of each half of a ramp.
+// Random arrivals have the expected rate in each stage, and in each half of a ramp.
 func TestPoissonStages(t *testing.T) {
 	const second = time.Second
 	s := NewSchedule(stages(vocabulary.PacePoisson, Stage{1000, 1000, 10 * second},

@@ -17,25 +17,26 @@ import (
 	"reuseport-bench/servers/wire"
 )
 
-// A realServer is a program that speaks HTTP, with what it takes to start it.
+// A realServer is a program that speaks HTTP, and describes how to start it.
 type realServer struct {
 	program string
-	args    []string // ADDRESS, HOST, PORT and DIR stand for what they say
+	args    []string // ADDRESS, HOST, PORT and DIR are replaced by the test's values
 	files   map[string]string
 	cases   []realCase
 }
 
-// A realCase is what attempts, one after the other on kept connections, get from the server.
+// A realCase describes attempts made one after the other on kept connections, and how the server
+// answers them.
 type realCase struct {
 	name     string
 	request  Request
 	body     int
 	attempts int
-	conns    int           // connections that they take
-	class    results.Class // of all of them
+	conns    int           // number of connections that they use
+	class    results.Class // of all attempts
 	status   int
-	// unverified: the end of the connection ends the answers. worker: the answers say whose they
-	// are. idle is for how long the server keeps a connection, as its answers say.
+	// unverified: only the end of the connection ends an answer. worker: the answers name their
+	// worker. idle is how long, by its answers, the server keeps an idle connection.
 	unverified, worker bool
 	idle               time.Duration
 }
@@ -158,14 +159,14 @@ http.server.HTTPServer(('HOST', PORT), Handler).serve_forever()
 	},
 }
 
-// TestKernelServers sends attempts to real servers, those that are installed.
+// TestKernelServers sends attempts to those real servers that are installed.
 func TestKernelServers(t *testing.T) {
 	if testing.Short() {
 		t.Skip("starts processes")
 	}
 	for _, s := range realServers {
 		t.Run(s.program, func(t *testing.T) {
-			t.Parallel() // most of it is their start
+			t.Parallel() // most of the time goes into starting the servers
 			path, err := exec.LookPath(s.program)
 			if err != nil {
 				t.Skip(err)
@@ -178,8 +179,8 @@ func TestKernelServers(t *testing.T) {
 	}
 }
 
-// start starts the server and returns its address once it accepts connections. It ends with the
-// test.
+// start starts the server and returns its address once it accepts connections. The server ends with
+// the test.
 func (s *realServer) start(t *testing.T, path string) netip.AddrPort {
 	t.Helper()
 	dir := t.TempDir()

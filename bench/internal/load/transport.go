@@ -35,9 +35,9 @@ type transport struct {
 	unused   []*attempt // ended, and free for reuse
 	underWay int        // how many attempts are under way
 	limit    int        // the maximum of underWay
-	// workers and generations number what foreign servers say of themselves, see Identify.
+	// workers and generations number the identities that foreign servers give: see Identify.
 	workers, generations index
-	// in is the buffer that attempts read into. None keeps it: what is incomplete is copied.
+	// in is the buffer that attempts read into. They do not keep it: they copy incomplete data.
 	in []byte
 
 	ticks chan tick
@@ -49,11 +49,12 @@ type transport struct {
 // that are due.
 type tick struct{ from, to uint64 }
 
-// readSize is the most that is read from a connection at a time, in bytes. A head must fit.
+// readSize is the maximum number of bytes read from a connection at a time. The head of a response
+// must fit.
 const readSize = 2 * wire.MaxResponseHead
 
-// maxInFlight bounds how many attempts of one process are under way. At the limit an open loop is
-// no longer open: the schedule lags, and the trial is invalid.
+// maxInFlight is the maximum number of attempts under way in one process. At the limit an open loop
+// is no longer open: the schedule lags, and the trial is invalid.
 const maxInFlight = 50_000
 
 // inFlight returns how many attempts of the process may be under way at once. In a closed loop that
@@ -66,8 +67,8 @@ func (c Config) inFlight() int {
 	return int(min(maxInFlight, c.Shape.Peak()/float64(c.Processes)*c.Timeout.Seconds()*1.2+64))
 }
 
-// overrun returns how long after the end of the schedule the process still sends. A closed loop has
-// nothing to catch up on.
+// overrun returns how long the process goes on sending after the end of the schedule. A closed loop
+// has nothing to catch up on.
 func (c Config) overrun() time.Duration {
 	if c.Shape.Clients > 0 {
 		return 0
@@ -113,8 +114,8 @@ func newTransport(cfg Config, clk *clock.Clock, out *os.File) (t *transport, err
 	return t, nil
 }
 
-// close closes idle connections and frees the rest. No attempt may be under way. Unwritten samples
-// are lost.
+// close closes idle connections and frees everything else. No attempt may be under way. Unwritten
+// samples are lost.
 func (t *transport) close() error {
 	var err error
 	if t.pool != nil {
@@ -130,8 +131,8 @@ func (t *transport) close() error {
 	return err
 }
 
-// RoundTrip begins the attempts of a tick. The samples record how they end; the attacker does not
-// learn it.
+// RoundTrip begins the attempts of a tick. The samples record how they end; the attacker is not
+// told.
 func (t *transport) RoundTrip(*http.Request) (*http.Response, error) {
 	for k := <-t.ticks; k.from < k.to; k.from++ {
 		t.begin(k.from)
@@ -140,10 +141,10 @@ func (t *transport) RoundTrip(*http.Request) (*http.Response, error) {
 	return response, nil
 }
 
-// response is what the attacker gets. It is never modified.
+// response is the response that the attacker always gets. It is never modified.
 var response = &http.Response{StatusCode: http.StatusOK, Status: "200 OK", Body: http.NoBody}
 
-// index returns the number, in the schedule of all processes, of an attempt of this process.
+// index returns the index of an attempt of this process in the schedule of all processes.
 func (t *transport) index(sequence uint64) uint64 {
 	return sequence*uint64(t.cfg.Processes) + uint64(t.cfg.Process)
 }
@@ -154,7 +155,7 @@ func (t *transport) due(sequence uint64) (clock.Instant, bool) {
 	return t.begins.Add(t.schedule.At(index)), index < t.schedule.Len()
 }
 
-// attempts returns how many attempts of the schedule are this process's.
+// attempts returns how many attempts of the schedule belong to this process.
 func (t *transport) attempts() uint64 { return t.cfg.share(t.schedule.Len()) }
 
 // begin begins an attempt.
@@ -170,8 +171,9 @@ func (t *transport) begin(sequence uint64) {
 	a.begin(sequence)
 }
 
-// awaitDue spins until an attempt is due. It keeps the time that was left, negative if the attempt
-// was late, in spare. Of several attempts it keeps the largest, which is the first one's.
+// awaitDue spins until an attempt is due. It stores in spare the time that was left, which is
+// negative if the attempt was late. If a tick has several attempts, it stores the largest time,
+// which is that of the first attempt.
 func (t *transport) awaitDue(due clock.Instant) {
 	now := t.clock.Now()
 	t.spare = max(t.spare, due.Sub(now))
@@ -188,7 +190,7 @@ func (t *transport) identify(s *results.Sample, r *wire.Response) {
 	s.Worker, s.Generation = t.workers.add(r.Worker), t.generations.add(r.Generation)
 }
 
-// identities returns what the workers and generations of samples stand for.
+// identities returns the header values that the workers and generations of samples stand for.
 func (t *transport) identities() Identities {
 	return Identities{t.workers.values, t.generations.values}
 }
@@ -200,7 +202,7 @@ func (t *transport) ended(a *attempt) {
 	t.underWay--
 }
 
-// awaitAttempts turns the loop until no attempt is under way. None may begin meanwhile.
+// awaitAttempts turns the loop until no attempt is under way. No attempt may begin meanwhile.
 func (t *transport) awaitAttempts() error {
 	for t.underWay > 0 {
 		if _, err := t.loop.turn(never); err != nil {

@@ -47,8 +47,8 @@ func begins(c *net.TCPConn) {
 	_ = c.Close()
 }
 
-// scripted starts a server on a loopback address. seen and from close its listener; seen returns
-// the requests that it answered, from the source of each connection.
+// scripted starts a server on a loopback address. seen and from close its listener. seen returns
+// the requests that the server answered, and from returns the source of each connection.
 func scripted(t *testing.T, s script) (
 	at netip.AddrPort, seen func() []wire.Request, from func() []netip.AddrPort,
 ) {
@@ -90,8 +90,8 @@ func scripted(t *testing.T, s script) (
 		func() []netip.AddrPort { end(); return peers }
 }
 
-// newTestTransport makes a transport with unused sources: see unusedSources. finish closes it and
-// returns all samples and the end.
+// newTestTransport makes a transport with unused sources: see unusedSources. finish closes the
+// transport and returns all samples and the end.
 func newTestTransport(t *testing.T, cfg Config) (
 	tr *transport, finish func() ([]results.Sample, end),
 ) {
@@ -219,7 +219,7 @@ func TestTries(t *testing.T) {
 			if diff := cmp.Diff(tt.tries, tries); diff != "" {
 				t.Errorf("answered tries (-want +got):\n%s", diff)
 			}
-			// Each connection has its own source. The sample has the source of the last one.
+			// Each connection has its own source. The sample has the source of the last connection.
 			for try, peer := range from() {
 				if want := tr.sources.At(uint64(2 * try)); peer != want {
 					t.Errorf("try %d came from %v, want %v", try, peer, want)
@@ -236,7 +236,7 @@ func TestTries(t *testing.T) {
 }
 
 // TestOwnFailures checks that a failed system call of the load has its own class and an errno, and
-// an intended abort another class.
+// that an intended abort has another class.
 func TestOwnFailures(t *testing.T) {
 	at, _, _ := scripted(t, nil)
 	cfg := Config{Target: at, Timeout: 5 * time.Second, Connections: vocabulary.ConnectionsNew}
@@ -318,8 +318,8 @@ func TestTriesConnectTimeout(t *testing.T) {
 	}
 }
 
-// TestTriesTimeout checks that the attempt's timeout covers all its tries: four handshakes would
-// take twice as long.
+// TestTriesTimeout checks that the attempt's timeout covers all its tries: without it, four
+// handshakes would take twice as long.
 func TestTriesTimeout(t *testing.T) {
 	retry := Retry{Max: 3, On: safe, ConnectTimeout: 200 * time.Millisecond}
 	s, _ := oneAttempt(t, Config{Target: silent(t), Timeout: 350 * time.Millisecond,
@@ -357,7 +357,7 @@ func TestTriesReused(t *testing.T) {
 	}
 }
 
-// silent returns the address of a listener whose accept queue is full, so that it answers no SYN
+// silent returns the address of a listener whose accept queue is full, so the kernel answers no SYN
 // (tcp_conn_request in net/ipv4/tcp_input.c).
 func silent(t *testing.T) netip.AddrPort {
 	t.Helper()
