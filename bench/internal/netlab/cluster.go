@@ -13,11 +13,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// ClusterAddresses are the addresses of a cluster lab, the same in every one. They are IPv4 only:
-// the lab has IPv6 only on lo.
+// ClusterAddresses are the addresses in a cluster lab. Every cluster lab has the same ones. They
+// are IPv4 only: the lab has IPv6 only on lo.
 type ClusterAddresses struct {
 	Client netip.Addr
-	// Nodes are node A and node B, and what runs on a node's host network.
+	// Nodes are the addresses of node A and node B, also for pods on a node's host network.
 	Nodes [2]netip.Addr
 	Pods  [2]netip.Prefix // the range for the pods of each node
 	// Services is the range for ClusterIPs. No host has such an address; rules on the clients' host
@@ -42,17 +42,17 @@ func AddressesOfCluster() ClusterAddresses {
 	}
 }
 
-// clusterRange is the range that a pod has a route to.
+// clusterRange is the range of addresses that pods have a route to.
 var clusterRange = netip.MustParsePrefix("198.18.0.0/16")
 
-// Names of links. A pod has one link, with the name that pods' devices have. A node has one to the
-// clients and one to the other node.
+// Names of links. A pod has one link, with the usual name of a pod's device. A node has one link to
+// the clients and one to the other node.
 const (
 	podLink    = "eth0"
 	clientsEnd = "to-clients"
 )
 
-// A node of a cluster lab. The lab's thread owns it.
+// A node is a node of a cluster lab. The lab's thread owns it.
 type node struct {
 	host  *Host
 	addr  netip.Addr
@@ -71,8 +71,8 @@ type Pod struct {
 	link string // the node's end
 }
 
-// setupCluster makes the hosts of a cluster and joins each to each by routed point-to-point links,
-// without a bridge. Every host has one address, which all its links share (as with unnumbered
+// setupCluster makes the hosts of a cluster and joins every two of them by a routed point-to-point
+// link, without a bridge. Every host has one address, which all its links share (as with unnumbered
 // links), so links need no address ranges. It runs on the lab's thread in the first of the lab's
 // namespaces, which becomes node A.
 func (l *Lab) setupCluster(receiveCPUs []int) error {
@@ -137,9 +137,9 @@ func (l *Lab) routeCluster(a ClusterAddresses) error {
 	// connect(2) looks a route up before any rule has translated the address; the route of the
 	// translated address is looked up later (ip_route_me_harder in net/ipv4/netfilter.c). Like the
 	// default route of a node, this one leads over a link, to node A, which drops untranslated
-	// packets. With a route over lo, rules that reject would be silent: the source of the ICMP
-	// message would be the service, an address that no host has (__icmp_send in net/ipv4/icmp.c,
-	// RTCF_LOCAL).
+	// packets. With a route over lo, a client would not learn that a rule rejects its packet: the
+	// source of the ICMP message would be the service's address, which no host has (__icmp_send in
+	// net/ipv4/icmp.c, RTCF_LOCAL).
 	err := l.route(l.nodes[0].host, netlink.Route{Dst: ipNet(a.Services), Type: unix.RTN_BLACKHOLE})
 	if err != nil {
 		return err
@@ -149,9 +149,10 @@ func (l *Lab) routeCluster(a ClusterAddresses) error {
 	})
 }
 
-// prepare configures a host before it gets links: IPv4 only, because the kernel would send router
-// solicitations and multicast reports over every new link; and forwarding or not, which it would
-// otherwise inherit from the machine (devinet_init_net in net/ipv4/devinet.c).
+// prepare configures a host before it gets links. It disables IPv6, because the kernel would send
+// router solicitations and multicast reports over every new link. It sets whether the host forwards
+// packets, which the host would otherwise inherit from the machine (devinet_init_net in
+// net/ipv4/devinet.c).
 func (l *Lab) prepare(h *Host, forwards bool) error {
 	if err := l.enter(h); err != nil {
 		return err
@@ -177,9 +178,9 @@ type end struct {
 	addr netip.Addr
 }
 
-// join makes a veth pair between two hosts, with a route at each end to the address of the other
-// (that of a peer address: ip-address(8)). When it returns, both ends are up and have static
-// neighbour entries, and the thread is at a.
+// join makes a veth pair between two hosts. Each end has a route to the address of the other,
+// because that is its peer address (ip-address(8)). When join returns, both ends are up and have
+// static neighbour entries, and the thread is in a's namespace.
 func (l *Lab) join(a, b end) error {
 	if err := l.enter(a.host); err != nil {
 		return err
@@ -208,8 +209,8 @@ func (l *Lab) join(a, b end) error {
 	return a.awaitCarrier()
 }
 
-// configure gives an end its address and its only neighbour, and sets the link up. The thread is in
-// its namespace.
+// configure gives an end its address and its only neighbour, and sets the link up. The thread must
+// be in the end's namespace.
 func (e end) configure(peer netip.Addr) error {
 	link, err := netlink.LinkByName(e.link)
 	if err != nil {
@@ -234,10 +235,11 @@ func (e end) configure(peer netip.Addr) error {
 	return nil
 }
 
-// awaitCarrier makes the kernel notice at once that the first end of a pair to be set up has a
-// carrier. Otherwise a work queue does so later (net/core/link_watch.c); until then the queueing
-// discipline of the device drops all packets, and 12 of 15 runs of 20 pods lost a first SYN.
-// Querying the state of the link does that work (ethtool_op_get_link in net/ethtool/ioctl.c).
+// awaitCarrier makes the kernel notice at once that an end that was set up before its peer has a
+// carrier. Otherwise a work queue notices it later (net/core/link_watch.c). Until then the device's
+// queueing discipline drops all packets: in 12 of 15 runs of 20 pods, a first SYN was lost.
+// Querying the state of the link makes the kernel do that work (ethtool_op_get_link in
+// net/ethtool/ioctl.c).
 func (e end) awaitCarrier() error {
 	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
@@ -283,14 +285,14 @@ func (l *Lab) route(h *Host, routes ...netlink.Route) error {
 	return nil
 }
 
-// Node returns a node of a cluster: 0 is node A, 1 is node B; any other index panics. What
-// Kubernetes calls a pod of the host's network runs directly on it, at the node's address.
+// Node returns a node of a cluster: node A for 0, node B for 1. Any other index panics. A pod on
+// the host's network, as Kubernetes calls it, runs directly on the node, at the node's address.
 func (l *Lab) Node(i int) *Host { return l.nodes[i].host }
 
 // AddPod adds a pod to a node: a network namespace with one link to the node. The pod gets the next
 // unused address of the node's range; once all have been used, addresses are reused in order. When
-// AddPod returns, every host can reach the pod, and the pod every host, but no service: its node
-// has no rules.
+// AddPod returns, the pod and every host can reach each other. The pod cannot reach services,
+// because its node has no rules for them.
 func (l *Lab) AddPod(ctx context.Context, node int, name string) (*Pod, error) {
 	var p *Pod
 	err := l.call(func() (err error) {
@@ -370,17 +372,17 @@ func (n *node) next(used map[netip.Addr]*Pod) (netip.Addr, bool) {
 	return netip.Addr{}, false
 }
 
-// RemovePod removes a pod's link and route and closes the lab's descriptor of its namespace, which
-// lives on, cut off, as long as it has processes. Calling it again does nothing.
+// RemovePod removes a pod's link and route and closes the lab's descriptor of its namespace. The
+// namespace remains, cut off, until its last process ends. Calling it again does nothing.
 //
 // From then on nothing answers for the pod: new connections time out, and packets of existing ones
-// are dropped. Most clusters do the same. Calico has a blackhole route on each node for its range,
-// as here (projectcalico/felix issue 210): silence for other hosts, EINVAL for the node itself
-// (projectcalico/calico issue 13570). Cilium drops as "Stale or unroutable IP" (cilium/cilium issue
-// 13451), unless --enable-unreachable-routes, off by default, makes it answer by ICMP
-// (cilium/cilium pull request 18505). With the plugins ptp and host-local the packet follows the
-// node's default route, out of the cluster. Usually a pod's process ends before its link is
-// removed; in between its kernel refuses connections.
+// are dropped. Most clusters do the same. Calico, as here, has a blackhole route on each node for
+// the node's range (projectcalico/felix issue 210): other hosts get no answer, and the node itself
+// gets EINVAL (projectcalico/calico issue 13570). Cilium drops the packet as "Stale or unroutable
+// IP" (cilium/cilium issue 13451), unless --enable-unreachable-routes, which is off by default,
+// makes it answer with ICMP (cilium/cilium pull request 18505). With the plugins ptp and host-local
+// the packet follows the node's default route, out of the cluster. Usually a pod's process ends
+// before its link is removed; in between its kernel refuses connections.
 func (l *Lab) RemovePod(p *Pod) error {
 	if err := l.call(func() error { return l.removePod(p) }); err != nil {
 		return fmt.Errorf("pod %s: %w", p.Name, err)
@@ -409,9 +411,9 @@ func (l *Lab) removePod(p *Pod) error {
 }
 
 // NodeDown silences a node for good: no packets of the node or its pods get in or out, and no host
-// is notified, as when a machine behind a router loses power. Its processes keep running. (If a
-// client shared a network with the node, its kernel would in time miss the neighbour and return
-// EHOSTUNREACH; here it never asks.) Calling it again does nothing.
+// is notified, as when a machine behind a router loses power. Its processes keep running. (On a
+// network shared with the node, a client's kernel would find that this neighbour no longer answers
+// and return EHOSTUNREACH; here it never asks for the neighbour.) Calling it again does nothing.
 func (l *Lab) NodeDown(node int) error {
 	return l.call(func() error {
 		n, err := l.node(node)
@@ -422,9 +424,10 @@ func (l *Lab) NodeDown(node int) error {
 			return err
 		}
 		n.down = true
-		// Take the links down at the node's end. At the other end the routes would go with the
-		// link, and connect(2) would fail at once. There the link now has no carrier, which leaves
-		// its routes in force (net.ipv4.conf.*.ignore_routes_with_linkdown=0: ip-sysctl.rst).
+		// Take the links down at the node's end. Taking them down at the other end would remove the
+		// routes there, and connect(2) would fail at once. Now the link has no carrier at the other
+		// end, which leaves the routes in force (net.ipv4.conf.*.ignore_routes_with_linkdown=0:
+		// ip-sysctl.rst).
 		for _, name := range n.links {
 			link, err := netlink.LinkByName(name)
 			if err != nil {
@@ -449,8 +452,8 @@ func (l *Lab) FlushConntrack(h *Host) error {
 	return nil
 }
 
-// Translations returns the address that each IPv4 connection was translated to, by the client's
-// address and port, from the host's connection tracking.
+// Translations returns, from the host's connection tracking, the address that each IPv4 connection
+// was translated to. Its key is the client's address and port.
 func (l *Lab) Translations(h *Host) (map[netip.AddrPort]netip.Addr, error) {
 	of := map[netip.AddrPort]netip.Addr{}
 	err := l.Do(h, func() error {

@@ -32,7 +32,7 @@ func addPod(t *testing.T, l *Lab, node int, name string) *Pod {
 	return p
 }
 
-// listenOn listens on a host's address. Its kernel completes handshakes although nothing accepts.
+// listenOn listens on a host's address. The kernel completes handshakes although nothing accepts.
 func listenOn(t *testing.T, l *Lab, h *Host, addr netip.Addr) *net.TCPListener {
 	t.Helper()
 	var listener net.Listener
@@ -105,7 +105,7 @@ func TestKernelClusterReachesPods(t *testing.T) {
 			sources.Addr().Next(), netip.MustParseAddr("198.18.100.7"),
 			netip.MustParseAddr("198.18.127.254"),
 		} {
-			// A port for each node: TIME_WAIT keeps the first one.
+			// Use another port for each node: TIME_WAIT blocks the first one.
 			from := netip.AddrPortFrom(source, uint16(12345+node))
 			took, err := connect(l, l.Clients(), from, port8080(p.Addr))
 			if err != nil {
@@ -119,8 +119,8 @@ func TestKernelClusterReachesPods(t *testing.T) {
 	}
 }
 
-// TestKernelClusterReaches checks that every host reaches every host, and is seen by its own
-// address.
+// TestKernelClusterReaches checks that every host can reach every other host, and is seen there
+// under its own address.
 func TestKernelClusterReaches(t *testing.T) {
 	l := newLab(t, vocabulary.NetworkCluster)
 	a := AddressesOfCluster()
@@ -398,8 +398,8 @@ func TestKernelClusterService(t *testing.T) {
 	}
 }
 
-// TestKernelClusterRejects checks that a client learns that a rule on its host has rejected its
-// connection. The ICMP message needs a route back from the service.
+// TestKernelClusterRejects checks that a client is told when a rule on its host rejects its
+// connection. For that, the ICMP message needs a route back from the service.
 func TestKernelClusterRejects(t *testing.T) {
 	l := newLab(t, vocabulary.NetworkCluster)
 	service := netip.MustParseAddrPort("198.19.0.10:80")
@@ -569,8 +569,8 @@ func TestKernelClusterCloseEndsPods(t *testing.T) {
 	}
 }
 
-// holders returns those of the namespaces that a thread of the machine is in or that a descriptor
-// of this process holds: in /proc both are links to net:[inode].
+// holders returns the given namespaces that a thread of the machine is in or that a descriptor of
+// this process holds. In /proc, both show as links to net:[inode].
 func holders(t *testing.T, namespaces map[uint32]string) map[string]bool {
 	t.Helper()
 	held := map[string]bool{}

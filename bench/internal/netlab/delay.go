@@ -22,7 +22,7 @@ type Delay struct {
 }
 
 // AddNetem makes the kernel delay every packet that leaves by a link of the thread's network
-// namespace, in whole microseconds (tc-netem(8)).
+// namespace (tc-netem(8)). The delay is cut to whole microseconds.
 func AddNetem(link string, oneWay time.Duration) error {
 	on, err := netlink.LinkByName(link)
 	if err != nil {
@@ -42,17 +42,17 @@ func AddNetem(link string, oneWay time.Duration) error {
 
 const (
 	tunPath = "/dev/net/tun"
-	// tunQueue is how many packets may wait to be read from a TUN device. It drops further ones.
-	// The default is 500 (drivers/net/tun.c).
+	// tunQueue is the number of packets that may wait to be read from a TUN device. The device
+	// drops further ones. The default is 500 (drivers/net/tun.c).
 	tunQueue = 16384
 )
 
 // OpenTUN makes a TUN device in the thread's network namespace. The device is removed when every
-// descriptor of the file is closed. A read of the file takes a packet that leaves by the device; a
-// write makes one arrive.
+// descriptor of the file is closed. Reading the file takes a packet that leaves by the device;
+// writing to it makes a packet arrive.
 //
-// The file is blocking, so that Go's poller leaves it alone: every packet would wake it. The device
-// has no offloads, so no packet is larger than its MTU.
+// The file is blocking, so that Go's poller does not watch it: every packet would wake the poller.
+// The device has no offloads, so no packet is larger than its MTU.
 func OpenTUN(name string) (*os.File, error) {
 	fd, err := unix.Open(tunPath, unix.O_RDWR|unix.O_CLOEXEC, 0)
 	if err != nil {
@@ -70,7 +70,7 @@ func OpenTUN(name string) (*os.File, error) {
 	return file, nil
 }
 
-// explainTUN adds what to do to an error of opening tunPath.
+// explainTUN explains an error from opening tunPath and says what to do about it.
 func explainTUN(err error) *Refusal {
 	r := &Refusal{Err: err}
 	switch {
@@ -102,8 +102,8 @@ func (l *Lab) addTUN(name string) error {
 	return nil
 }
 
-// TUN returns the files of the TUN devices that join clients and servers, the clients' first, in a
-// lab with Delay.Relayed. The lab closes them.
+// TUN returns the files of the TUN devices that join clients and servers in a lab with
+// Delay.Relayed. The clients' device is the first. The lab closes them.
 func (l *Lab) TUN() [2]*os.File { return [2]*os.File(l.tun) }
 
 // TUNCounts returns how many packets were read from the lab's TUN devices, and how many the devices

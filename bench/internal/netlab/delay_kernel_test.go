@@ -92,7 +92,7 @@ func readPacket(device uintptr, to string) ([]byte, error) {
 	}
 }
 
-// The error of opening tunPath says what to do.
+// The error from opening tunPath says what to do.
 func TestExplainTUN(t *testing.T) {
 	const absent = "in a container, add --device /dev/net/tun (see docs/containers.md); " +
 		"elsewhere, as root: modprobe tun"

@@ -19,18 +19,18 @@ const enteredEnv = "REUSEPORT_BENCH_USERNS"
 // Entered reports whether Enter has started this process, in a user namespace.
 func Entered() bool { return os.Getenv(enteredEnv) != "" }
 
-// AsRoot reports whether the process can make labs without Enter: whether it holds CAP_SYS_ADMIN
-// and CAP_NET_ADMIN outside a user namespace of Enter.
+// AsRoot reports whether the process can make labs without Enter. It can if it holds CAP_SYS_ADMIN
+// and CAP_NET_ADMIN and is not in a user namespace made by Enter.
 func AsRoot() bool {
 	return !Entered() && sys.Holds(unix.CAP_SYS_ADMIN, unix.CAP_NET_ADMIN)
 }
 
-// Enter lets an ordinary user make labs: it runs this command again inside a new user namespace,
-// where it is root over the namespaces it makes and has no privileges outside, waits for it, and
-// returns its exit status with entered true. If that is unnecessary, or this process runs in one
-// already, it returns entered false at once.
+// Enter lets an ordinary user make labs. It runs this command again inside a new user namespace,
+// where the command is root over the namespaces it makes and has no privileges outside. Enter waits
+// for it and returns its exit status, with entered true. If that is unnecessary, or this process is
+// already in such a namespace, Enter returns at once, with entered false.
 //
-// The inner process has its own process group, so no signal of the terminal reaches it. When ctx
+// The inner process has its own process group, so no signal from the terminal reaches it. When ctx
 // ends, Enter sends it SIGTERM, once. If that kills it before it handles signals, Enter returns the
 // cause of ctx.
 func Enter(ctx context.Context) (status int, entered bool, err error) {

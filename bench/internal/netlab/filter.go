@@ -96,7 +96,7 @@ func (f *Filter) install(
 			Operation: uint32(unix.NFT_DYNSET_OP_ADD),
 		}),
 	})
-	// Segments from a source in the set meet the verdict.
+	// The verdict applies to segments from a source in the set.
 	f.conn.AddRule(&nftables.Rule{
 		Table: f.table, Chain: chain, Exprs: append(f.match(target, segments), &expr.Lookup{
 			SourceRegister: firstRegister, SetName: f.hit.Name, SetID: f.hit.ID,
@@ -110,12 +110,12 @@ type segment int
 
 const (
 	anySegment segment = iota
-	syn                // those that open a connection
-	noSYN              // all others
+	syn                // segments that open a connection
+	noSYN              // all other segments
 )
 
-// match returns expressions that match such segments to the target, and leave their source address
-// and port in the registers.
+// match returns expressions that match the given segments to the target and load their source
+// address and port into the registers.
 func (f *Filter) match(target netip.AddrPort, which segment) []expr.Any {
 	version, at, size := byte(unix.NFPROTO_IPV4), uint32(12), uint32(4)
 	if f.ipv6 {
@@ -155,7 +155,7 @@ func (f *Filter) match(target netip.AddrPort, which segment) []expr.Any {
 		&expr.Payload{DestRegister: r + size/4, Base: transport, Offset: 0, Len: 2})
 }
 
-// Hit returns the sources of the connections that the filter has met so far.
+// Hit returns the sources of the connections that the filter has applied to so far.
 func (f *Filter) Hit() ([]netip.AddrPort, error) {
 	elements, err := f.conn.GetSetElements(f.hit)
 	if err != nil {

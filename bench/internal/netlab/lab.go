@@ -28,10 +28,11 @@ import (
 type Options struct {
 	// Network defaults to NetworkLoopback.
 	Network vocabulary.Network
-	// ReceiveCPUs, with NetworkVeth and on the nodes of a NetworkCluster, process what the servers'
-	// end of the pair receives, spread by a hash of each flow, as the queues of a network card
-	// would (receive packet steering, Documentation/networking/scaling.rst). Empty: the sending CPU
-	// does, which is the load's.
+	// ReceiveCPUs are the CPUs that process received packets, with NetworkVeth at the servers' end
+	// of the pair, and with NetworkCluster on the nodes. A hash of each flow chooses the CPU, as it
+	// chooses a queue of a network card (receive packet steering,
+	// Documentation/networking/scaling.rst). If it is empty, the sending CPU, which is the load's,
+	// processes them.
 	ReceiveCPUs []int
 	// Delay, with NetworkVeth, is how long packets between the hosts are delayed. The zero value
 	// does not delay them.
@@ -41,7 +42,7 @@ type Options struct {
 }
 
 // A Lab is a private network and the processes in it. Close ends both. Its methods may be called by
-// several goroutines; they take turns on the lab's thread.
+// several goroutines; the calls take turns on the lab's thread.
 type Lab struct {
 	calls   chan func()
 	closing chan struct{} // closed to end the thread
@@ -74,11 +75,11 @@ func (h *Host) Inode() (uint32, error) {
 	return uint32(st.Ino), nil
 }
 
-// Path returns a path of the host's network namespace, by which a process of the lab can enter it
+// Path returns a path to the host's network namespace, by which a process of the lab can enter it
 // (setns(2)). It is valid as long as the lab has the host.
 func (h *Host) Path() string { return fmt.Sprintf("/proc/%d/fd/%d", os.Getpid(), h.ns.Fd()) }
 
-// initLimit bounds the start and the end of the lab's init.
+// initLimit is how long the lab's init may take to start, and to end.
 const initLimit = 5 * time.Second
 
 // New makes a lab. Its network has no route to the outside. New needs CAP_SYS_ADMIN and
@@ -93,8 +94,9 @@ func New(ctx context.Context, o Options) (*Lab, error) {
 	return l, nil
 }
 
-// thread runs the lab's calls. It never unlocks its thread, so the runtime ends the thread with the
-// goroutine, and the thread leaves every namespace it had entered.
+// thread runs the lab's calls. It never unlocks its OS thread, so the runtime ends that thread
+// together with the goroutine, and no other goroutine runs in a namespace that the thread had
+// entered.
 func (l *Lab) thread() {
 	runtime.LockOSThread()
 	defer close(l.done)
@@ -119,7 +121,7 @@ func (l *Lab) call(f func() error) error {
 }
 
 func (l *Lab) setup(ctx context.Context, o Options) error {
-	// Children inherit this. The default of 50 µs would be half of a typical service time, and
+	// Children inherit the timer slack. Its default of 50 µs is half of a typical service time, and
 	// would be added to every wait of the schedule (prctl(2), PR_SET_TIMERSLACK).
 	if err := unix.Prctl(unix.PR_SET_TIMERSLACK, 1, 0, 0, 0); err != nil {
 		return fmt.Errorf("PR_SET_TIMERSLACK: %w", err)
@@ -162,8 +164,8 @@ func (l *Lab) addHost(name string) (*Host, error) {
 	return h, nil
 }
 
-// dropHost closes the lab's descriptor of a namespace. The kernel removes the namespace with its
-// last process.
+// dropHost closes the lab's descriptor of a namespace. The kernel removes the namespace when its
+// last process ends.
 func (l *Lab) dropHost(h *Host) error {
 	l.hosts = slices.DeleteFunc(l.hosts, func(other *Host) bool { return other == h })
 	return h.ns.Close()
@@ -241,14 +243,14 @@ func (l *Lab) Do(h *Host, f func() error) error {
 	})
 }
 
-// Start starts cmd inside the lab on the given CPUs (none: all), in its own session, so that a
-// Ctrl-C of the terminal does not reach it. It replaces cmd.SysProcAttr but keeps its Credential
-// and Cloneflags, so that the command may run as another user or in namespaces of its own. The
-// caller waits for the command.
+// Start starts cmd inside the lab on the given CPUs, or on all if none are given. cmd gets its own
+// session, so that a Ctrl-C in the terminal does not reach it. Start replaces cmd.SysProcAttr but
+// keeps its Credential and Cloneflags, so that the command may run as another user or in namespaces
+// of its own. The caller waits for the command.
 func (l *Lab) Start(h *Host, cmd *exec.Cmd, cpus []int) error {
-	// It sets no Pdeathsig: the death of the lab's init kills everything in its PID namespace. Nor
-	// would it work: os/exec compares the child's getppid(2) with its own PID to see whether the
-	// parent is alive, and a parent outside the child's PID namespace has the PID 0.
+	// Pdeathsig is not needed: the death of the lab's init kills everything in its PID namespace.
+	// It would not work either: os/exec compares the child's getppid(2) with its own PID to see
+	// whether the parent is alive, and a parent outside the child's PID namespace has the PID 0.
 	attr := &syscall.SysProcAttr{Setsid: true}
 	if cmd.SysProcAttr != nil {
 		attr.Credential = cmd.SysProcAttr.Credential
@@ -273,8 +275,8 @@ func (l *Lab) Start(h *Host, cmd *exec.Cmd, cpus []int) error {
 	})
 }
 
-// SetSysctl writes a sysctl of the host's network namespace, "net.ipv4.tcp_migrate_req" for
-// example. It accepts only net.*, which belongs to a network namespace.
+// SetSysctl writes a sysctl of the host's network namespace, such as "net.ipv4.tcp_migrate_req". It
+// accepts only names in net.*, because only those belong to a network namespace.
 func (l *Lab) SetSysctl(h *Host, name, value string) error {
 	if err := l.Do(h, func() error { return WriteSysctl(name, value) }); err != nil {
 		return fmt.Errorf("%s: %w", h.Name, err)
@@ -300,8 +302,8 @@ func (l *Lab) Sysctl(h *Host, name string) (value string, err error) {
 }
 
 // Close kills everything in the lab, waits for its end, and ends the lab's thread. A caller that
-// started processes must wait for them at the same time, or the kernel keeps the namespace. Calling
-// it again does nothing.
+// started processes must wait for them while Close runs; otherwise the kernel keeps the namespace.
+// Calling it again does nothing.
 func (l *Lab) Close() error {
 	select {
 	case <-l.done:
@@ -353,8 +355,8 @@ func linkUp(name string) error {
 	return nil
 }
 
-// Starter returns a function that starts processes on a host: on the CPUs it is given or, if none
-// are given, on all.
+// Starter returns a function that starts processes on a host. They run on the CPUs given to that
+// function or, if it is given none, on all.
 func (l *Lab) Starter(h *Host, all []int) func(*exec.Cmd, []int) error {
 	return func(c *exec.Cmd, cpus []int) error {
 		if len(cpus) == 0 {

@@ -33,7 +33,7 @@ func newLabOf(t *testing.T, o Options) *Lab {
 	o.Init = func() *exec.Cmd { return exec.Command("/proc/self/exe", roleInit) }
 	l, err := New(t.Context(), o)
 	if errors.Is(err, unix.EPERM) && !AsRoot() {
-		testkit.Skip(t, "%v", err) // AppArmor may make user namespaces without capabilities
+		testkit.Skip(t, "%v", err) // AppArmor may allow user namespaces only without capabilities
 	}
 	if err != nil {
 		t.Fatal(err)
@@ -123,7 +123,8 @@ func TestKernelLabHasNoWayOut(t *testing.T) {
 	}
 }
 
-// A process runs on the CPUs it is started on, and the next one on all of them again.
+// A process runs on the CPUs that it is started on. The next one, started without CPUs, runs on
+// all.
 func TestKernelStartOnCPUs(t *testing.T) {
 	l := newLab(t, vocabulary.NetworkLoopback)
 	var all unix.CPUSet

@@ -33,7 +33,7 @@ func (r *Refusal) Error() string {
 func (r *Refusal) Unwrap() error { return r.Err }
 
 const (
-	// RootHint is for root without the capabilities that labs need.
+	// RootHint is the hint for root without the capabilities that labs need.
 	RootHint = "in a container, add --cap-add SYS_ADMIN --cap-add NET_ADMIN " +
 		"(see docs/containers.md)"
 
@@ -41,8 +41,8 @@ const (
 		"--cap-add SYS_ADMIN --cap-add NET_ADMIN (see docs/containers.md)"
 )
 
-// ExplainNamespace explains why a user namespace, or another namespace without one, could not be
-// made, as far as /proc and the capabilities of this thread show.
+// ExplainNamespace explains why the kernel refused to make a user namespace, or another namespace
+// outside a user namespace. It uses /proc and the capabilities of this thread.
 func ExplainNamespace(err error) *Refusal {
 	return explainNamespace(err, caller{os.DirFS("/proc"), os.Geteuid() == 0, sys.Holds})
 }

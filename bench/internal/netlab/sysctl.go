@@ -17,9 +17,10 @@ const (
 		"--security-opt apparmor=unconfined (see docs/containers.md)"
 )
 
-// WriteSysctl writes a sysctl of the calling thread's network namespace, "net.core.somaxconn" for
-// example. The error wraps fs.ErrNotExist if the kernel does not have it. In most containers
-// /proc/sys is read-only, or AppArmor forbids writing there; the error is then a Refusal.
+// WriteSysctl writes a sysctl of the calling thread's network namespace, such as
+// "net.core.somaxconn". The error wraps fs.ErrNotExist if the kernel does not have that sysctl. In
+// most containers /proc/sys is read-only, or AppArmor forbids writing there; the error is then a
+// Refusal.
 func WriteSysctl(name, value string) error {
 	path, err := sysctlPath(name)
 	if err != nil {
@@ -37,8 +38,8 @@ func WriteSysctl(name, value string) error {
 	return fmt.Errorf("sysctl %s=%s: %w", name, value, err)
 }
 
-// sysctlPath returns the file of a sysctl. It accepts only net.*, which belongs to a network
-// namespace.
+// sysctlPath returns the file of a sysctl. It accepts only names in net.*, because only those
+// belong to a network namespace.
 func sysctlPath(name string) (string, error) {
 	if !strings.HasPrefix(name, "net.") || strings.Contains(name, "/") ||
 		strings.Contains(name, "..") {

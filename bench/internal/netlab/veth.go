@@ -24,7 +24,7 @@ type Addresses struct {
 
 // AddressesOf returns the addresses of a lab. IPv4 loopback has 127.0.0.0/8 by default; all others
 // are from the ranges reserved for benchmarking: 198.18.0.0/15 (RFC 2544) and 2001:2::/48 (RFC
-// 5180). A cluster has no IPv6 addresses; Servers is its node A, and AddressesOfCluster has the
+// 5180). A cluster has no IPv6 addresses, and its Servers is node A; AddressesOfCluster returns the
 // others.
 func AddressesOf(network vocabulary.Network, family vocabulary.Family) Addresses {
 	switch {
@@ -56,9 +56,9 @@ const (
 	serverLink = "to-clients"
 )
 
-// steerReceived makes devices that are later added to the thread's network namespace spread what
-// they receive over the CPUs. Without CPUs, and before Linux 6.3, which introduced
-// net.core.rps_default_mask, it does nothing.
+// steerReceived makes devices that are added to the thread's network namespace later spread
+// received packets over the CPUs. It does nothing without CPUs, and before Linux 6.3, which
+// introduced net.core.rps_default_mask.
 func steerReceived(cpus []int) error {
 	if len(cpus) == 0 {
 		return nil
@@ -131,7 +131,7 @@ func (l *Lab) addClients(delay Delay) error {
 }
 
 // addEnd configures one end of the link between clients and servers, in the thread's network
-// namespace. With Delay.Relayed it makes the end, too.
+// namespace. With Delay.Relayed it also makes the end.
 func (l *Lab) addEnd(name string, delay Delay, addrs ...netip.Prefix) error {
 	if delay.Relayed {
 		if err := l.addTUN(name); err != nil {
