@@ -22,23 +22,23 @@ import (
 type Activity struct {
 	Window time.Duration
 	CPUs   int     // number of CPUs watched
-	Others float64 // how many of them other programs used
-	Steal  float64 // how many of them the hypervisor took
-	// Runnable is how many tasks of the whole machine, without this one, ran or wanted to run, on
-	// average over the window.
+	Others float64 // how many of these CPUs other programs used
+	Steal  float64 // how many of these CPUs the hypervisor took
+	// Runnable is the number of tasks on the whole machine, except this one, that ran or waited for
+	// a CPU, on average over the window.
 	Runnable float64
 	Online   int           // CPUs of the machine
 	Load     float64       // the machine's load average over the last minute
-	Stopped  time.Duration // how long a used-up CPU quota stopped the processes of our cgroups
-	// Programs are the programs of the whole machine that used CPU time, most first. Programs in
-	// PID namespaces that this process cannot see are missing.
+	Stopped  time.Duration // time for which a used-up CPU quota stopped our cgroups' processes
+	// Programs are the programs on the whole machine that used CPU time, in descending order of CPU
+	// time. Programs in PID namespaces that this process cannot see are missing.
 	Programs []Program
 }
 
 // A Program is the CPU use of all processes with one name.
 type Program struct {
 	Name string
-	CPUs float64 // how many CPUs they used
+	CPUs float64 // average number of CPUs that they used
 }
 
 // Watch watches the CPUs for the window, or until ctx ends, which is not an error. The kernel
@@ -49,7 +49,7 @@ func Watch(ctx context.Context, cpus []int, window time.Duration) (a Activity, e
 	if err != nil {
 		return a, err
 	}
-	const looks = 10 // samples of the run queue, whose length fluctuates
+	const looks = 10 // number of samples of the run queue, whose length fluctuates
 	ticker := time.NewTicker(max(window/looks, 1))
 	defer ticker.Stop()
 	var runnable, load float64
@@ -129,8 +129,8 @@ func (s snapshot) since(before snapshot, window time.Duration) Activity {
 	return a
 }
 
-// parseBusy returns how long the CPUs were busy, and how long the hypervisor had taken them, in
-// all. It also counts the CPUs that are online.
+// parseBusy returns the total time for which the CPUs were busy, and the total time that the
+// hypervisor took from them. It also counts the CPUs that are online.
 func parseBusy(
 	r io.Reader, cpus []int, ticks int64,
 ) (busy, steal time.Duration, online int, err error) {
@@ -141,7 +141,7 @@ func parseBusy(
 			return nil
 		}
 		found++
-		// The columns after steal are guests' time, which user and nice already include.
+		// The columns after steal hold the time of guests, which user and nice already include.
 		for column, text := range columns[:min(len(columns), stealColumn+1)] {
 			n, err := strconv.ParseInt(text, 10, 64)
 			if err != nil {
@@ -192,8 +192,8 @@ func processes(ticks int64) (map[int]process, error) {
 	return all, nil
 }
 
-// parseProcess parses a process's stat: its name, which is in parentheses and may contain any
-// character, and fields 14 and 15, user and system time (proc_pid_stat(5)).
+// parseProcess parses a process's stat file (proc_pid_stat(5)). It reads the name, which is in
+// parentheses and may contain any character, and fields 14 and 15, user and system time.
 func parseProcess(stat string, ticks int64) (p process, err error) {
 	const userTime = 14
 	from, to := strings.IndexByte(stat, '('), strings.LastIndexByte(stat, ')')
@@ -215,7 +215,7 @@ func parseProcess(stat string, ticks int64) (p process, err error) {
 	return p, nil
 }
 
-// loadAverage returns how many tasks are runnable, without the calling one, and the load average
+// loadAverage returns the number of runnable tasks, without the calling one, and the load average
 // over the last minute (proc_loadavg(5)).
 func loadAverage() (runnable int, load float64, err error) {
 	text, err := os.ReadFile("/proc/loadavg")

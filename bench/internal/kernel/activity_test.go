@@ -73,7 +73,7 @@ func TestSince(t *testing.T) {
 	}
 }
 
-// A watch that is interrupted returns what it saw until then.
+// An interrupted Watch returns the activity until then.
 func TestWatch(t *testing.T) {
 	cpus, err := UsableCPUs()
 	if err != nil {

@@ -24,9 +24,9 @@ type Connection struct {
 	Received, Acknowledged, Sent uint64
 }
 
-// Connections appends the connections to a local port that are not over: those in any state but
-// SYN_SENT, SYN_RECV, TIME_WAIT and CLOSE. It looks in the calling thread's network namespace.
-// families and cost are as with Unaccepted. It needs no privilege.
+// Connections appends to all the open connections to a local port: those in any state but SYN_SENT,
+// SYN_RECV, TIME_WAIT and CLOSE. It looks in the calling thread's network namespace. families, and
+// the time it takes, are as for Unaccepted. It needs no privilege.
 func Connections(all []Connection, port uint16, families ...int) ([]Connection, error) {
 	fd, err := openDiag()
 	if err != nil {
@@ -40,8 +40,8 @@ func Connections(all []Connection, port uint16, families ...int) ([]Connection, 
 		request := diagRequest(family, states, port)
 		request[unix.NLMSG_HDRLEN+2] = 1 << (diagInfo - 1) // idiag_ext
 		errs = append(errs, askDiag(fd, request, buffer, func(socket []byte) {
-			// A socket in TIME_WAIT may be reported as FIN_WAIT2. It has no struct tcp_info
-			// (inet_twsk_diag_fill in net/ipv4/inet_diag.c).
+			// The kernel may report a socket in TIME_WAIT as FIN_WAIT2. Such a socket has no struct
+			// tcp_info (inet_twsk_diag_fill in net/ipv4/inet_diag.c).
 			c, full := parseConnection(socket)
 			if full && c.Local.Port() == port {
 				all = append(all, c)
@@ -58,7 +58,7 @@ const (
 	tcpClosing  = 11
 )
 
-// diagInfo is the attribute with a struct tcp_info (INET_DIAG_INFO in
+// diagInfo is the number of the attribute that holds a struct tcp_info (INET_DIAG_INFO in
 // include/uapi/linux/inet_diag.h).
 const diagInfo = 2
 

@@ -14,7 +14,7 @@ import (
 // counter that the kernel lacks is absent. The two-value form of the index tells "did not happen"
 // from "cannot be known".
 //
-// The counters that this program relies on, and the functions of the kernel that count them (in
+// The counters that this program relies on, with the kernel's functions that increment them (in
 // net/ipv4 unless noted):
 //
 //	TcpActiveOpens              connect() sent a first SYN
@@ -63,7 +63,7 @@ import (
 //	TcpExtTCPTimeWaitOverflow   TIME_WAIT skipped because the table was full
 //	                            tcp_minisocks.c: tcp_time_wait
 //
-// Closing a listener moves TcpOutRsts and TcpEstabResets only. ListenDrops and TCPAbortOnClose do
+// Closing a listener moves only TcpOutRsts and TcpEstabResets. ListenDrops and TCPAbortOnClose do
 // not count the connections that waited in its queue. On loopback both ends of a connection are in
 // the namespace, and EstabResets counts each of them.
 type Counters map[string]int64
@@ -88,8 +88,8 @@ func CountersIn(do func(func() error) error) (c Counters, err error) {
 // the namespace of interest, such as "/proc/1234/net". On a thread that has changed its namespace,
 // use "/proc/thread-self/net": "/proc/net" and "/proc/self/net" are the main thread's.
 //
-// The two files are read one after the other, and the kernel sums per-CPU counters while they keep
-// moving. While traffic flows, counters that "must" agree can therefore differ by a few.
+// It reads the two files one after the other, and the kernel sums per-CPU counters that keep
+// moving. So while traffic flows, counters that "must" agree can differ by a few.
 func ReadCounters(procNet string) (Counters, error) {
 	counters := make(Counters)
 	for _, name := range []string{"snmp", "netstat"} {
@@ -112,10 +112,10 @@ func readCounterFile(counters Counters, path string) error {
 	return nil
 }
 
-// Since returns how far each counter has moved from before to after. A counter missing from before
-// counts from 0, because the kernel prints some only once they have moved (IcmpMsg). A counter
-// missing from after stays absent. For the few gauges (TcpCurrEstab, MPTcpExtMPCurrEstab) the
-// result is the change, which may be negative.
+// Since returns how far each counter has moved from before to after. A counter that is missing from
+// before is taken as 0 there, because the kernel prints some counters (IcmpMsg) only once they have
+// moved. A counter missing from after stays absent. For the few gauges (TcpCurrEstab,
+// MPTcpExtMPCurrEstab) the result is the change, which may be negative.
 func (after Counters) Since(before Counters) Counters {
 	moved := make(Counters, len(after))
 	for name, value := range after {
@@ -124,12 +124,13 @@ func (after Counters) Since(before Counters) Counters {
 	return moved
 }
 
-// maxCounterLine bounds the length of a line. TcpExt takes about 3 kB today.
+// maxCounterLine is the maximum length of a line, in bytes. Today the line of TcpExt is about 3 kB
+// long.
 const maxCounterLine = 256 << 10
 
-// parseCounters adds the counters in r to counters. r holds pairs of lines, the names and then the
-// values, both starting with the protocol ("Tcp: InSegs OutSegs", "Tcp: 10 12"). Format:
-// net/ipv4/proc.c, snmp_seq_show and netstat_seq_show.
+// parseCounters adds the counters in r to counters. r holds pairs of lines, first the names and
+// then the values, both of which start with the protocol ("Tcp: InSegs OutSegs", "Tcp: 10 12").
+// Format: net/ipv4/proc.c, snmp_seq_show and netstat_seq_show.
 func parseCounters(counters Counters, r io.Reader) error {
 	lines := bufio.NewScanner(r)
 	lines.Buffer(nil, maxCounterLine)

@@ -10,8 +10,8 @@ import (
 	"reuseport-bench/bench/internal/loopback"
 )
 
-// The whole accounting of losses rests on this fact: closing a listener moves OutRsts and
-// EstabResets, and not ListenDrops.
+// The whole accounting of losses relies on this: closing a listener moves OutRsts and EstabResets,
+// but not ListenDrops.
 func TestKernelCountersOfClose(t *testing.T) {
 	for _, test := range []struct {
 		setting string
@@ -54,8 +54,8 @@ func TestKernelCountersOfClose(t *testing.T) {
 }
 
 // closeQueued closes a listener with n connections in its queue while its group has another
-// listener. The setting of net.ipv4.tcp_migrate_req decides whether that one, the heir, inherits
-// them.
+// listener. The setting of net.ipv4.tcp_migrate_req decides whether the other listener, the heir,
+// inherits them.
 func closeQueued(n int, setting string) error {
 	if err := os.WriteFile("/proc/sys/net/ipv4/tcp_migrate_req", []byte(setting), 0); err != nil {
 		return err

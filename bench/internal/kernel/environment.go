@@ -11,8 +11,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Release returns the kernel's release as uname(2) gives it, such as "6.18.44". It returns "" if
-// uname fails.
+// Release returns the kernel's release from uname(2), such as "6.18.44". It returns "" if uname
+// fails.
 func Release() string {
 	var name unix.Utsname
 	if err := unix.Uname(&name); err != nil {
@@ -21,9 +21,8 @@ func Release() string {
 	return unix.ByteSliceToString(name.Release[:])
 }
 
-// CPUModel returns the processor's name from /proc/cpuinfo. ARM kernels give numbers instead, which
-// other tools look names up by; CPUModel returns them as "implementer 0x41 part 0xd0c". It returns
-// "" if neither is known.
+// CPUModel returns the processor's name from /proc/cpuinfo. ARM kernels give numbers instead of a
+// name; CPUModel returns them as "implementer 0x41 part 0xd0c". It returns "" if neither is known.
 func CPUModel() string {
 	file, err := os.Open("/proc/cpuinfo")
 	if err != nil {
@@ -53,7 +52,7 @@ func parseCPUModel(r io.Reader) string {
 
 // UsableCPUs returns, in ascending order, the CPUs that this process may run on. That is the
 // affinity of its main thread, which a cpuset, taskset(1) or a container runtime may have narrowed.
-// Other threads may have a narrower one.
+// Other threads may have a narrower affinity.
 func UsableCPUs() ([]int, error) {
 	var set unix.CPUSet
 	if err := unix.SchedGetaffinity(os.Getpid(), &set); err != nil {
@@ -68,7 +67,7 @@ func UsableCPUs() ([]int, error) {
 	return cpus, nil
 }
 
-// OnlineCPUs returns the CPUs of the machine that are online, those included that this process may
+// OnlineCPUs returns the CPUs of the machine that are online, including those that this process may
 // not use. Source: Documentation/admin-guide/cputopology.rst.
 func OnlineCPUs() ([]int, error) {
 	const file = "/sys/devices/system/cpu/online"

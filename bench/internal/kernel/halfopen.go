@@ -19,15 +19,15 @@ import (
 //go:generate ../../../scripts/bpf2go.sh halfopen halfopen.c
 
 // A HalfOpenReader counts each listener's half-open connections: those whose SYN was answered and
-// whose final ACK has not come. The kernel calls them connection requests (TCP_NEW_SYN_RECV). With
-// TCP_DEFER_ACCEPT a connection stays a request until data follows the ACK. SYN cookies and TCP
-// Fast Open leave no request.
+// whose final ACK has not arrived. The kernel calls them connection requests (TCP_NEW_SYN_RECV).
+// With TCP_DEFER_ACCEPT a connection stays a request until data follows the ACK. SYN cookies and
+// TCP Fast Open leave no request.
 //
 // A HalfOpenReader is not safe for concurrent use. The caller closes it.
 //
-// It is an eBPF iterator over TCP sockets (halfopen.c). sock_diag(7) and /proc/net/tcp do not tell
-// which listener a request belongs to: they show its inode as 0 (inet_req_diag_fill in
-// net/ipv4/inet_diag.c, get_openreq4 in net/ipv4/tcp_ipv4.c).
+// It uses an eBPF iterator over TCP sockets (halfopen.c), because sock_diag(7) and /proc/net/tcp do
+// not tell which listener a request belongs to: they show the request's inode as 0
+// (inet_req_diag_fill in net/ipv4/inet_diag.c, get_openreq4 in net/ipv4/tcp_ipv4.c).
 type HalfOpenReader struct {
 	iterator *link.Iter
 	buffer   []byte // its length is a multiple of recordSize
@@ -37,9 +37,9 @@ type HalfOpenReader struct {
 const recordSize = 8
 
 // NewHalfOpenReader loads the program and fits it to the kernel's types. If types is nil, it reads
-// them itself. It needs CAP_BPF and CAP_PERFMON, or CAP_SYS_ADMIN, in the initial user namespace;
-// otherwise the error is unix.EPERM and says what is missing. The error is ErrNotSupported if the
-// kernel has no such iterator (before Linux 5.9) or no type information.
+// the types itself. NewHalfOpenReader needs CAP_BPF and CAP_PERFMON, or CAP_SYS_ADMIN, in the
+// initial user namespace; otherwise the error is unix.EPERM and says what is missing. The error is
+// ErrNotSupported if the kernel has no such iterator (before Linux 5.9) or no type information.
 func NewHalfOpenReader(types *btf.Cache) (*HalfOpenReader, error) {
 	if missing := sys.MissingForBPF(); len(missing) > 0 {
 		return nil, fmt.Errorf("half-open connections: needs %s; run as root: %w",
@@ -57,7 +57,8 @@ func NewHalfOpenReader(types *btf.Cache) (*HalfOpenReader, error) {
 	return &HalfOpenReader{iterator: iterator, buffer: make([]byte, 32<<10)}, nil
 }
 
-// explainTracing turns the error of a kernel that lacks what a program needs into ErrNotSupported.
+// explainTracing turns err into ErrNotSupported if it means that the kernel lacks what a program
+// needs.
 func explainTracing(err error) error {
 	if LacksTracing(err) {
 		return fmt.Errorf("%w: %w", ErrNotSupported, err)
@@ -65,24 +66,24 @@ func explainTracing(err error) error {
 	return err
 }
 
-// LacksTracing reports whether err means that the kernel lacks type information or what is to be
-// traced. It is false if the kernel refuses permission.
+// LacksTracing reports whether err means that the kernel lacks type information, or the tracepoint
+// or iterator. It returns false if the kernel refuses permission.
 func LacksTracing(err error) bool {
 	return errors.Is(err, btf.ErrNotFound) || errors.Is(err, os.ErrNotExist) ||
 		errors.Is(err, ebpf.ErrNotSupported) && !errors.Is(err, unix.EPERM)
 }
 
 // Read walks the TCP sockets of the calling thread's network namespace, IPv4 and IPv6. It returns
-// how many connection requests each listener has, by the listener's inode (stat(2)). Listeners
+// the number of connection requests of each listener, by the listener's inode (stat(2)). Listeners
 // without requests are absent. Requests of closed listeners are counted under 0 until the final ACK
-// arrives or the timer of the SYN-ACK expires (after 1 s at first). Then they end or, with
-// net.ipv4.tcp_migrate_req, move to another listener.
+// arrives or the timer of the SYN-ACK expires (after 1 s at first). Then these requests end or,
+// with net.ipv4.tcp_migrate_req, move to another listener.
 //
 // The result is not a snapshot: it may or may not include requests that come or go during the walk.
-// Read has a cost. The kernel looks into every bucket of a hash table (net.ipv4.tcp_ehash_entries),
-// which all namespaces share unless net.ipv4.tcp_child_ehash_entries was set when this one was
-// made. It locks each listener and connection of the namespace for an instant
-// (bpf_iter_tcp_seq_show in net/ipv4/tcp_ipv4.c).
+// Read has a cost. The kernel looks into every bucket of a hash table (net.ipv4.tcp_ehash_entries).
+// All namespaces share that table, unless net.ipv4.tcp_child_ehash_entries was set when this
+// namespace was made. The kernel also locks each listener and connection of the namespace for an
+// instant (bpf_iter_tcp_seq_show in net/ipv4/tcp_ipv4.c).
 func (r *HalfOpenReader) Read() (map[uint64]int, error) {
 	// Open fixes the namespace (bpf_iter_init_seq_net in fs/proc/proc_net.c).
 	records, err := r.iterator.Open()

@@ -17,7 +17,7 @@ import (
 )
 
 // newHalfOpenReader returns a reader that is closed after the test. It skips the test if the kernel
-// cannot do it, or does not permit it.
+// does not support or permit the reader.
 func newHalfOpenReader(t *testing.T) *HalfOpenReader {
 	t.Helper()
 	reader, err := NewHalfOpenReader(kernelTypes)
@@ -34,7 +34,7 @@ func newHalfOpenReader(t *testing.T) *HalfOpenReader {
 	return reader
 }
 
-// holdBack makes a listener ignore every segment without SYN or RST, and so the final ACKs. The
+// holdBack makes a listener ignore every segment without SYN or RST, including final ACKs. The
 // kernel applies a listener's filter also to segments for its connection requests (tcp_v4_rcv in
 // net/ipv4/tcp_ipv4.c). The filter sees the TCP header; the flags are in byte 13 (RFC 9293, 3.1).
 func holdBack(listener int) error {
@@ -53,7 +53,7 @@ func holdBack(listener int) error {
 	return nil
 }
 
-// testSockets add to loopback.Sockets more states of a connection.
+// testSockets extends loopback.Sockets with more states of a connection.
 type testSockets struct{ loopback.Sockets }
 
 // halfOpen makes a group of listeners that ignore final ACKs, and connects n clients to it.
@@ -96,8 +96,8 @@ func sum(counts map[uint64]int) (n int) {
 	return n
 }
 
-// wantCounts reports a test error if the reader does not read want. It returns an error only if it
-// cannot read.
+// wantCounts reports a test error if the reader does not return want. It returns an error only if
+// reading fails.
 func wantCounts(t *testing.T, when string, reader *HalfOpenReader, want map[uint64]int) error {
 	t.Helper()
 	got, err := reader.Read()
@@ -110,7 +110,7 @@ func wantCounts(t *testing.T, when string, reader *HalfOpenReader, want map[uint
 	return nil
 }
 
-// Each listener's requests are as many as the connections that are accepted from it later.
+// Each listener has as many requests as connections that are accepted from it later.
 func TestKernelHalfOpen(t *testing.T) {
 	const n = 32
 	reader := newHalfOpenReader(t)

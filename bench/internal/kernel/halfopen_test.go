@@ -20,7 +20,7 @@ func TestCountInodes(t *testing.T) {
 		records = binary.NativeEndian.AppendUint64(records, inode)
 	}
 	want := map[uint64]int{0: 1, 7: 3, 1 << 40: 1}
-	for _, size := range []int{1, 2, 5, 100} { // of the buffer, in records; there are 5
+	for _, size := range []int{1, 2, 5, 100} { // size of the buffer; there are 5 records
 		bytewise := iotest.OneByteReader(bytes.NewReader(records))
 		got, err := countInodes(bytewise, make([]byte, size*recordSize))
 		if diff := cmp.Diff(want, got); err != nil || diff != "" {

@@ -1,9 +1,9 @@
 //go:build ignore
 
-// The programs of LossTrace, one per tracepoint. losses.go says what they report and cannot know.
+// The programs of LossTrace, one per tracepoint. losses.go lists what they report and miss.
 //
 // They run for all traffic on the machine, some of them several times per connection. So each first
-// tests what most often rules out a report: the states, the reason, the protocol, the namespace.
+// tests what most often rules out a report: states, reason, protocol or namespace.
 
 #include <stdbool.h>
 
@@ -195,8 +195,8 @@ struct {
 	__type(value, __u8);
 } servers SEC(".maps");
 
-// The segment that this CPU answered with a reset last. The kernel always drops it next (tcp_v4_rcv
-// and tcp_v4_do_rcv, and their IPv6 counterparts), which empties the entry.
+// The segment that this CPU most recently answered with a reset. The kernel always drops it next
+// (tcp_v4_rcv and tcp_v4_do_rcv, and their IPv6 counterparts), which empties the entry.
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
 	__uint(max_entries, 1);
@@ -207,8 +207,8 @@ struct {
 __u64 lost; // events that found no room
 
 // argument returns the tracepoint's nth argument, a pointer, in a way that hides its type from the
-// verifier. Before Linux 6.13 the verifier assumes that no argument is NULL, and removes the code
-// for that case (raw_tp_null_args in kernel/bpf/btf.c was added to fix this).
+// verifier. Before Linux 6.13 the verifier assumes that arguments are not NULL, and removes checks
+// for NULL (raw_tp_null_args in kernel/bpf/btf.c was added to fix this).
 static __always_inline const void *argument(const __u64 *ctx, int n)
 {
 	__u64 value = 0;
@@ -251,8 +251,8 @@ static __always_inline __u32 process(void)
 	return 0;
 }
 
-// namespace_of returns 0 if the namespace is unknown or does not matter. The device of a segment in
-// one of TCP's trees is overwritten, but such a segment has a socket.
+// namespace_of returns 0 if the namespace is unknown or does not matter. A segment in one of TCP's
+// trees has its device overwritten, but it has a socket.
 static __always_inline __u32 namespace_of(const struct sock *sk, const struct sk_buff *skb)
 {
 	const struct net_device *dev;
@@ -305,8 +305,8 @@ static __always_inline bool read_segment(struct event *e, const struct sk_buff *
 	return true;
 }
 
-// read_socket copies the two ends of a socket, its peer as the source. It takes the local port from
-// inet_sock, because skc_num is 0 in a socket that is about to be reset (__inet_put_port).
+// read_socket copies the two ends of a socket. The peer becomes the source. It takes the local port
+// from inet_sock, because skc_num is 0 in a socket that is about to be reset (__inet_put_port).
 static __always_inline void read_socket(struct event *e, const struct sock *sk)
 {
 	__u16 family = BPF_CORE_READ(sk, __sk_common.skc_family);
@@ -346,8 +346,8 @@ static __always_inline bool has_server(const struct event *e)
 	return is_server(e->destination, e->destination_port) || is_server(e->source, e->source_port);
 }
 
-// waking returns the flags for putting an event into the ring. The reader sleeps until the ring is
-// half full, or until it is told to read the rest: waking it for each event would disturb the
+// waking returns the flags for putting an event into the ring. The reader sleeps until the ring
+// is half full, or until the trace ends: waking it for each event would disturb the
 // measurement.
 static __always_inline __u64 waking(void)
 {
@@ -409,7 +409,7 @@ static __always_inline bool defers(const struct sock *sk)
 	return BPF_CORE_READ(listener, icsk_accept_queue.rskq_defer_accept);
 }
 
-// no_loss reports whether dropping this segment, received by sk if any, is no loss. It runs for
+// no_loss reports whether dropping a segment, received by sk unless NULL, is no loss. It runs for
 // most connections, so it reads little. For the three reasons below the transport header is set.
 static __always_inline bool no_loss(const struct sk_buff *skb, const struct sock *sk, __u32 reason)
 {

@@ -49,7 +49,7 @@ var (
 // kernelTypes are read once and shared by all traces, as in a run.
 var kernelTypes = btf.NewCache()
 
-// needLossTrace skips the test if not everything can be traced.
+// needLossTrace skips the test unless every tracepoint can be traced.
 func needLossTrace(t *testing.T) {
 	t.Helper()
 	trace, err := NewLossTrace(LossTraceOptions{Namespaces: []uint32{1}})
@@ -397,8 +397,8 @@ func (s *testSockets) refused(n int, from, to netip.AddrPort) ([]netip.AddrPort,
 	return sources, awaitEnd(clients)
 }
 
-// untilRepeated is the time after which a client repeats a lost SYN, which would cause one event
-// more (TCP_TIMEOUT_INIT in include/net/tcp.h).
+// untilRepeated is the time after which a client repeats a lost SYN, which would cause another
+// event (TCP_TIMEOUT_INIT in include/net/tcp.h).
 const untilRepeated = time.Second
 
 func TestKernelLossTraceFirewall(t *testing.T) {
@@ -517,7 +517,7 @@ func TestKernelLossTraceFilter(t *testing.T) {
 	})
 }
 
-// The kernel reports no SYN that meets a full queue. If that changes, change LossTrace's
+// The kernel does not report a SYN that meets a full queue. If that changes, change LossTrace's
 // documentation, too.
 func TestKernelLossTraceOverflow(t *testing.T) {
 	const n = 6
@@ -596,7 +596,8 @@ func TestKernelLossTraceOverflowACK(t *testing.T) {
 	})
 }
 
-// Unlike a connection that was not accepted yet, one that its server resets has a socket.
+// The event of a connection that its server resets has a Socket, unlike that of a connection that
+// was not accepted yet.
 func TestKernelLossTraceLinger(t *testing.T) {
 	needLossTrace(t)
 	inNetwork(t, func() error {
@@ -691,13 +692,13 @@ func refuseAndFilter(at netip.AddrPort) error {
 	return err
 }
 
-// Without namespaces, addresses decide what is reported.
+// Without Namespaces, only addresses decide which events are reported.
 func TestKernelLossTraceServers(t *testing.T) {
 	const n = 3
 	needLossTrace(t)
 	for _, test := range []struct {
 		name     string
-		address  netip.Addr // of the server whose losses are asked for
+		address  netip.Addr // of the server whose losses are reported
 		reported bool
 	}{
 		{"its own", localIPv4.Addr(), true},
@@ -769,8 +770,8 @@ func TestKernelLossTraceServers(t *testing.T) {
 	}
 }
 
-// withPage calls f in a private network, with an address that has no listener and a trace whose
-// ring is one page. f closes the trace.
+// withPage calls f in a private network, with an address without a listener and a trace whose ring
+// is one page long. f must close the trace.
 func withPage(
 	t *testing.T, f func(s *testSockets, at netip.AddrPort, trace *LossTrace) error,
 ) {
@@ -817,7 +818,7 @@ func TestKernelLossTraceDrops(t *testing.T) {
 			t.Errorf("got %d events, %d and in the end %d without room, %v; want %d, %d",
 				len(got), before, after, err, room, n-room)
 		}
-		return trace.Close() // for the second time
+		return trace.Close() // a second call
 	})
 }
 
@@ -904,9 +905,9 @@ func TestKernelLossTraceProcess(t *testing.T) {
 	}
 }
 
-// serveOrderly serves one connection and closes it without a loss. first says which end closes
+// serveOrderly serves one connection and closes it without a loss. first names the end that closes
 // first: "client", "server", "server, unread" (the server never reads the client's FIN), or "half"
-// (the client closes its sending direction only).
+// (the client closes only its sending direction).
 func (s *testSockets) serveOrderly(listener int, first string) error {
 	clients, err := s.Connect(1, s.Address)
 	if err != nil {
@@ -1122,8 +1123,9 @@ func sendSegment(from, to netip.AddrPort, flags byte) error {
 		return err
 	}
 	defer unix.Close(socket)
-	// Connected to an address that sends nothing, the socket gets no copies of segments (raw(7)).
-	// Closing it would drop them, and the drops would be reported as losses.
+	// The socket is connected to an address that sends nothing, so it gets no copies of segments
+	// (raw(7)). Otherwise closing it would drop the copies, and the drops would be reported as
+	// losses.
 	if err := unix.Connect(socket, &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 8}}); err != nil {
 		return err
 	}

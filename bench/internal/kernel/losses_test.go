@@ -41,7 +41,7 @@ func TestLossTypes(t *testing.T) {
 	}
 }
 
-// lossTypes returns type information of a kernel that has types alone.
+// lossTypes returns the type information of a kernel that has only the given types.
 func lossTypes(t *testing.T, types ...btf.Type) *btf.Spec {
 	t.Helper()
 	builder, err := btf.NewBuilder(types, nil)

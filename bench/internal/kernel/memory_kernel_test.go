@@ -8,7 +8,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Touching 32 MiB of private memory makes them resident, and part of no other process.
+// Touching 32 MiB of private memory makes them resident, and they are not shared with another
+// process.
 func TestKernelMemory(t *testing.T) {
 	debug.FreeOSMemory() // so that the runtime returns no memory of earlier tests during this one
 	before, err := ReadMemory(os.Getpid())

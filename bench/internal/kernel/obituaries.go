@@ -8,26 +8,26 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Obituaries receives the message that the kernel sends for each TCP socket when it destroys it
+// Obituaries receives the messages that the kernel sends when it destroys TCP sockets
 // (sock_diag_broadcast_destroy in net/core/sock_diag.c). It needs no privilege. It is not safe for
 // concurrent use; the caller closes it.
 //
 // The kernel destroys a socket when its connection goes to TIME_WAIT or CLOSE and no process has
-// the socket. If its own host has reset the connection without unread data, by SO_LINGER 0 or with
-// the listener, the socket is empty by then: Peer has port 0, and all numbers of bytes are 0
-// (tcp_disconnect in net/ipv4/tcp.c).
+// the socket. The socket is empty by then if its own host reset the connection without unread data,
+// because of SO_LINGER 0 or because the listener was closed: Peer has port 0, and all numbers of
+// bytes are 0 (tcp_disconnect in net/ipv4/tcp.c).
 type Obituaries struct {
 	fd     int
 	room   int
 	buffer []byte
 }
 
-// obituaryRoom is how much of the socket's buffer one message takes, in bytes: the data, a struct
-// sk_buff and a struct skb_shared_info (SKB_TRUESIZE in include/linux/skbuff.h). It was measured on
-// Linux 6.18.
+// obituaryRoom is the part of the socket's buffer that one message takes, in bytes: the data, a
+// struct sk_buff and a struct skb_shared_info (SKB_TRUESIZE in include/linux/skbuff.h). It was
+// measured on Linux 6.18.
 const obituaryRoom = 1280
 
-// obituaryGroups are the multicast groups of NETLINK_SOCK_DIAG for TCP, a bit each:
+// obituaryGroups are the multicast groups of NETLINK_SOCK_DIAG for TCP, one bit each:
 // SKNLGRP_INET_TCP_DESTROY and SKNLGRP_INET6_TCP_DESTROY (include/uapi/linux/sock_diag.h).
 const obituaryGroups = 1<<(1-1) | 1<<(3-1)
 
@@ -74,12 +74,12 @@ func (o *Obituaries) start(port uint16, n int) error {
 	return nil
 }
 
-// filter drops the messages of sockets with another local port. On loopback half of all sockets are
-// the clients'.
+// filter drops the messages about sockets with another local port. On loopback, half of all sockets
+// belong to clients.
 func (o *Obituaries) filter(port uint16) error {
 	const idiagSport = unix.NLMSG_HDRLEN + 4
 	program := []unix.SockFilter{
-		{Code: unix.BPF_LD | unix.BPF_H | unix.BPF_ABS, K: idiagSport}, // as the network has it
+		{Code: unix.BPF_LD | unix.BPF_H | unix.BPF_ABS, K: idiagSport}, // in network byte order
 		{Code: unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, K: uint32(port), Jf: 1},
 		{Code: unix.BPF_RET | unix.BPF_K, K: 0xffff},
 		{Code: unix.BPF_RET | unix.BPF_K, K: 0},
@@ -91,9 +91,9 @@ func (o *Obituaries) filter(port uint16) error {
 // Room returns how many messages can wait to be read.
 func (o *Obituaries) Room() int { return o.room }
 
-// Read calls f for each socket that was destroyed since the last call. It does not wait. The state
-// is CLOSE and the inode 0. The kernel sends the messages from a work queue, so they come a little
-// late.
+// Read calls f for each socket that was destroyed since the last call. It does not wait. In each
+// Connection, State is CLOSE and Inode is 0. The kernel sends the messages from a work queue, so
+// they come a little late.
 func (o *Obituaries) Read(f func(Connection)) error {
 	for {
 		n, err := unix.Read(o.fd, o.buffer)
@@ -115,7 +115,8 @@ func (o *Obituaries) Read(f func(Connection)) error {
 	}
 }
 
-// Lost returns how many messages found no room so far (SO_MEMINFO in net/core/sock.c).
+// Lost returns how many messages were lost so far because the buffer had no room (SO_MEMINFO in
+// net/core/sock.c).
 func (o *Obituaries) Lost() (int, error) {
 	var info [unix.SK_MEMINFO_VARS]uint32
 	size := unsafe.Sizeof(info)

@@ -34,7 +34,8 @@ func pair(s *loopback.Sockets, listener int) (server, client int, from netip.Add
 	return accepted[0][0], clients[0], socket.AddrPort(name), nil
 }
 
-// exchange sends a request of 27 bytes, has so many of them read, and so many answered.
+// exchange sends a request of 27 bytes. The server reads the first read bytes, and sends answer
+// bytes.
 func exchange(server, client, read, answer int) error {
 	if _, err := unix.Write(client, make([]byte, 27)); err != nil {
 		return err
@@ -54,8 +55,8 @@ func exchange(server, client, read, answer int) error {
 	return err
 }
 
-// TestKernelObituaries checks what the kernel tells of a server's sockets when they are gone, and
-// of those that are still there.
+// TestKernelObituaries checks what the kernel reports about a server's sockets that were destroyed,
+// and about those that still exist.
 func TestKernelObituaries(t *testing.T) {
 	inNetwork(t, func() error {
 		var s loopback.Sockets
@@ -160,7 +161,7 @@ func abort(server, _ int) error {
 	return unix.SetsockoptLinger(server, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1})
 }
 
-// wantConnections compares connections in any order. Each has a cookie of its own.
+// wantConnections compares connections in any order. Each must have a different cookie.
 func wantConnections(t *testing.T, what string, got, want []Connection) {
 	t.Helper()
 	cookies := map[uint64]bool{}
@@ -182,7 +183,7 @@ func wantConnections(t *testing.T, what string, got, want []Connection) {
 	}
 }
 
-// TestKernelObituariesLost checks that messages without room are counted.
+// TestKernelObituariesLost checks that messages lost for lack of room are counted.
 func TestKernelObituariesLost(t *testing.T) {
 	inNetwork(t, func() error {
 		var s loopback.Sockets

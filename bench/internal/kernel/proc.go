@@ -9,7 +9,7 @@ import (
 )
 
 // A procFile is an open file of /proc. Unlike an os.File it is not registered with Go's poller:
-// trying that, and failing, takes three system calls, as many as a whole reading.
+// trying that, and failing, would take three system calls, as many as reading the file.
 type procFile struct {
 	fd   int
 	path string

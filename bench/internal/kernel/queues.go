@@ -11,8 +11,8 @@ import (
 
 // A Queue is the accept queue of one listening TCP socket.
 type Queue struct {
-	Inode  uint64 // of the socket, as stat(2) of its descriptor returns it
-	Cookie uint64 // identifies the socket as long as the machine runs (SO_COOKIE)
+	Inode  uint64 // of the socket, as in stat(2) of its descriptor
+	Cookie uint64 // identifies the socket until the machine reboots (SO_COOKIE)
 	Addr   netip.Addr
 	Port   uint16
 	Queued int // connections waiting to be accepted
@@ -58,7 +58,7 @@ func NewQueueWatch(families ...int) (*QueueWatch, error) {
 	return w, nil
 }
 
-// diagBuffer is the most that the kernel sends in one datagram (netlink_dump in
+// diagBuffer is the maximum size of a datagram that the kernel sends (netlink_dump in
 // net/netlink/af_netlink.c).
 const diagBuffer = 32 << 10
 
@@ -68,7 +68,7 @@ func openDiag() (fd int, err error) {
 	if err != nil {
 		return -1, fmt.Errorf("sock_diag: %w", err)
 	}
-	// The kernel answers at once. The timeout only makes sure that no read can block for ever.
+	// The kernel answers at once. The timeout only ensures that no read blocks forever.
 	limit := unix.Timeval{Sec: 1}
 	if err := unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &limit); err != nil {
 		return -1, errors.Join(fmt.Errorf("sock_diag: SO_RCVTIMEO: %w", err), unix.Close(fd))
@@ -76,8 +76,8 @@ func openDiag() (fd int, err error) {
 	return fd, nil
 }
 
-// diagRequest returns a request for all TCP sockets that are in one of the states, a bit each, and
-// have the given local port. Port 0 means any.
+// diagRequest returns a request for all TCP sockets that are in one of the states and have the
+// given local port. states has one bit for each state. Port 0 means any port.
 func diagRequest(family int, states uint32, port uint16) []byte {
 	request := make([]byte, unix.NLMSG_HDRLEN+diagRequestSize)
 	order := binary.NativeEndian
@@ -111,7 +111,8 @@ func askDiag(fd int, request, buffer []byte, f func(socket []byte)) error {
 	}
 }
 
-// parseDiag calls f with each socket of one datagram. It reports whether the answer ends with it.
+// parseDiag calls f with each socket of one datagram. It reports whether the datagram is the last
+// of the answer.
 func parseDiag(b []byte, f func(socket []byte)) (done bool, err error) {
 	order := binary.NativeEndian
 	for len(b) >= unix.NLMSG_HDRLEN {

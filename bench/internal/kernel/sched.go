@@ -21,12 +21,12 @@ import (
 // Sched holds a thread's scheduler statistics since its start, or the sums over several threads.
 type Sched struct {
 	Run        time.Duration // on a CPU; precise, unlike the ticks in /proc/<pid>/stat
-	Delay      time.Duration // runnable, but waiting for a CPU ("run-queue delay")
-	Timeslices int64         // times put on a CPU
+	Delay      time.Duration // waiting for a CPU while runnable ("run-queue delay")
+	Timeslices int64         // number of times put on a CPU
 }
 
-// Schedstat returns the sums over the threads that process pid has now. The time of threads that
-// have ended is missing, so the difference of two readings is a lower bound. Errors are those of
+// Schedstat returns the sums over the current threads of process pid. The time of threads that have
+// ended is missing, so the difference of two readings is a lower bound. It returns the errors of
 // ThreadSchedstats.
 func Schedstat(pid int) (Sched, error) {
 	threads, err := ThreadSchedstats(pid)
@@ -39,7 +39,7 @@ func Schedstat(pid int) (Sched, error) {
 	return sum, err
 }
 
-// ThreadSchedstats returns the scheduler statistics of each thread that process pid has now, by
+// ThreadSchedstats returns the scheduler statistics of each current thread of process pid, by
 // thread number. The error is ErrNotSupported if the kernel keeps none (CONFIG_SCHED_INFO), and
 // fs.ErrNotExist if the process does not exist. Source: fs/proc/base.c, proc_pid_schedstat.
 // /proc/<pid>/schedstat itself covers the main thread only.
@@ -125,7 +125,7 @@ func ReadPressure() (time.Duration, error) {
 	return some, nil
 }
 
-// absent turns "no such file" and "switched off" into ErrNotSupported. It keeps the cause's text.
+// absent turns "no such file" and "switched off" into ErrNotSupported. It keeps the text of err.
 func absent(err error) error {
 	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.EOPNOTSUPP) {
 		return fmt.Errorf("%w (%v)", ErrNotSupported, err)
@@ -154,10 +154,10 @@ func parsePressure(r io.Reader) (time.Duration, error) {
 }
 
 // ReadSteal returns, for each of cpus, the time since boot during which the hypervisor ran
-// something else while the CPU had work to do. If cpus is nil, it reads every CPU online. Steal is
+// something else while the CPU had work to do. If cpus is nil, it reads every online CPU. Steal is
 // counted in ticks, usually of 10 ms. It is always 0 on bare metal and under hypervisors that do
-// not report it. The error is ErrNotSupported if /proc/stat has no such column. A CPU that is
-// offline is an error, too. Source: fs/proc/stat.c, show_stat.
+// not report it. The error is ErrNotSupported if /proc/stat has no such column. An offline CPU in
+// cpus is an error, too. Source: fs/proc/stat.c, show_stat.
 func ReadSteal(cpus []int) (map[int]time.Duration, error) {
 	const path = "/proc/stat"
 	file, err := openProc(path)
@@ -209,8 +209,8 @@ func parseSteal(r io.Reader, ticksPerSecond int64) (map[int]time.Duration, error
 }
 
 // eachCPU calls f for each line "cpu<n> …", with the CPU and its columns in ticks. It does not use
-// a Scanner, which limits the length of a line: other lines of the file may be long, with a number
-// for each interrupt.
+// a Scanner, which limits the length of lines: another line of the file has a number for each
+// interrupt and may be long.
 func eachCPU(r io.Reader, f func(cpu int, columns []string) error) error {
 	seen := false
 	lines := bufio.NewReader(r)
@@ -244,8 +244,8 @@ func eachCPU(r io.Reader, f func(cpu int, columns []string) error) error {
 	return nil
 }
 
-// ticksToDuration converts ticks to a duration. What would overflow becomes the longest duration,
-// 292 years.
+// ticksToDuration converts ticks to a duration. If the result would overflow, it returns the
+// longest duration, 292 years.
 func ticksToDuration(ticks, perSecond int64) time.Duration {
 	whole, rest := ticks/perSecond, ticks%perSecond
 	if whole >= math.MaxInt64/int64(time.Second) {
@@ -272,8 +272,8 @@ func ticksPerSecond() int64 {
 	return int64(vector[at][1])
 }
 
-// SetAffinity confines every thread of process pid to the CPUs, and so all threads that they will
-// start. It ignores threads that end meanwhile.
+// SetAffinity confines every thread of process pid, and so all threads that they will start, to the
+// CPUs. It ignores threads that end meanwhile.
 func SetAffinity(pid int, cpus []int) error {
 	var set unix.CPUSet
 	for _, c := range cpus {
@@ -300,7 +300,7 @@ func SetAffinity(pid int, cpus []int) error {
 	return nil
 }
 
-// A Place says on which CPUs a thread may run, and on which one it ran last.
+// A Place holds the CPUs on which a thread may run, and the CPU on which it ran last.
 type Place struct {
 	Allowed []int
 	Last    int
@@ -361,7 +361,7 @@ func parseProcessor(stat string) (int, error) {
 	return strconv.Atoi(fields[processor-3])
 }
 
-// SumSteal returns the time that the hypervisor has taken from the CPUs together.
+// SumSteal returns the total time that the hypervisor has taken from the CPUs.
 func SumSteal(cpus []int) (time.Duration, error) {
 	each, err := ReadSteal(cpus)
 	var total time.Duration

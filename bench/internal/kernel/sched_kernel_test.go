@@ -122,7 +122,7 @@ func burn(work time.Duration) error {
 	return nil
 }
 
-// A process is confined to the one CPU that it is given.
+// A process is confined to a single CPU.
 func TestKernelSetAffinity(t *testing.T) {
 	cpus, err := UsableCPUs()
 	if err != nil {

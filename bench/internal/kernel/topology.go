@@ -13,18 +13,18 @@ import (
 	"strings"
 )
 
-// A Topology says which CPUs share a core or a memory node, and how much of them this process may
-// use.
+// A Topology describes which CPUs share a core or a memory node, and how much of their time this
+// process may use.
 type Topology struct {
-	CPUs []CPU // those that were asked for, ascending
-	// Quota is how many CPUs' worth of time the cgroups allow this process: the smallest quota of
-	// its cgroup and the ones around it. 0 means no quota.
+	CPUs []CPU // the requested CPUs, ascending
+	// Quota is the CPU time that the cgroups allow this process, as a number of CPUs: the smallest
+	// quota of its cgroup and of the cgroups around it. 0 means no quota.
 	Quota float64
-	// Governors are the CPU frequency governors in use, sorted. It is empty if the kernel has none,
-	// as in most virtual machines.
+	// Governors are the CPU frequency governors in use, sorted. There are none in most virtual
+	// machines.
 	Governors []string
 	// Virtual names the kind of virtual machine, or is "yes" if the kind is unknown. It is "" on
-	// bare metal, and if the kernel does not say.
+	// bare metal, and if the kernel does not tell.
 	Virtual string
 }
 
@@ -33,17 +33,18 @@ type CPU struct {
 	Number int
 	Core   int // the lowest number of the CPUs that share its physical core
 	Node   int // of memory (NUMA)
-	// Capacity is its speed relative to the machine's fastest CPUs, which have 1024
+	// Capacity is the CPU's speed relative to the machine's fastest CPUs, which have 1024
 	// (Documentation/scheduler/sched-capacity.rst). It is 1024 if the kernel does not say.
 	Capacity int
 }
 
-// slowCapacity is the capacity given to Intel's efficiency cores. The kernel tells that they are
-// slower than the others, but not by how much.
+// slowCapacity is the capacity that we assign to Intel's efficiency cores. The kernel reports that
+// they are slower than the others, but not by how much.
 const slowCapacity = 512
 
-// ReadTopology reads the topology of the given CPUs. Where the kernel does not say, it assumes the
-// simplest machine: each CPU is a core, all are equally fast, on one node, without a quota.
+// ReadTopology reads the topology of the given CPUs. For what the kernel does not tell, it assumes
+// the simplest machine: each CPU is a core of its own, all are equally fast, there is one node, and
+// there is no quota.
 func ReadTopology(cpus []int) Topology { return TopologyOf(os.DirFS("/"), cpus) }
 
 // TopologyOf is like ReadTopology, for the machine whose /proc and /sys are in root.
@@ -85,8 +86,8 @@ func TopologyOf(root fs.FS, cpus []int) Topology {
 	return t
 }
 
-// Count returns how many physical cores and memory nodes the CPUs belong to, and the different
-// capacities of the cores, ascending.
+// Count returns the numbers of physical cores and memory nodes that the CPUs belong to, and the
+// different capacities of the cores, ascending.
 func (t Topology) Count() (cores, nodes int, capacities []int) {
 	core, node, capacity := map[int]bool{}, map[int]bool{}, map[int]bool{}
 	for _, c := range t.CPUs {
@@ -104,8 +105,8 @@ func text(root fs.FS, name string) string {
 	return strings.TrimSpace(string(content))
 }
 
-// nodesOf returns the memory node of each CPU. CPUs that no node lists are missing from the map,
-// and so count as node 0.
+// nodesOf returns the memory node of each CPU. CPUs that no node lists are missing from the map, so
+// their node is 0.
 func nodesOf(root fs.FS) map[int]int {
 	nodes := map[int]int{}
 	maps, err := fs.Glob(root, "sys/devices/system/node/node[0-9]*/cpumap")
@@ -141,8 +142,8 @@ func parseCPUMask(mask string) (cpus []int) {
 	return cpus
 }
 
-// quota returns how many CPUs' worth of time the process's cgroups allow, or 0 if they set no
-// limit.
+// quota returns the CPU time that the process's cgroups allow, as a number of CPUs, or 0 if they
+// set no limit.
 func quota(root fs.FS) (cpus float64) {
 	least := func(runtime, period string) {
 		r, errRuntime := strconv.ParseFloat(runtime, 64) // "max", or -1 in version 1: no limit
@@ -160,8 +161,8 @@ func quota(root fs.FS) (cpus float64) {
 	return cpus
 }
 
-// cgroups yields the directories of the process's cgroups for CPU time, of either version, and then
-// those of the cgroups around them, innermost first (cgroups(7)).
+// cgroups yields the directories of the process's cgroups for CPU time, in version 1 or 2, and
+// after each the directories of the cgroups around it, innermost first (cgroups(7)).
 func cgroups(root fs.FS) func(yield func(dir string) bool) {
 	return func(yield func(string) bool) {
 		for line := range strings.Lines(text(root, "proc/self/cgroup")) {
@@ -179,8 +180,8 @@ func cgroups(root fs.FS) func(yield func(dir string) bool) {
 			if mount == "" {
 				continue
 			}
-			// A path from another cgroup namespace is not below the mount. The mount itself is then
-			// the process's own cgroup.
+			// If the path comes from another cgroup namespace, it is not below the mount. The mount
+			// itself is then the process's own cgroup.
 			for at := path.Clean("/" + fields[2]); ; at = path.Dir(at) {
 				if !yield(path.Join(mount, at)) {
 					return
@@ -204,7 +205,7 @@ func firstOf(root fs.FS, names ...string) string {
 }
 
 // Throttled returns how long used-up CPU quotas have stopped the process's cgroups since they were
-// created, in nanoseconds, summed over their CPUs. It returns false if the kernel does not say.
+// created, in nanoseconds, summed over their CPUs. known is false if the kernel does not tell.
 func Throttled() (ns int64, known bool) { return throttled(os.DirFS("/")) }
 
 func throttled(root fs.FS) (ns int64, known bool) {

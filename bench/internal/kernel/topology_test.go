@@ -10,7 +10,7 @@ import (
 	"reuseport-bench/servers/testkit"
 )
 
-// recorded returns the /proc and /sys of a machine of testdata/machines.
+// recorded returns the /proc and /sys of a machine in testdata/machines.
 func recorded(t *testing.T, name string) fstest.MapFS {
 	t.Helper()
 	return testkit.Tree(t, filepath.Join("testdata/machines", name+".txt"))
