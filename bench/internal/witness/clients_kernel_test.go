@@ -14,25 +14,25 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A client is one connection, as its client knows it.
+// A client is the client of one connection, with what it knows of the connection.
 type client struct {
-	number    int // of the connection, from 0
+	number    int // the connection's number, from 0
 	from      netip.AddrPort
 	connected bool
-	requests  []int // bytes up to the end of each request that was sent whole
-	sent      int   // bytes that the kernel took
-	got       int   // bytes that came
-	reset     bool  // it reset the connection
-	keep      bool  // it stays open
+	requests  []int // for each request sent whole: the bytes sent up to its end
+	sent      int   // bytes that the kernel accepted
+	got       int   // bytes received
+	reset     bool  // the client reset the connection
+	keep      bool  // the connection stays open
 	conn      *net.TCPConn
 	err       error
 }
 
-// clients makes connections to a target, some at a time, each from an address of its own.
+// clients makes connections to a target, several at a time. Each has its own source address.
 type clients struct {
 	target  netip.AddrPort
 	habits  []habit
-	first   int // number of the first connection
+	first   int // the first connection's number
 	mu      sync.Mutex
 	all     []*client
 	timeout time.Duration
@@ -110,7 +110,7 @@ var habits = []habit{
 	}},
 }
 
-// request returns a request of the load's form.
+// request returns a request in the same form as the load's.
 func request(number int, closing bool) string {
 	last := ""
 	if closing {
@@ -119,7 +119,7 @@ func request(number int, closing bool) string {
 	return fmt.Sprintf("GET / HTTP/1.1\r\nHost: x\r\nAttempt: 0-%08d\r\n%s\r\n", number, last)
 }
 
-// run makes n connections, so many at a time, and returns when all are over.
+// run makes n connections, atATime of them at a time, and returns when all are over.
 func (cs *clients) run(n, atATime int, seed uint64) {
 	numbers := make(chan int)
 	var wait sync.WaitGroup
@@ -200,7 +200,7 @@ func (c *client) send(conn *net.TCPConn, text string) {
 	}
 }
 
-// answer reads one answer.
+// answer reads one answer from the server.
 func (c *client) answer(conn *net.TCPConn) {
 	var text strings.Builder
 	b := make([]byte, 1)
@@ -214,7 +214,7 @@ func (c *client) answer(conn *net.TCPConn) {
 	}
 }
 
-// await reads until the server's end is closed.
+// await reads until the server closes its end.
 func (c *client) await(conn *net.TCPConn) {
 	n, err := io.Copy(io.Discard, conn)
 	c.got += int(n)

@@ -16,12 +16,13 @@ import (
 	"reuseport-bench/servers/testkit"
 )
 
-// BenchmarkWitness measures what a connection costs more when it is watched: one thread plays both
-// ends, so that its CPU time has all that the kernel does for either, except what a work queue does
-// for obituaries. Rounds without, with a trace and with obituaries take turns.
+// BenchmarkWitness measures how much more CPU time a connection takes when it is watched. One
+// thread plays both ends, so its CPU time includes all that the kernel does for either end, except
+// what a work queue does for obituaries. Rounds without a witness, with a trace and with obituaries
+// take turns.
 func BenchmarkWitness(b *testing.B) {
 	testkit.RequireRoot(b)
-	const each = 1000 // connections of a round
+	const each = 1000 // connections in a round
 	modes := map[string]func(Options) (*Witness, error){
 		"plain": nil, "trace": start,
 		"obituaries": func(o Options) (*Witness, error) { return startObituaries(o, unix.EPERM) },
@@ -45,7 +46,7 @@ func BenchmarkWitness(b *testing.B) {
 	b.ReportMetric(median("obituaries")-median("plain"), "obituaries-ns/conn")
 }
 
-// round makes n connections in a network of their own, watched by what begin starts, and returns
+// round makes n connections in a new network, watched by the witness that begin starts. It returns
 // the CPU time that they took.
 func round(n int, begin func(Options) (*Witness, error)) (used time.Duration, err error) {
 	err = netlab.Private(func() error {
@@ -73,7 +74,7 @@ func round(n int, begin func(Options) (*Witness, error)) (used time.Duration, er
 				return err
 			}
 		}
-		for range n / 10 { // warms up
+		for range n / 10 { // to warm up
 			if err := connect(listener, at); err != nil {
 				return err
 			}
@@ -100,7 +101,7 @@ func round(n int, begin func(Options) (*Witness, error)) (used time.Duration, er
 	return used, err
 }
 
-// connect makes a connection, and a request and an answer on it. The server closes first.
+// connect makes a connection, and sends a request and an answer on it. The server closes first.
 func connect(listener int, at unix.Sockaddr) error {
 	client, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
@@ -130,7 +131,7 @@ func connect(listener int, at unix.Sockaddr) error {
 	return nil
 }
 
-// BenchmarkPrograms measures how long the programs of a trace run for a connection.
+// BenchmarkPrograms measures how long the programs of a trace run for each connection.
 func BenchmarkPrograms(b *testing.B) {
 	testkit.RequireRoot(b)
 	stats, err := ebpf.EnableStats(unix.BPF_STATS_RUN_TIME)
@@ -171,7 +172,7 @@ func BenchmarkPrograms(b *testing.B) {
 			b.Error(err)
 		}
 	}
-	n := float64(rounds * each * 11 / 10) // with those that warm up
+	n := float64(rounds * each * 11 / 10) // including those that warm up
 	b.ReportMetric(ran/n, "program-ns/conn")
 	b.ReportMetric(runs/n, "runs/conn")
 }

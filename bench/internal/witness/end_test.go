@@ -17,8 +17,9 @@ var (
 	testClient = netip.MustParseAddrPort("127.0.0.2:1024")
 )
 
-// TestObituary checks what follows from a message of the kernel's, and what the client's account
-// adds. The messages are those of Linux 6.18, for a request of 27 bytes and an answer of 41.
+// TestObituary checks what follows from a message of the kernel, and what follows in addition from
+// the client's record. The messages are from Linux 6.18, for a request of 27 bytes and an answer of
+// 41 bytes.
 func TestObituary(t *testing.T) {
 	sent, reset := ClientEnd{Sent: 27}, ClientEnd{Sent: 27, Reset: true}
 	for _, test := range []struct {
@@ -74,7 +75,7 @@ func TestObituary(t *testing.T) {
 	}
 }
 
-// TestUnended checks what a dump says of connections that are not over.
+// TestUnended checks what follows from a dump of connections that are not over.
 func TestUnended(t *testing.T) {
 	for _, test := range []struct {
 		state      uint8

@@ -1,14 +1,14 @@
 //go:build ignore
 
-// The programs of a trace. They keep one struct life per connection of the watched network
+// The programs of a trace. They keep one struct life for each connection in the watched network
 // namespaces, in the storage of its socket, and report it when the socket is destroyed.
 //
-// A listener has a life, too, with its inode. The kernel copies the storage of a listener to every
+// A listener has a life, too, with its inode. The kernel copies a listener's storage to every
 // connection that the listener makes (BPF_F_CLONE, sk_clone_lock in net/core/sock.c). So a
 // connection knows its listener, and a socket without storage is not watched. The programs run for
-// all sockets of the machine, and each first tests for storage.
+// all sockets of the machine, so each first tests for storage.
 //
-// The kernel does not run a program that an interrupt finds running on the same CPU
+// The kernel does not run a program in an interrupt that interrupted the same program
 // (__bpf_trace_run in kernel/trace/bpf_trace.c), so a program can miss what the interrupt does to
 // another socket. If a birth or a CLOSE was missed, the next program that sees the socket repairs
 // the life. No program runs after destroyed, so that one is loaded twice; the second does nothing
@@ -182,8 +182,8 @@ enum flag {
 	LISTENER = 64, // the life is a listener's, or a new connection's copy of it
 };
 
-// IPv4 addresses are IPv4-mapped IPv6 addresses (RFC 4291, 2.5.5.2). Instants are readings of
-// CLOCK_MONOTONIC, in ns; 0 means that it did not happen.
+// IPv4 addresses are mapped to IPv6 (RFC 4291, 2.5.5.2). Instants are readings of CLOCK_MONOTONIC,
+// in ns; 0 means that the event did not happen.
 struct life {
 	__u64 listener; // its inode
 	__u64 cookie;
@@ -257,7 +257,7 @@ static __always_inline bool is_held(const struct sock *sk)
 
 #define flag_of(name) bpf_core_enum_value(enum sock_flags, name)
 
-// inode_of returns the inode of a socket that a process has.
+// inode_of returns the inode of a socket. A process must have the socket.
 static __always_inline __u64 inode_of(const struct sock *sk)
 {
 	const struct socket *socket = sk->sk_socket;
@@ -287,7 +287,7 @@ static __always_inline __u32 process(void)
 	return 0;
 }
 
-// close_now records that the current process closes the connection, and how.
+// close_now records how the current process closes the connection.
 static __always_inline void close_now(struct life *l, enum way way)
 {
 	const struct task_struct *task = bpf_get_current_task_btf();
@@ -334,7 +334,7 @@ static __always_inline void put_ends(struct life *l, const struct sock *sk,
 		BPF_CORE_READ_INTO(&l->server, sk, __sk_common.skc_v6_rcv_saddr.in6_u.u6_addr8);
 	}
 	l->client_port = bpf_ntohs(sk->__sk_common.skc_dport);
-	// skc_num is 0 by now where a port was given back (__inet_put_port).
+	// skc_num is already 0 if the port was released (__inet_put_port).
 	l->server_port = bpf_ntohs(tp->inet_conn.icsk_inet.inet_sport);
 }
 
@@ -364,7 +364,7 @@ static __always_inline void born(struct life *l, struct sock *sk)
 	__sync_fetch_and_add(&births, 1);
 }
 
-// closes records that a connection comes to CLOSE.
+// closes records that a connection reaches CLOSE.
 static __always_inline void closes(struct life *l, const struct sock *sk, int state)
 {
 	const struct tcp_sock *tp = bpf_skc_to_tcp_sock((void *)sk);
@@ -474,8 +474,8 @@ int destroyed(__u64 *ctx)
 		closes(l, sk, 0);
 	l->flags |= REPORTED;
 	tp = bpf_skc_to_tcp_sock((void *)sk);
-	// Without a port of the peer, tcp_disconnect has emptied the socket. It is called for SO_LINGER
-	// 0 and at a listener's end.
+	// If the peer's port is 0, tcp_disconnect has emptied the socket. It is called for SO_LINGER 0
+	// and when a listener is closed.
 	if (tp && l->ended && sk->__sk_common.skc_dport) {
 		count(l, sk, tp);
 		if (!(l->flags & ORPHANED)) { // it came to CLOSE before it was closed
@@ -489,7 +489,7 @@ int destroyed(__u64 *ctx)
 	return 0;
 }
 
-// mark_listeners gives a life to each listener that was there before the programs.
+// mark_listeners gives a life to each listener that existed before the trace.
 SEC("iter/tcp")
 int mark_listeners(struct bpf_iter__tcp *ctx)
 {
@@ -504,7 +504,7 @@ int mark_listeners(struct bpf_iter__tcp *ctx)
 	return 0;
 }
 
-// write_lives writes the life of each connection whose socket is not destroyed.
+// write_lives writes the life of each connection whose socket still exists.
 SEC("iter/bpf_sk_storage_map")
 int write_lives(struct bpf_iter__bpf_sk_storage_map *ctx)
 {

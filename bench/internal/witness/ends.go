@@ -27,34 +27,35 @@ import (
 // inet_sock_set_state, tcp_rcv_space_adjust and tcp_destroy_sock.
 type trace struct {
 	collection *ebpf.Collection
-	marks      *link.Iter // gives existing listeners their lives
+	marks      *link.Iter // makes a struct life for each existing listener
 	links      []link.Link
 	reader     *ringbuf.Reader
 
-	reading sync.Mutex // held by read as long as it runs
+	reading sync.Mutex // held by read while it runs
 	births  uint64     // valid once stopped
 	lost    uint64     // valid once stopped
 }
 
-// again is the suffix in the name of the second copy of a program: see ends.c.
+// again is the suffix of the name of a program's second copy: see ends.c.
 const again = "_again"
 
-// lifeRecord is the size of an end in the ring: a header (BPF_RINGBUF_HDR_SZ in
+// lifeRecord is the number of bytes that an end takes in the ring: a header (BPF_RINGBUF_HDR_SZ in
 // include/uapi/linux/bpf.h) and a struct life.
 const lifeRecord = 8 + 128
 
-// The ring has room for the ends of the planned connections, but at most maxRing bytes. If that is
-// not enough, it is read while the load runs.
+// The ring has room for the ends of the planned connections, but at most maxRing bytes. If the ring
+// is too small for all ends, it is read while the load runs.
 const (
 	minRing = 1 << 20
 	maxRing = 64 << 20
 )
 
-// newTrace starts a trace that watches no namespace yet. The caller ends it with stop and close. It
-// needs CAP_BPF and CAP_PERFMON in the initial user namespace, or CAP_SYS_ADMIN there; without
-// them the error names what is missing and is unix.EPERM. The error is kernel.ErrNotSupported if
-// the kernel lacks type information or a tracepoint, or is older than Linux 5.12: tracing programs
-// may use socket storage since 5.11, and instruction set v3 came with 5.12.
+// newTrace starts a trace that watches no namespace yet. The caller ends it with stop and close.
+// newTrace needs CAP_BPF and CAP_PERFMON, or CAP_SYS_ADMIN, in the initial user namespace;
+// otherwise the error is unix.EPERM and names what is missing. The error is kernel.ErrNotSupported
+// if the kernel lacks type information or a tracepoint, or is older than Linux 5.12. Tracing
+// programs may use socket storage since 5.11, and version 3 of the instruction set exists since
+// 5.12.
 func newTrace(connections int, types *btf.Cache) (*trace, error) {
 	if missing := sys.MissingForBPF(); len(missing) > 0 {
 		return nil, fmt.Errorf("ends of connections: needs %s; run as root: %w",
@@ -120,8 +121,8 @@ func ringSize(connections int) uint32 {
 	return 1 << bits.Len64(need-1)
 }
 
-// watch adds the calling thread's network namespace, with its listeners and those to come. The
-// trace reports connections that are made from then on.
+// watch adds the calling thread's network namespace, with its existing and future listeners. From
+// then on, the trace reports the connections that these listeners make.
 func (t *trace) watch() error {
 	var here unix.Stat_t
 	if err := unix.Stat("/proc/thread-self/ns/net", &here); err != nil {
@@ -192,7 +193,7 @@ func (t *trace) readLiving() (map[uint64]SocketEnd, error) {
 }
 
 // stop detaches the programs, so that read ends. It returns the connections that had not ended, by
-// their cookies. One that ends meanwhile is read as well.
+// their cookies. A connection that ends during the call is passed to read's f as well.
 func (t *trace) stop() (living map[uint64]SocketEnd, err error) {
 	if living, err = t.readLiving(); err != nil {
 		err = fmt.Errorf("open connections: %w", err)

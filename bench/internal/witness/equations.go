@@ -1,26 +1,27 @@
 package witness
 
-// An Equation compares a count of the kernel's with what the witness saw.
+// An Equation compares a count by the kernel with the count by the witness.
 type Equation struct {
-	Name         string // of the kernel's counter, or "births"
+	Name         string // name of the kernel's counter, or "births"
 	Kernel, Seen int64
 }
 
-// Residual returns how many the witness missed; it is negative if the witness saw too many.
+// Residual returns the number of events that the witness missed. It is negative if the witness saw
+// too many.
 func (e Equation) Residual() int64 { return e.Kernel - e.Seen }
 
-// passiveOpens counts the sockets that handshakes made (tcp_create_openreq_child in
+// passiveOpens is the kernel's counter of sockets that handshakes made (tcp_create_openreq_child in
 // net/ipv4/tcp_minisocks.c).
 const passiveOpens = "TcpPassiveOpens"
 
-// Equations compares the account with the kernel's counters. A counter that the kernel lacks gives
-// no equation.
+// Equations compares the account with the kernel's counters. It omits the equation of a counter
+// that the kernel lacks.
 //
-//   - TcpPassiveOpens: each handshake that made a socket is one end. Connections to other ports
-//     count, too, and are seen only with a trace.
-//   - TcpExtTCPAbortOnClose: each close with unread data is one. Those of clients in the same
-//     namespace count, too. Without a trace call Complete first.
-//   - births, with a trace: each connection that a listener made is one end.
+//   - TcpPassiveOpens counts handshakes that made a socket. Each is one end. Connections to other
+//     ports count, too; the witness sees them only with a trace.
+//   - TcpExtTCPAbortOnClose counts closes with unread data, including those of clients in the same
+//     namespace. Without a trace call Complete first.
+//   - births, with a trace, counts connections that listeners made. Each is one end.
 func (a *Account) Equations() (all []Equation) {
 	ends, unread := int64(len(a.Ends))+a.Lost, int64(0)
 	for i := range a.Ends {

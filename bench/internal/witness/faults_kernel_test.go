@@ -19,23 +19,23 @@ import (
 	"reuseport-bench/servers/wire"
 )
 
-// childFaulty and an address, as the only arguments, make the test binary a server with faults.
+// The test binary is a server with faults if its only arguments are childFaulty and an address.
 const childFaulty = "faulty"
 
-// A fault is what the faulty server does with a connection, by the number that its client's port
-// stands for.
+// A fault is what the faulty server does with a connection. The connection's number, which the
+// client's port encodes, determines it.
 type fault int
 
 const (
 	faultReset    fault = iota // reads the request, and resets the connection
-	faultUnread                // closes when the request is there, unread
-	faultHeld                  // reads the request, and does no more
+	faultUnread                // closes when the request has arrived, without reading it
+	faultHeld                  // reads the request, and does nothing more
 	faultCutOff                // sends a part of the answer, and closes
 	faultPartRead              // reads a part of the request, and closes
 	noFault
 )
 
-// each is how often the server has each fault. Connections after those have none.
+// each is the number of connections with each fault. Later connections have no fault.
 const each = 137
 
 func faultOf(number int) fault { return min(fault(number/each), noFault) }
@@ -105,7 +105,7 @@ func serveFaulty(c *net.TCPConn) error {
 	return errors.Join(err, c.Close())
 }
 
-// awaitUnread returns when so many bytes wait to be read.
+// awaitUnread returns when n bytes wait to be read.
 func awaitUnread(c *net.TCPConn, n int) error {
 	raw, err := c.SyscallConn()
 	if err != nil {
@@ -150,7 +150,7 @@ func startFaulty(t *testing.T, at netip.AddrPort) int {
 	return cmd.Process.Pid
 }
 
-// A fate is what the witness reports of a connection.
+// A fate is what the witness reports about a connection.
 type fate struct {
 	way                        Way
 	progress                   Progress
@@ -160,7 +160,7 @@ type fate struct {
 }
 
 // TestKernelFaults checks that a server which resets exactly 137 requests, closes 137 unread, holds
-// 137, cuts 137 off and reads a part of 137 is seen to do just that.
+// 137, cuts 137 off and reads a part of 137 is reported to do exactly that.
 func TestKernelFaults(t *testing.T) {
 	if inLabs(t) {
 		return

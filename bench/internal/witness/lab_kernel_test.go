@@ -17,14 +17,14 @@ import (
 	"reuseport-bench/servers/worker"
 )
 
-// connections is how many the tests make against our own workers, in all. 100,000 take some
-// minutes.
+// connections is the total number of connections that the tests make to our own workers. 100,000
+// take some minutes.
 var connections = flag.Int("connections", 3000, "connections of TestKernelOwnWorkers")
 
-// childWorker, as the only argument, makes the test binary a worker.
+// The test binary is a worker if its only argument is childWorker.
 const childWorker = "worker"
 
-// inLab is set in the environment of a test that is run again in namespaces of its own.
+// inLab is set in the environment of a test that is run again in its own namespaces.
 const inLab = "REUSEPORT_BENCH_TEST_LAB"
 
 func TestMain(m *testing.M) {
@@ -46,9 +46,8 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m)
 }
 
-// inLabs runs this test once more, as root and as an ordinary user, each time in a network
-// namespace of its own, and reports whether the caller is the test itself. In the second case it
-// brings lo up.
+// inLabs runs the calling test again, as root and as an ordinary user, each time in a network
+// namespace of its own, and returns true. In these runs it returns false.
 func inLabs(t *testing.T) bool {
 	t.Helper()
 	if os.Getenv(inLab) != "" {

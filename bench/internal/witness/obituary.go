@@ -12,8 +12,8 @@ const (
 	tcpClosing     = 11
 )
 
-// obituary returns the connection of a destroyed socket. It returns false for a listener, which
-// never had a peer.
+// obituary returns the connection of a destroyed socket. It returns false for a listener, which has
+// no connection.
 func obituary(c kernel.Connection) (SocketEnd, bool) {
 	e := SocketEnd{Server: c.Local, Client: c.Peer, Cookie: c.Cookie}
 	if c.Peer.Port() == 0 {
@@ -22,9 +22,9 @@ func obituary(c kernel.Connection) (SocketEnd, bool) {
 	}
 	e.Known = KnowsClient | KnowsBytes
 	e.setBytes(c)
-	// A connection that ends in the accept queue is emptied, too (inet_child_forget in
-	// net/ipv4/inet_connection_sock.c), so one that is not empty was accepted. A socket that two
-	// CPUs made for one handshake is thrown away empty, but with its peer
+	// The socket of a connection that ends in the accept queue is emptied, too (inet_child_forget
+	// in net/ipv4/inet_connection_sock.c), so one that is not empty was accepted. If two CPUs make
+	// a socket each for one handshake, one is discarded, empty but with its peer
 	// (inet_csk_complete_hashdance).
 	if c.Received > 0 || c.Acknowledged > 0 {
 		e.Accepted, e.Known = true, e.Known|KnowsAccepted
@@ -35,7 +35,7 @@ func obituary(c kernel.Connection) (SocketEnd, bool) {
 	return e, true
 }
 
-// unended returns a connection that sock_diag says is not over.
+// unended returns a connection that, according to sock_diag, is not over.
 func unended(c kernel.Connection) SocketEnd {
 	e := SocketEnd{
 		Server: c.Local, Client: c.Peer, Cookie: c.Cookie, State: c.State,
@@ -64,7 +64,7 @@ func (e *SocketEnd) setBytes(c kernel.Connection) {
 	e.Acknowledged = min(c.Acknowledged, c.Sent)
 }
 
-// dropFIN subtracts the client's FIN from the bytes. It was received last.
+// dropFIN subtracts the client's FIN, which was received last, from the numbers of bytes.
 func (e *SocketEnd) dropFIN() {
 	e.PeerClosed = true
 	e.Received--
@@ -73,14 +73,14 @@ func (e *SocketEnd) dropFIN() {
 	}
 }
 
-// A ClientEnd says what the client knows of the same connection.
+// A ClientEnd describes what the client knows about the same connection.
 type ClientEnd struct {
 	Sent  uint64 // bytes of data that it wrote
 	Reset bool   // the client reset the connection
 }
 
-// Complete adds what follows from the client's account. It changes only ends that were not traced
-// and whose bytes are known.
+// Complete adds what follows from the client's record. It changes only ends that were not traced
+// and whose numbers of bytes are known.
 func (e *SocketEnd) Complete(c ClientEnd) {
 	if e.Known.Has(KnowsFIN) || !e.Known.Has(KnowsBytes) {
 		return
@@ -92,7 +92,8 @@ func (e *SocketEnd) Complete(c ClientEnd) {
 	switch {
 	case e.Known.Has(KnowsWay):
 	case c.Reset:
-		// The server may have closed it with unread data before that. Both look the same.
+		// The server may have closed it with unread data before the client's reset. Both cases look
+		// the same.
 	case e.Unread > 0:
 		e.Way, e.Known = ClosedUnread, e.Known|KnowsWay
 	}

@@ -1,7 +1,7 @@
 package witness
 
-// A Request is one request on a connection, as its client knows it. It is bytes Begin to End of
-// what the client sent. Before is the number of bytes of earlier responses.
+// A Request is one request on a connection, as its client knows it. It consists of the bytes Begin
+// to End of the data that the client sent. Before is the number of bytes of earlier responses.
 type Request struct {
 	Begin, End uint64
 	Before     uint64
@@ -13,9 +13,9 @@ type Progress uint8
 // The kinds of progress.
 const (
 	NotAccepted Progress = iota
-	Unread               // accepted, and no byte was read
+	Unread               // accepted, but no byte of the request was read
 	PartRead
-	ReadWhole // and no byte of a response was sent
+	ReadWhole // but no byte of the response was sent
 	Answering // at least a part of the response was sent
 )
 
@@ -25,7 +25,8 @@ var progressNames = [...]string{
 
 func (p Progress) String() string { return progressNames[p] }
 
-// Progress returns how far the server got with a request. It returns false if that is not known.
+// Progress returns how far the server got with a request. It returns false if the progress is not
+// known.
 func (e *SocketEnd) Progress(r Request) (Progress, bool) {
 	switch {
 	case e.Known.Has(KnowsAccepted) && !e.Accepted:
@@ -39,7 +40,7 @@ func (e *SocketEnd) Progress(r Request) (Progress, bool) {
 	case e.Read() > r.Begin:
 		return PartRead, true
 	case !e.Known.Has(KnowsAccepted):
-		return 0, false // it may have been reset in the accept queue
+		return 0, false // the connection may have been reset in the accept queue
 	}
 	return Unread, true
 }

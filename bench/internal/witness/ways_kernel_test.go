@@ -25,7 +25,7 @@ import (
 // A play is a listener and one connection to it.
 type play struct {
 	*loopback.Sockets
-	listener, server, client int // server is -1 until accept
+	listener, server, client int // descriptors; server is -1 until accept
 	from                     netip.AddrPort
 }
 
@@ -63,7 +63,7 @@ func (p *play) awaitRequest() error {
 	return err
 }
 
-// awaitTimeout returns when the kernel has given the connection up: after its retransmission
+// awaitTimeout returns when the kernel has given up the connection, after its retransmission
 // timeout of 200 ms.
 func (p *play) awaitTimeout() error {
 	_, err := loopback.Wait(p.server, 0, 10*time.Second)
@@ -79,7 +79,7 @@ func (p *play) close(fd *int) error {
 
 func (p *play) shutDown(fd *int) error { return unix.Shutdown(*fd, unix.SHUT_WR) }
 
-// abandonEarly makes the kernel give up an unacknowledged answer at its first timeout.
+// abandonEarly makes the kernel give up at the first timeout of an unacknowledged answer.
 func (p *play) abandonEarly() error {
 	return unix.SetsockoptInt(p.server, unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, 1)
 }
@@ -169,13 +169,13 @@ var plays = []struct {
 	}, SocketEnd{Way: StillOpen, State: 1, Received: 27, Unread: 27, Accepted: true}},
 }
 
-// TestKernelWays plays every way in which a connection can end, and checks what a trace says.
+// TestKernelWays ends connections in every possible way, and checks what a trace reports.
 func TestKernelWays(t *testing.T) {
 	testkit.RequireRoot(t)
 	for i, test := range plays {
 		for _, before := range []bool{true, false} {
 			if !before && i > 0 {
-				continue // it makes no difference once there is a connection
+				continue // it makes no difference once the connection exists
 			}
 			t.Run(fmt.Sprintf("%s/listener before: %v", test.name, before), func(t *testing.T) {
 				got, p, begin, end := watchPlay(t, test.do, before)
@@ -223,8 +223,8 @@ func TestKernelWays(t *testing.T) {
 	}
 }
 
-// watchPlay traces what f does with one connection, to a listener that is there before the trace or
-// comes after it.
+// watchPlay traces what f does with one connection. before is true if the listener is made before
+// the trace starts, and false if it is made after.
 func watchPlay(t *testing.T, f func(*play) error, before bool) (
 	ends []SocketEnd, p *play, begin, end clock.Instant,
 ) {
@@ -279,7 +279,7 @@ func watchPlay(t *testing.T, f func(*play) error, before bool) (
 	return ends, p, begin, end
 }
 
-// begin makes the connection. It waits in the accept queue then.
+// begin makes the connection, which then waits in the accept queue.
 func (p *play) begin() error {
 	clients, err := p.Queue(1, p.listener)
 	if err != nil {
@@ -293,8 +293,8 @@ func (p *play) begin() error {
 	return err
 }
 
-// TestKernelFamilies checks that connections of either family are seen, and those of IPv4 that an
-// IPv6 socket takes, with and without a trace.
+// TestKernelFamilies checks that connections of both families are seen, including IPv4 connections
+// to an IPv6 socket, with and without a trace.
 func TestKernelFamilies(t *testing.T) {
 	testkit.RequireRoot(t)
 	for _, test := range []struct{ name, listen, to string }{

@@ -13,53 +13,54 @@ import (
 	"reuseport-bench/bench/internal/kernel"
 )
 
-// Options says what a Witness watches.
+// Options describes what a Witness watches.
 type Options struct {
 	// Do runs a function in the servers' network namespace.
 	Do func(func() error) error
-	// Port is where the servers listen, and Families those of their sockets: unix.AF_INET,
-	// unix.AF_INET6.
+	// Port is the port on which the servers listen. Families are the families of their sockets:
+	// unix.AF_INET, unix.AF_INET6, or both.
 	Port     uint16
 	Families []int
-	// Connections is the largest number of connections, and Rate the largest number in a second.
-	// They size the buffers. A Rate of 0 means that all may come within a second.
+	// Connections is the maximum number of connections, and Rate the maximum number in a second.
+	// They determine the sizes of the buffers. A Rate of 0 means that all may come within a second.
 	Connections int
 	Rate        float64
-	// Types are this kernel's types. Reading them takes most of the time of a start, so callers
-	// that start several witnesses should share a cache.
+	// Types are this kernel's types. Reading them takes most of the time that Start takes, so
+	// callers that start several witnesses should share a cache.
 	Types *btf.Cache
 }
 
-// A Witness watches the connections that servers get after its start. As root it traces them.
-// Where tracing is not possible, it reads the kernel's obituaries of sockets, and at the end it
-// looks for connections that are still there. Stop ends it.
+// A Witness watches the connections that servers get after its start. As root it traces them. Where
+// tracing is not possible, it reads the kernel's obituaries of sockets, and at the end it lists the
+// connections that still exist. Stop ends it.
 type Witness struct {
 	o           Options
 	trace       *trace             // nil if tracing is not possible
-	untraced    error              // why it is not possible
+	untraced    error              // why tracing is not possible
 	obituaries  *kernel.Obituaries // nil with a trace
-	unsubscribe chan struct{}      // ends the reader of obituaries
+	unsubscribe chan struct{}      // closed to end the reader of obituaries
 	done        chan error         // receives the error of the reader when it ends
-	ends        []SocketEnd        // belongs to the reader until then
+	ends        []SocketEnd        // belongs to the reader until the reader ends
 	before      kernel.Counters
 }
 
-// An Account is what a Witness saw.
+// An Account holds what a Witness saw.
 type Account struct {
-	// Ends has one entry per connection, in no particular order. A trace has those of every port.
+	// Ends has one entry per connection, in no particular order. With a trace, it has the
+	// connections to every port.
 	Ends []SocketEnd `json:"ends"`
-	// Lost is the number of ends that found no room in a buffer. If it is not 0, nothing follows
-	// from a missing end.
+	// Lost is the number of ends that were lost because a buffer had no room. If it is not 0, no
+	// conclusion can be drawn from a missing end.
 	Lost int64 `json:"lost,omitzero"`
 	// Untraced is why connections were not traced; "" if they were.
 	Untraced string `json:"untraced,omitzero"`
-	// Births is the number of connections that listeners made. It is valid with a trace.
+	// Births is the number of connections that listeners made. It is valid only with a trace.
 	Births int64 `json:"births,omitzero"`
-	// Moved is how much the counters of the servers' network namespace changed.
+	// Moved is the change of each counter of the servers' network namespace.
 	Moved kernel.Counters `json:"moved"`
 }
 
-// Start starts to watch.
+// Start starts a Witness.
 func Start(o Options) (*Witness, error) {
 	w, err := start(o)
 	if err != nil {
@@ -87,10 +88,11 @@ func start(o Options) (*Witness, error) {
 	return w, nil
 }
 
-// slack is room for sockets that the load does not plan: listeners, and connections of probes.
+// slack is room for sockets that Options.Connections does not count: listeners, and connections of
+// probes.
 const slack = 1024
 
-// startObituaries starts to watch without a trace. untraced is the reason.
+// startObituaries starts a Witness without a trace. untraced is the reason why there is none.
 func startObituaries(o Options, untraced error) (*Witness, error) {
 	w := &Witness{
 		o: o, untraced: untraced, unsubscribe: make(chan struct{}), done: make(chan error, 1),
@@ -106,8 +108,8 @@ func startObituaries(o Options, untraced error) (*Witness, error) {
 	return w, nil
 }
 
-// readPeriod returns how often obituaries must be read to keep half of the room free. It returns 0
-// if there is room for all, so that they can be read at the end.
+// readPeriod returns the interval at which obituaries must be read to keep half of the room free.
+// It returns 0 if there is room for all of them, so that they can be read at the end.
 func readPeriod(room int, o Options) time.Duration {
 	if room >= o.Connections+slack {
 		return 0
@@ -117,7 +119,7 @@ func readPeriod(room int, o Options) time.Duration {
 	return min(max(least, time.Duration(float64(room)/2/rate*float64(time.Second))), most)
 }
 
-// readObituaries reads at intervals until it is told to end.
+// readObituaries reads obituaries at intervals until unsubscribe is closed.
 func (w *Witness) readObituaries(period time.Duration) error {
 	var tick <-chan time.Time // never, without a period
 	if period > 0 {
@@ -140,7 +142,7 @@ func (w *Witness) readObituaries(period time.Duration) error {
 // settleLimit is how long Stop waits for obituaries, which the kernel sends from a work queue.
 const settleLimit = 250 * time.Millisecond
 
-// Stop ends the watch and returns what was seen. The traffic should have ceased. Without a trace,
+// Stop ends the Witness and returns what it saw. The traffic should have ceased. Without a trace,
 // Stop waits for the obituaries of all connections that the kernel has counted, up to settleLimit.
 func (w *Witness) Stop() (*Account, error) {
 	a := &Account{}
@@ -182,7 +184,7 @@ func (w *Witness) stopObituaries(a *Account) error {
 	return errors.Join(err, w.obituaries.Close())
 }
 
-// collect fills the account with what is known now.
+// collect sets the account to what is known now.
 func (w *Witness) collect(a *Account) error {
 	err := w.obituaries.Read(w.note)
 	a.Ends = slices.Clone(w.ends)

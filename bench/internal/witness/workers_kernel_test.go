@@ -25,10 +25,10 @@ import (
 	"reuseport-bench/servers/wire"
 )
 
-// kernelTypes are kept from witness to witness, as in a run.
+// kernelTypes are shared by all witnesses, as in a run.
 var kernelTypes = btf.NewCache()
 
-// setup is what the test runs: a kind of server, and how it is stopped.
+// A setup is a kind of server that the test runs, and how that server is stopped.
 type setup struct {
 	kind    vocabulary.ServerKind
 	accept  vocabulary.AcceptMode
@@ -41,7 +41,7 @@ func (s setup) String() string {
 	return fmt.Sprintf("%s/%s/%s/%s/%v", s.kind, s.accept, s.sockets, s.stop.Name, s.work)
 }
 
-// setups are all that need no cluster and no proxy.
+// setups returns all setups that need no cluster and no proxy.
 func setups(root bool) (all []setup) {
 	for _, kind := range vocabulary.ServerKinds() {
 		for _, stop := range vocabulary.StopModes() {
@@ -72,8 +72,8 @@ func setups(root bool) (all []setup) {
 	return all
 }
 
-// workTime returns how long a request takes in the ith setup: every other time so long that
-// requests wait unread.
+// workTime returns how long a request takes in the ith setup. In every other setup it takes so long
+// that requests wait unread.
 func workTime(i int) time.Duration {
 	if i%2 == 0 {
 		return 3 * time.Millisecond
@@ -81,7 +81,7 @@ func workTime(i int) time.Duration {
 	return 300 * time.Microsecond
 }
 
-// account is what a worker's journal says of one connection.
+// An account is what a worker's journal tells about one connection.
 type account struct {
 	worker    *servers.Worker
 	accepted  clock.Instant
@@ -92,7 +92,7 @@ type account struct {
 	ended     clock.Instant
 }
 
-// rig is a group of workers with its journals.
+// A rig is a group of workers with their journals.
 type rig struct {
 	*servers.Group
 	t        *testing.T
@@ -164,10 +164,10 @@ func newRig(t *testing.T, s setup) *rig {
 	return r
 }
 
-// do runs f: the whole process is in the servers' network namespace.
+// do just runs f, because the whole process is in the servers' network namespace.
 func do(f func() error) error { return f() }
 
-// freePort returns an address of the servers at which no socket listens.
+// freePort returns an address for the servers at which no socket listens.
 func freePort(t *testing.T) netip.AddrPort {
 	t.Helper()
 	l, err := net.Listen("tcp4", "127.0.0.1:0")
@@ -209,7 +209,7 @@ func (r *rig) start() {
 // restart replaces the generation.
 func (r *rig) restart() error {
 	ctx, old := r.t.Context(), r.current
-	if r.setup.accept.Row().Passes { // the acceptor knows only the workers that it started with
+	if r.setup.accept.Row().Passes { // an acceptor only knows the workers that it started with
 		if len(old.Workers) < workersPerGeneration {
 			return nil
 		}
@@ -235,8 +235,9 @@ func (r *rig) restart() error {
 	return errors.Join(err, r.Await(ctx, next))
 }
 
-// TestKernelOwnWorkers holds the witness against the journals of our own workers, connection by
-// connection, for every way to stop them: what was read and answered, by whom, and how it ended.
+// TestKernelOwnWorkers compares the witness with the journals of our own workers, connection by
+// connection, for every way to stop the workers: what was read and answered, by which worker, and
+// how the connection ended.
 func TestKernelOwnWorkers(t *testing.T) {
 	if inLabs(t) {
 		return
@@ -258,8 +259,8 @@ func TestKernelOwnWorkers(t *testing.T) {
 	}
 }
 
-// agree runs n connections, the first with a number, against workers that are restarted meanwhile.
-// It returns how many connections were compared, and counts in kinds what they were like.
+// agree makes n connections, numbered from first, to workers that are restarted meanwhile. It
+// returns how many connections were compared, and counts them in kinds by their kind.
 func agree(t *testing.T, s setup, first, n int, kinds map[string]int) int {
 	r := newRig(t, s)
 	w, err := Start(Options{
@@ -307,9 +308,9 @@ func agree(t *testing.T, s setup, first, n int, kinds map[string]int) int {
 		t.Errorf("%d ends found no room", seen.Lost)
 	}
 	for _, e := range seen.Equations() {
-		// Clients live in the same namespace. One that resets a connection whose answer it has not
-		// read counts as one that closes with unread data (__tcp_close in net/ipv4/tcp.c). And
-		// without a trace a server's close before the reset cannot be told from one after it.
+		// Clients live in the same namespace. The kernel counts a client that resets a connection
+		// whose answer it has not read as a close with unread data (__tcp_close in net/ipv4/tcp.c).
+		// And without a trace, a server's close before the reset looks the same as one after it.
 		most := int64(0)
 		if e.Name == "TcpExtTCPAbortOnClose" {
 			most = j.resets
@@ -334,10 +335,11 @@ type judge struct {
 	clients  []*client
 	kinds    map[string]int
 	compared int
-	// resets counts connections that their client reset with data on either side, so that either
-	// may have been closed with unread data.
+	// resets counts connections that the client reset while there was data at both ends, so that
+	// either end may have been closed with unread data.
 	resets int64
-	// ahead counts connections of workers that died between doing something and noting it.
+	// ahead counts, for each worker, connections for which the worker died between doing something
+	// and recording it.
 	ahead         map[*servers.Worker]int
 	disagreements []string
 }
@@ -365,8 +367,8 @@ func (j *judge) judge(seen *Account) {
 			anonymous++
 			continue
 		}
-		// Two CPUs that receive for one handshake make a socket each, and one is thrown away
-		// (inet_csk_complete_hashdance in net/ipv4/inet_connection_sock.c).
+		// If two CPUs receive segments of the same handshake, each makes a socket, and one is
+		// discarded (inet_csk_complete_hashdance in net/ipv4/inet_connection_sock.c).
 		surplus := func(e *SocketEnd) bool {
 			return e.Way == NotEstablished || e.Way == UnknownWay && !e.Known.Has(KnowsAccepted)
 		}
@@ -444,7 +446,7 @@ func (j *judge) judge(seen *Account) {
 // killed reports whether the worker was killed.
 func killed(w *servers.Worker) bool { return w.Closing().Mode == vocabulary.StopKill }
 
-// compare compares one connection.
+// compare compares the records of one connection.
 func (j *judge) compare(e *SocketEnd, a *account, c *client) {
 	kind := "never accepted: " + e.Way.String()
 	if a != nil {
@@ -466,7 +468,7 @@ func (j *judge) compare(e *SocketEnd, a *account, c *client) {
 		case e.Accepted && e.Signal == unix.SIGKILL && w != nil:
 			j.ahead[w]++
 		case e.Accepted && !e.Known.Has(KnowsCloser) && j.setup.stop.Name == vocabulary.StopKill:
-			j.ahead[nil]++ // by one that is not known
+			j.ahead[nil]++ // by an unknown worker
 		default:
 			j.disagree(e, a, c, "accepted: witness %v, journal %v", e.Accepted, a != nil)
 		}
@@ -493,7 +495,8 @@ func (j *judge) compare(e *SocketEnd, a *account, c *client) {
 	case read > len(a.requested) && died:
 		ahead = true
 	case read > len(a.requested) && answeredLast:
-		// It had read two requests at once, and closed after its answer to the first.
+		// The worker had read two requests at once, and closed the connection after it answered the
+		// first.
 	default:
 		j.disagree(e, a, c, "requests: %d by witness, %d by journal", read, len(a.requested))
 	}
@@ -515,7 +518,7 @@ func (j *judge) compare(e *SocketEnd, a *account, c *client) {
 		}
 		j.kinds["closed last by another process that had it"]++
 	}
-	if ahead || e.Known.Has(KnowsCloser) && died && e.Signal == 0 { // it had closed the connection
+	if ahead || e.Known.Has(KnowsCloser) && died && e.Signal == 0 { // the worker had closed it
 		j.ahead[a.worker]++
 	}
 	if e.Known.Has(KnowsWay) && !slices.Contains(ways[a.end], e.Way) {
@@ -537,9 +540,10 @@ func (j *judge) worker(pid int) *servers.Worker {
 	return nil
 }
 
-// passed reports whether a connection that no journal has ended on its way from an acceptor to a
-// worker: its descriptor was in a message to a worker that was killed, or the client had reset it,
-// so that the worker closed it at once (channelSource in servers/worker/source.go).
+// passed reports whether a connection that is in no journal ended on its way from an acceptor to a
+// worker. Either its descriptor was in a message to a worker that was killed, or the client had
+// reset the connection, so that the worker closed it at once (channelSource in
+// servers/worker/source.go).
 func (j *judge) passed(e *SocketEnd) bool {
 	if !j.setup.accept.Row().Passes || e.Read() > 0 || e.Sent > 0 {
 		return false
@@ -548,9 +552,9 @@ func (j *judge) passed(e *SocketEnd) bool {
 }
 
 // byOther reports whether a process other than the connection's worker may have closed it last: the
-// acceptor, which passed it on, or a process that the worker forked. It has what the worker has
-// open until it calls execve(2) or exits; os/exec also forks one to try pidfds (checkClonePidfd in
-// os/pidfd_linux.go).
+// acceptor, which passed it on, or a process that the worker forked. Until a forked process calls
+// execve(2) or exits, it has all descriptors of the worker. os/exec also forks a process to try
+// pidfds (checkClonePidfd in os/pidfd_linux.go).
 func (j *judge) byOther(e *SocketEnd) bool {
 	if j.setup.stop.Handover == vocabulary.Tableflip {
 		return true
@@ -559,8 +563,8 @@ func (j *judge) byOther(e *SocketEnd) bool {
 	return w != nil && w.Acceptor
 }
 
-// compareTimes holds the instants of a trace against those of a journal. A worker reads the clock
-// after it has accepted, read or closed; clockSlack is how far two clocks differ.
+// compareTimes compares the instants in a trace with those in a journal. A worker reads the clock
+// after it has accepted, read or closed. clockSlack is how much the two clocks may differ.
 func (j *judge) compareTimes(e *SocketEnd, a *account, c *client) {
 	if !e.Known.Has(KnowsTimes|KnowsReader|KnowsCloser) || a == nil {
 		return
@@ -585,7 +589,7 @@ func (j *judge) compareTimes(e *SocketEnd, a *account, c *client) {
 const badRequest = "HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\n" +
 	"Connection: close\r\n\r\n400 Bad Request"
 
-// answers returns how many bytes a worker can have sent with n answers on a connection.
+// answers returns the possible numbers of bytes that a worker sent with n answers on a connection.
 func (j *judge) answers(a *account, n int) []uint64 {
 	length := func(closing wire.Closing) uint64 {
 		w := a.worker
@@ -613,13 +617,14 @@ var endNames = map[journal.End]string{
 	journal.EndUnhandled: "unhandled",
 }
 
-// ways are those that agree with how a worker says that a connection ended.
+// ways lists, for each way in which a worker records that a connection ended, the ways that agree
+// with it.
 var ways = map[journal.End][]Way{
 	0:                     {Closed, ClosedUnread, ResetByPeer},
 	journal.EndServed:     {Closed, ClosedUnread, ShutDown},
 	journal.EndPeer:       {Closed, ShutDown},
 	journal.EndPeerReset:  {ResetByPeer},
-	journal.EndUnanswered: {Closed, ClosedUnread, ResetByPeer}, // what was read, it was read later
+	journal.EndUnanswered: {Closed, ClosedUnread, ResetByPeer}, // the client's reset may come first
 	journal.EndAborted:    {Aborted},
 	journal.EndWriteError: {ResetByPeer},
 	journal.EndUnhandled:  {Closed, ClosedUnread, ShutDown, ResetByPeer},
