@@ -171,7 +171,13 @@ type Trial struct {
 	Retriable *int64 `json:"retriable,omitempty"`
 	// Unverified is how many attempts were served by a response that the end of the connection
 	// ended: one that was cut short there looks the same.
-	Unverified  int64            `json:"unverified,omitempty"`
+	Unverified int64 `json:"unverified,omitempty"`
+	// Witness says how the servers' side is known, if the servers keep no journal. It is null for
+	// workers of this program.
+	Witness *Witness `json:"witness,omitempty"`
+	// Background is the number of dropped attempts that were lost outside every step's window. It
+	// is null for workers of this program.
+	Background  *int64           `json:"background,omitempty"`
 	LostByCause map[string]int64 `json:"lost_by_cause"`
 	LostByPhase map[string]int64 `json:"lost_by_phase"`
 	Evidence    Evidence         `json:"evidence"`
@@ -285,6 +291,29 @@ type Evidence struct {
 	Worker  int64 `json:"worker"`  // a worker's report
 	Client  int64 `json:"client"`  // the client's view alone
 }
+
+// Witness says how it is known what became of connections to servers that keep no journal.
+type Witness struct {
+	// By is what saw the servers' ends of connections, one of the constants. It is empty if causes
+	// are known from the clients alone; ClientOnly then says why, and an unknown cause is no
+	// reason for the trial to be invalid.
+	By         string `json:"by,omitempty"`
+	ClientOnly string `json:"client_only,omitempty"`
+	// Untraced is the reason why connections were not traced.
+	Untraced string `json:"untraced,omitempty"`
+	// Connections is the number of connections that were seen, those of Strangers included:
+	// readiness probes, health checks of the server itself. Of Anonymous, the kernel had forgotten
+	// whose they were.
+	Connections int64 `json:"connections"`
+	Anonymous   int64 `json:"anonymous,omitempty"`
+	Strangers   int64 `json:"strangers,omitempty"`
+}
+
+// What sees the servers' ends of connections.
+const (
+	ByTrace      = "trace"      // eBPF programs
+	ByObituaries = "obituaries" // the kernel's records of ended sockets (SKNLGRP_INET_TCP_DESTROY)
+)
 
 // A Stage is a part of the load's schedule. FromNS is measured from the first scheduled attempt.
 type Stage struct {
@@ -445,11 +474,16 @@ type ColdStart struct {
 
 // Worker describes one listener process.
 type Worker struct {
-	ID         int    `json:"id"`
-	Generation int    `json:"generation"`
-	Accepted   int64  `json:"accepted"` // connections
-	Served     int64  `json:"served"`   // responses written in full
-	CPUNS      *int64 `json:"cpu_ns"`   // user + system, during the load; null if unknown
+	ID         int `json:"id"`
+	Generation int `json:"generation"`
+	// Name is what the answers of a server without a journal say of the process or, if they say
+	// nothing, its PID. It is empty for workers of this program.
+	Name string `json:"name,omitempty"`
+	// Accepted is a number of connections. If a server keeps no journal, they are those on which
+	// this process was the first to answer or to read.
+	Accepted int64  `json:"accepted"`
+	Served   int64  `json:"served"` // responses written in full
+	CPUNS    *int64 `json:"cpu_ns"` // user + system, during the load; null if unknown
 	// BindError is the reason why the worker could not bind its address, "EADDRINUSE". Such a
 	// worker ended without listening. It is empty if the worker listened.
 	BindError string `json:"bind_error,omitempty"`

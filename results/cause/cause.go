@@ -21,6 +21,10 @@ const (
 	StaleConnection  = "stale_connection"
 	ProxyError       = "proxy_error"
 	ErrorAnswer      = "error_answer"
+	InvalidAnswer    = "invalid_answer"
+	CutOff           = "cut_off"
+	Reset            = "reset"
+	Closed           = "closed"
 	Timeout          = "timeout"
 	Client           = "client"
 	Unknown          = "unknown"
@@ -199,11 +203,50 @@ func All() []Cause {
 			Source: "RFC 9110, 15",
 		},
 		{
+			Name: InvalidAnswer,
+			Doc:  "answered by something that is not HTTP/1.1",
+			Means: "Bytes came, and they were no response that a client can read: a malformed " +
+				"head or chunk, or a head of more than 32 kB.",
+			Do: "Look at the bytes (curl --raw -v): the port may be another program's, or the " +
+				"server may speak TLS or HTTP/2 there.",
+			Source: "RFC 9112, 2.2",
+		},
+		{
+			Name: CutOff,
+			Doc:  "the connection ended inside the response",
+			Means: "A part of the response was sent, and then the server closed or reset the " +
+				"connection, or the rest was lost in that reset.",
+			Do: "Finish responses before you exit. A server that closes with bytes of the client " +
+				"unread resets the connection, which may destroy what it sent last: read the " +
+				"request first (lingering_close in nginx).",
+			Source: "RFC 9112, 9.6",
+		},
+		{
+			Name: Reset,
+			Doc:  "reset before a response; what the server did is not known",
+			Means: "The client's connection was reset before the first byte of a response, and " +
+				"nothing tells of the server's end: it may have waited in an accept queue, or a " +
+				"process may have closed it.",
+			Do: "Run as root, and without a proxy in between, so that the server's end is known, " +
+				"too. The phase says how far the client was.",
+			Source: "RFC 9293, 3.10.7",
+		},
+		{
+			Name: Closed,
+			Doc:  "closed before a response; what the server did is not known",
+			Means: "The client's connection was closed before the first byte of a response, and " +
+				"nothing tells of the server's end: its process may have closed the connection, " +
+				"or died.",
+			Do: "Run as root, and without a proxy in between, so that the server's end is known, " +
+				"too. The phase says how far the client was.",
+			Source: "RFC 9293, 3.6",
+		},
+		{
 			Name: Timeout,
 			Doc:  "connected, and no full response in time",
 			Means: "The client was connected and had no full response within load.timeout: the " +
-				"connection waited in an accept queue, a worker was too slow, or no kept " +
-				"connection was free.",
+				"connection waited in an accept queue, a worker was too slow or held it to the " +
+				"end, or no kept connection was free.",
 			Do: "Look at the length of the accept queues and at busy workers: lower the rate, " +
 				"add workers, or raise load.timeout.",
 		},

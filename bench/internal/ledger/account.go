@@ -15,6 +15,7 @@ import (
 type Account struct {
 	book     *Book
 	facts    *Facts
+	foreign  *foreign        // nil if the servers keep journals
 	verdicts map[int]Verdict // by attempt index; only lost and unexplained attempts have one
 	agreed   map[agreement]int64
 	lost     []int       // indexes, ascending
@@ -28,11 +29,13 @@ type Account struct {
 type agreement struct{ inferred, traced string }
 
 // Close closes the book and judges every attempt. The book then accepts no more samples and
-// records. Close may be called again: it then judges the attempts by the facts of that call.
+// records. Close may be called again: it then judges the attempts by the facts of that call. If the
+// servers keep no journal, their states are those of the latest account.
 func (b *Book) Close(f *Facts) *Account {
 	b.close()
+	side := b.join(f)
 	a := &Account{
-		book: b, facts: f, verdicts: judge(b, f, f.Trace),
+		book: b, facts: f, foreign: side, verdicts: judge(b, f, f.Trace, side),
 		agreed: map[agreement]int64{}, stepOf: map[int]int{}, lostIn: make([][]int, len(f.Steps)),
 		response: results.NewHistogram(), service: results.NewHistogram(),
 		lag: results.NewHistogram(),
@@ -44,7 +47,7 @@ func (b *Book) Close(f *Facts) *Account {
 	}
 	slices.Sort(a.lost)
 	if f.Trace != nil {
-		inferred := judge(b, f, nil)
+		inferred := judge(b, f, nil, side)
 		for _, i := range a.lost {
 			a.agreed[agreement{inferred[i].Cause, a.verdicts[i].Cause}]++
 		}
@@ -102,6 +105,8 @@ func (a *Account) attribute(i int) (step int, ok bool) {
 	}
 	n := sort.Search(len(steps), func(s int) bool { return steps[s].From() > at })
 	switch {
+	case n > 0 && steps[n-1].Over != nil && *steps[n-1].Over < at.Add(-clockSlack):
+		return 0, false
 	case n > 0:
 		return n - 1, true
 	case x.Class == results.ClassTimeout && len(steps) > 0 && steps[0].From() <= x.Done:
@@ -119,7 +124,7 @@ func (a *Account) Verdict(i int) Verdict {
 	if v, ok := a.verdicts[i]; ok {
 		return v
 	}
-	return servedVerdict(a.book.lastTry(i))
+	return a.foreign.servedVerdict(a.book.lastTry(i))
 }
 
 // Fill copies the account into r. r.Workers must already be filled in (see Book.Count). Fill does
@@ -160,6 +165,7 @@ func (a *Account) Fill(r *results.Trial) {
 			r.ErrorAnswers[strconv.Itoa(int(b.attempts[i].Status))]++
 		}
 	}
+	r.Residual += a.foreign.residual(a.verdicts)
 	r.Served = r.Attempts - r.Lost
 	r.Dropped = r.Lost - r.LostByCause[cause.Client]
 	r.NeverSent, r.LocalErrors = new(a.neverSent(0, len(b.attempts))), b.localErrors
@@ -173,8 +179,9 @@ func (a *Account) Fill(r *results.Trial) {
 	}
 	r.Ledger = a.rows()
 	r.Losses, r.LossesOmitted = a.listed()
-	r.Retries = b.retries()
+	r.Retries = a.retries()
 	r.Fairness = a.fairness()
+	a.foreign.fill(a, r)
 }
 
 func countEvidence(e *results.Evidence, kind Evidence) {
@@ -374,6 +381,9 @@ func (a *Account) Agreement() (all []results.Agreement) {
 // including its workers and trace.
 func (a *Account) Equalities(r *results.Trial) []results.Equality {
 	b := a.book
+	if a.foreign != nil {
+		return a.foreign.equalities()
+	}
 	opened, reset := b.openedByTries()
 	var accepted, left int64 // left: opened while the load ran, still queued at the end
 	for i := range b.attempts {

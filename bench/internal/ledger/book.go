@@ -69,6 +69,13 @@ const (
 	UnreadPeerGone       // accepted, but the client left before a request arrived
 	UnreadDied           // accepted, then the worker died before a request arrived
 	readOpen             // read, connection still open; only while the trial runs
+
+	// Of servers that keep no journal.
+	Unwitnessed  // nothing tells
+	PartRead     // a part of the request was read
+	PartAnswered // a part of the response was sent
+	ReadHeld     // read, and the connection was still open when the trial ended
+	UnreadHeld   // accepted and not read, and still open when the trial ended
 	numStates
 )
 
@@ -76,6 +83,7 @@ var stateNames = [numStates]string{
 	"never accepted", "answered", "read, closed unanswered", "read, given to no handler",
 	"read, reset", "read, peer gone",
 	"read, worker died", "unread, closed", "unread, peer gone", "unread, worker died", "read, open",
+	"not known", "read in part", "answered in part", "read, held", "unread, held",
 }
 
 func (s State) String() string { return stateNames[s] }
@@ -83,7 +91,8 @@ func (s State) String() string { return stateNames[s] }
 // read reports whether a worker has read the whole request.
 func (s State) read() bool {
 	switch s {
-	case Answered, ReadUnanswered, ReadUnhandled, ReadAborted, ReadPeerGone, ReadDied, readOpen:
+	case Answered, ReadUnanswered, ReadUnhandled, ReadAborted, ReadPeerGone, ReadDied, readOpen,
+		PartAnswered, ReadHeld:
 		return true
 	}
 	return false
@@ -169,6 +178,8 @@ type Book struct {
 	// localErrors counts attempts that failed in the load process itself, by errno. It is nil if
 	// there are none.
 	localErrors map[string]int64
+	// sizes holds the size of each attempt. It is nil if the servers keep journals.
+	sizes []size
 	// retriable and unverified count the attempts whose samples have the flag of that name.
 	retriable, unverified int64
 	recorder              *recorder // nil unless Keep was called
@@ -264,6 +275,9 @@ func (b *Book) extend(n uint64) {
 	if b.openers != nil {
 		b.openers = append(b.openers, make([]uint32, more)...)
 	}
+	if b.load.Foreign {
+		b.sizes = append(b.sizes, make([]size, more)...)
+	}
 }
 
 // Start sets the instant of the first scheduled attempt.
@@ -358,6 +372,9 @@ func (b *Book) Sample(s *results.Sample) {
 	a.Sent, a.Done = b.time(s.Sent), b.time(s.Done)
 	a.Class, a.Phase = s.Class, s.Phase
 	a.Worker, a.Generation, a.Status = int32(s.Worker), int16(s.Generation), uint16(s.Status)
+	if b.sizes != nil {
+		b.sizes[i] = size{uint32(s.Written), uint32(s.Received)}
+	}
 	if s.Retriable {
 		b.retriable++
 	}
@@ -649,6 +666,9 @@ func (b *Book) trim() {
 	}
 	if b.openers != nil {
 		b.openers = b.openers[:n]
+	}
+	if b.sizes != nil {
+		b.sizes = b.sizes[:n]
 	}
 }
 

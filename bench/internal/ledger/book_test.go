@@ -165,8 +165,7 @@ func TestTries(t *testing.T) {
 					b.Sample(&sample)
 				}
 				enter(b, 1, served)
-				b.Close(&Facts{Duration: time.Second})
-				got := b.retries()
+				got := b.Close(&Facts{Duration: time.Second}).retries()
 				if b.unmatched != tt.unmatched || got.Repeated != tt.repeated ||
 					*got.RepeatedUnhandled != tt.unhandled || b.attempts[0].State != tt.state {
 					t.Errorf("%d unmatched, %d repeated, %d unhandled, %v; want %d, %d, %d, %v",
@@ -205,10 +204,9 @@ func TestWithoutTries(t *testing.T) {
 	b.Record(worker, journal.Record{
 		Conn: 9, Kind: journal.Requested, Attempt: wire.Attempt{Try: 1}, Identified: true,
 	})
-	b.Close(&Facts{Duration: time.Second})
-	if b.retries() != nil || b.unmatched != 1 {
-		t.Errorf("retries %+v, %d unmatched; want none, and 1 for a second try",
-			b.retries(), b.unmatched)
+	got := b.Close(&Facts{Duration: time.Second}).retries()
+	if got != nil || b.unmatched != 1 {
+		t.Errorf("retries %+v, %d unmatched; want none, and 1 for a second try", got, b.unmatched)
 	}
 	if size := unsafe.Sizeof(Attempt{}); size != 32 {
 		t.Errorf("an attempt takes %d bytes, want 32", size)

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"reuseport-bench/bench/internal/witness"
 	"reuseport-bench/results"
 	"reuseport-bench/results/cause"
 )
@@ -41,6 +42,12 @@ type view struct {
 	// queued is the kernel's report that the connection was still in an accept queue when the
 	// client gave up, or nil.
 	queued *Event
+	// foreign: the servers keep no journal. end is then their end of its connection, or nil, and
+	// endedAt is when a process closed it or it came to CLOSE, or nil. clientOnly: nothing tells of
+	// the servers' side. traced: every connection was seen.
+	foreign, clientOnly, traced bool
+	end                         *witness.SocketEnd
+	endedAt                     *Time
 	// readings is Facts.QueueReadings. It is nil if there is an acceptor, because connections that
 	// it has accepted are in no queue, either.
 	readings []QueueReading
@@ -169,6 +176,33 @@ func (v *view) kills() []event {
 	return v.killsFound
 }
 
+// unborn reports whether the servers' kernel made no socket for the connection: without a trace,
+// whether no end speaks of it and a listener was closed.
+func (v *view) unborn() bool {
+	closing, _ := v.closing()
+	return v.foreign && !v.clientOnly && v.end == nil && (v.traced || closing) &&
+		(v.Class == results.ClassReset || v.Class == results.ClassEOF)
+}
+
+// unseen reports whether the connection was reset or closed, and no obituary names it.
+func (v *view) unseen() bool {
+	return v.foreign && !v.clientOnly && !v.traced && v.end == nil && v.State == Unwitnessed &&
+		(v.Class == results.ClassReset || v.Class == results.ClassEOF)
+}
+
+// endedByServer reports whether the servers' end was closed by the time at which the client saw it,
+// and not by the client. It is true if a worker's journal says so.
+func (v *view) endedByServer() bool {
+	if v.end == nil {
+		return !v.foreign
+	}
+	switch v.end.Way {
+	case witness.StillOpen, witness.StillQueued, witness.ResetByPeer, witness.TimedOut:
+		return false
+	}
+	return v.endedAt == nil || *v.endedAt <= v.Done.Add(clockSlack)
+}
+
 // killed reports whether the worker was killed while the attempt was under way.
 func (v *view) killed(worker int) bool {
 	return slices.Contains(v.kills(), event{killBlamed, worker})
@@ -252,7 +286,10 @@ func (v *view) decide(from int) (Verdict, int) {
 		}
 		verdict := Verdict{
 			Cause: r.cause, Evidence: r.evidence, Worker: worker, Rule: r.name,
-			Explained: r.cause != cause.Unknown,
+			Explained: r.cause != cause.Unknown || v.clientOnly,
+		}
+		if v.end != nil && r.evidence == ByWorker {
+			verdict.Evidence = ByKernel // the end is the kernel's record of this very connection
 		}
 		// The counter counted events of one kind, and this event may be of another.
 		if e := v.confirmation(); e != nil && r.evidence != ByCounter {
@@ -270,6 +307,15 @@ func servedVerdict(a *Attempt) Verdict {
 	return Verdict{Worker: int(a.Server), Explained: ok}
 }
 
+// servedVerdict is the function of that name for servers that may keep no journal.
+func (s *foreign) servedVerdict(a *Attempt) Verdict {
+	if s == nil {
+		return servedVerdict(a)
+	}
+	// A connection without an end counts as missing, once for all its attempts.
+	return Verdict{Worker: int(a.Server), Explained: a.State == Answered || a.State == Unwitnessed}
+}
+
 // judge returns the verdict of every lost or unexplained attempt, by its index. It reads the closed
 // book and the facts, and modifies neither.
 //
@@ -277,21 +323,25 @@ func servedVerdict(a *Attempt) Verdict {
 // The second handles attempts whose rule is limited by a count of events, in the order of the
 // schedule. Each attempt takes one event. If none remains, the next rule that matches the attempt
 // decides.
-func judge(b *Book, f *Facts, trace *Trace) map[int]Verdict {
+func judge(b *Book, f *Facts, trace *Trace, side *foreign) map[int]Verdict {
 	verdicts := map[int]Verdict{}
 	type match struct{ attempt, rule int32 }
 	var counted []match // matches of rules that are limited by a count
 	remaining := f.events()
+	if side != nil {
+		remaining[event{anonymousEnd, noWorker}] = side.open
+	}
 	conns := b.connFacts(f)
 	for i := range b.attempts {
 		last := b.lastTry(i)
 		if last.Served() {
-			if v := servedVerdict(last); !v.Explained {
+			if v := side.servedVerdict(last); !v.Explained {
 				verdicts[i] = v
 			}
 			continue
 		}
 		v := b.view(i, last, f, trace, conns)
+		side.see(v, i)
 		verdict, n := v.decide(0)
 		verdicts[i] = verdict
 		if rules[n].limitedBy != nil {
@@ -303,6 +353,7 @@ func judge(b *Book, f *Facts, trace *Trace) map[int]Verdict {
 	for _, m := range counted {
 		i := int(m.attempt)
 		v := b.view(i, b.lastTry(i), f, trace, conns)
+		side.see(v, i)
 		verdicts[i] = v.take(int(m.rule), remaining)
 	}
 	return verdicts

@@ -3,6 +3,7 @@ package ledger
 import (
 	"net/http"
 	"net/netip"
+	"slices"
 	"testing"
 	"time"
 
@@ -350,7 +351,7 @@ func TestRules(t *testing.T) {
 			decided[first.Rule] = true
 		})
 	}
-	for _, rule := range keptConnections(t) {
+	for _, rule := range slices.Concat(keptConnections(t), foreignServers(t)) {
 		decided[rule] = true
 	}
 	for _, r := range rules {

@@ -35,7 +35,8 @@ type Queue struct {
 
 // Queues returns the length of each accept queue, over the trial and in each of the first n
 // windows. unplaced is the number of connections that waited in an unknown queue. The result is nil
-// behind a proxy, because the proxy's connections to the workers are not those of the attempts.
+// behind a proxy, because the proxy's connections to the workers are not those of the attempts, and
+// for servers that keep no journal.
 //
 // A connection waits from when its client has sent the request, a few microseconds after the kernel
 // has queued it, until a worker has journaled the accept. If the kernel moved a connection to
@@ -43,7 +44,7 @@ type Queue struct {
 // probes, are not counted.
 func (a *Account) Queues(window time.Duration, n int) (all []Queue, unplaced int64) {
 	b := a.book
-	if b.waits == nil {
+	if b.waits == nil || b.load.Foreign {
 		return nil, 0
 	}
 	s := a.newSweep(window, n)

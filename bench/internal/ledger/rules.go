@@ -3,6 +3,7 @@ package ledger
 import (
 	"net/http"
 
+	"reuseport-bench/bench/internal/witness"
 	"reuseport-bench/results"
 	"reuseport-bench/results/cause"
 )
@@ -42,6 +43,12 @@ type rule struct {
 	why string
 }
 
+// The names of the rules that take an anonymous end.
+const (
+	ruleEmptiedAtClose = "emptied in the queue of a closing listener"
+	ruleEmptied        = "reset and emptied"
+)
+
 // noWorker stands for a loss that no single worker caused.
 const noWorker = -1
 
@@ -58,6 +65,7 @@ const (
 	listenOverflow eventName = "ListenOverflows" // a SYN or a last ACK met a full accept queue
 	embryonicReset eventName = "EmbryonicRsts"   // either side ended a handshake by a reset
 	killBlamed     eventName = "kill blamed"     // a worker died between accept(2) and its journal
+	anonymousEnd   eventName = "anonymous end"   // the kernel had forgotten whose a connection was
 )
 
 // rules are tried in order. The first match decides, so a rule may assume that no earlier one
@@ -165,17 +173,76 @@ var rules = []rule{
 	{
 		name: "closed unanswered", cause: cause.ClosedByWorker, evidence: ByWorker,
 		match: func(v *view) (int, bool) {
-			return int(v.Server), v.ended() &&
+			return int(v.Server), v.ended() && v.endedByServer() &&
 				v.in(ReadUnanswered, ReadUnhandled, ReadAborted, UnreadClosed)
 		},
-		why: "The worker journaled that it closed or reset the connection.",
+		why: "The worker journaled that it closed or reset the connection. Or the witness saw " +
+			"it: the bytes that were read and sent by then say how far the request was " +
+			"(witness.SocketEnd.Progress).",
 	},
 	{
 		name: "worker died", cause: cause.WorkerCrash, evidence: ByWorker,
 		match: func(v *view) (int, bool) {
-			return int(v.Server), v.ended() && v.in(ReadDied, UnreadDied)
+			return int(v.Server), v.ended() && v.endedByServer() && v.in(ReadDied, UnreadDied)
 		},
-		why: "The worker had accepted the connection, and its journal ends there.",
+		why: "The worker had accepted the connection, and its journal ends there. Or a signal " +
+			"killed the process that closed it.",
+	},
+
+	// What the witness saw of a connection to a server that keeps no journal.
+	{
+		name: "process killed in the middle", cause: cause.WorkerCrash, evidence: ByKernel,
+		match: func(v *view) (int, bool) {
+			return int(v.Server), v.ended() && v.endedByServer() && v.in(PartRead, PartAnswered) &&
+				died(v.end)
+		},
+		why: "do_exit (kernel/exit.c) closes the files of a killed process, in its context: " +
+			"PF_EXITING is set, and exit_code holds the signal.",
+	},
+	{
+		name: "closed with a part of the request read", cause: cause.ClosedByWorker,
+		evidence: ByKernel,
+		match: func(v *view) (int, bool) {
+			return int(v.Server), v.ended() && v.endedByServer() && v.in(PartRead)
+		},
+		why: "Data were unread at the close, so the kernel sent a reset in place of a FIN " +
+			"(__tcp_close in net/ipv4/tcp.c; RFC 2525, 2.17).",
+	},
+	{
+		name: "closed with a part of the response sent", cause: cause.CutOff, evidence: ByKernel,
+		match: func(v *view) (int, bool) {
+			return int(v.Server), v.ended() && v.endedByServer() && v.in(PartAnswered)
+		},
+		why: "More bytes were sent than earlier responses on the connection have. What was sent " +
+			"before a reset may never reach the client: its kernel discards unread data, too " +
+			"(tcp_reset in net/ipv4/tcp_input.c).",
+	},
+	{
+		name: "held to the end", cause: cause.Timeout, evidence: ByKernel,
+		match: func(v *view) (int, bool) {
+			return int(v.Server), v.Class == results.ClassTimeout && v.end != nil &&
+				v.end.Way == witness.StillOpen
+		},
+		why: "A process still had the connection when the trial ended: it hangs, or has lost the " +
+			"descriptor. sock_diag lists the connection with an inode.",
+	},
+	{
+		name: ruleEmptiedAtClose, cause: cause.ResetAtClose, evidence: ByCounter,
+		match: func(v *view) (int, bool) {
+			ok, worker := v.closing()
+			return worker, ok && v.unseen()
+		},
+		limitedBy: func(*view) []event { return []event{{anonymousEnd, noWorker}} },
+		why: "The kernel empties a queued connection before its obituary (inet_child_forget in " +
+			"net/ipv4/inet_connection_sock.c), so that names nobody. There are as many of those " +
+			"as connections that no other obituary names, and a listener was being closed.",
+	},
+	{
+		name: ruleEmptied, cause: cause.ClosedByWorker, evidence: ByCounter,
+		match:     func(v *view) (int, bool) { return noWorker, v.unseen() },
+		limitedBy: func(*view) []event { return []event{{anonymousEnd, noWorker}} },
+		why: "As above, and no listener was being closed: a process closed the connection with " +
+			"SO_LINGER 0, which empties it, too (tcp_disconnect in net/ipv4/tcp.c).",
 	},
 
 	// A proxy between clients and workers: it has connections of its own to the workers.
@@ -207,7 +274,7 @@ var rules = []rule{
 		name: "in the queue of a closing listener", cause: cause.ResetAtClose, evidence: ByWorker,
 		match: func(v *view) (int, bool) {
 			ok, worker := v.closing()
-			return worker, ok && v.cutOff()
+			return worker, ok && v.cutOff() && !v.unborn()
 		},
 		why: "A close resets queued connections. A child socket that is created during the close " +
 			"copies sk_shutdown, which __tcp_close sets before it leaves TCP_LISTEN. Once " +
@@ -217,7 +284,8 @@ var rules = []rule{
 	{
 		name: "accepted by a worker that was killed", cause: cause.WorkerCrash, evidence: ByWorker,
 		match: func(v *view) (int, bool) {
-			return noWorker, v.ended() && v.State == NeverAccepted && len(v.kills()) > 0
+			return noWorker, v.ended() && v.State == NeverAccepted && len(v.kills()) > 0 &&
+				!v.foreign
 		},
 		limitedBy: func(v *view) []event { return v.kills() },
 		why: "A worker that is killed between accept(2) and its journal entry takes a connection " +
@@ -228,7 +296,7 @@ var rules = []rule{
 		cause: cause.ResetAtClose, evidence: ByWorker,
 		match: func(v *view) (int, bool) {
 			ok, worker := v.closing()
-			return worker, ok && v.ended() && v.State == UnreadPeerGone
+			return worker, ok && v.ended() && v.State == UnreadPeerGone && !v.foreign
 		},
 		why: "The worker read an end of file that the client had not sent: seen once in some " +
 			"9,000 migrating restarts, with TCPAbortOnData +1. Probably a child socket as above " +
@@ -340,7 +408,8 @@ var rules = []rule{
 	{
 		name: "accepted too late", cause: cause.Timeout, evidence: ByWorker,
 		match: func(v *view) (int, bool) {
-			return int(v.Server), v.Class == results.ClassTimeout && v.State != NeverAccepted
+			return int(v.Server), v.Class == results.ClassTimeout &&
+				!v.in(NeverAccepted, Unwitnessed)
 		},
 		why: "A worker accepted the connection, perhaps long after the client had given up.",
 	},
@@ -361,7 +430,8 @@ var rules = []rule{
 			return int(v.Server), v.Class == results.ClassTimeout && v.Phase != results.PhaseConnect
 		},
 		why: "It waited in an accept queue, or its last ACK was lost. The kernel was not asked, " +
-			"or has forgotten the connection.",
+			"or has forgotten the connection. Of a server without a witness, a process may as " +
+			"well have had it.",
 	},
 	{
 		name: "SYN at a full queue", cause: cause.AcceptOverflow, evidence: ByCounter,
@@ -385,6 +455,19 @@ var rules = []rule{
 			"count it.",
 	},
 	{
+		name: "no socket was made for it", cause: cause.ResetHalfOpen, evidence: ByKernel,
+		match: func(v *view) (int, bool) { return v.suspect(), v.unborn() && v.traced },
+		why: "The client got the SYN-ACK, but the servers' kernel made no socket: the last ACK " +
+			"of the handshake found no listener and was answered by a reset (tcp_v4_send_reset " +
+			"in net/ipv4/tcp_ipv4.c).",
+	},
+	{
+		name: "no obituary is left for it", cause: cause.ResetHalfOpen, evidence: ByWorker,
+		match: func(v *view) (int, bool) { return v.suspect(), v.unborn() },
+		why: "As above, but known by elimination: other connections account for all obituaries, " +
+			"and a listener was being closed.",
+	},
+	{
 		name: "SYN at a closing listener", cause: cause.SYNTimeout, evidence: ByWorker,
 		match: func(v *view) (int, bool) {
 			ok, worker := v.closingAt()
@@ -402,6 +485,37 @@ var rules = []rule{
 		name: "refused", cause: cause.Refused, evidence: ByClient,
 		match: func(v *view) (int, bool) { return noWorker, v.refused() },
 		why:   "There was no listener.",
+	},
+	{
+		name: "malformed answer", cause: cause.InvalidAnswer, evidence: ByClient,
+		match: func(v *view) (int, bool) {
+			return int(v.Server), v.foreign && v.Class == results.ClassInvalid
+		},
+		why: "The load's parser (servers/wire) refused what came.",
+	},
+
+	// What the client saw, where nothing tells of the servers' side.
+	{
+		name: "ended inside the response", cause: cause.CutOff, evidence: ByClient,
+		match: func(v *view) (int, bool) {
+			return noWorker, v.clientOnly && v.ended() && v.Phase == results.PhaseBody
+		},
+		why: "The client had the first byte of the response.",
+	},
+	{
+		name: "reset before a response", cause: cause.Reset, evidence: ByClient,
+		match: func(v *view) (int, bool) {
+			return noWorker, v.clientOnly && v.Class == results.ClassReset
+		},
+		why: "ECONNRESET or EPIPE, and nothing tells who caused it. The phase says whether the " +
+			"request had been sent.",
+	},
+	{
+		name: "end of file before a response", cause: cause.Closed, evidence: ByClient,
+		match: func(v *view) (int, bool) {
+			return noWorker, v.clientOnly && v.Class == results.ClassEOF
+		},
+		why: "A FIN. A process that dies with nothing unread sends the same as one that closes.",
 	},
 	{
 		name: "unexplained", cause: cause.Unknown, evidence: ByClient,

@@ -135,6 +135,12 @@ func (a *Account) served(k, lo, hi int, r *results.Step) {
 	for _, id := range s.Started {
 		started[int32(id)] = true
 	}
+	by := func(x *Attempt) int32 { return x.Worker }
+	if a.foreign != nil {
+		_, to := a.Window(k)
+		started = a.foreign.newcomers(trigger, to)
+		by = func(x *Attempt) int32 { return x.Server }
+	}
 	// Attempts due earlier were no longer waiting at the trigger.
 	for i := a.first(trigger.Add(-a.longest)); i < hi; i++ {
 		x := &a.book.attempts[i]
@@ -144,7 +150,7 @@ func (a *Account) served(k, lo, hi int, r *results.Step) {
 		if i >= lo || x.Done >= trigger {
 			stall = max(stall, x.Done.Sub(a.book.scheduled(i)))
 		}
-		if started[x.Worker] {
+		if started[by(x)] {
 			// A new worker may answer before an old one gets its stop signal: takeover is then 0.
 			takeover = min(takeover, max(0, x.Done.Sub(trigger)))
 		}

@@ -134,12 +134,17 @@ func (b *Book) openedByTries() (opened, reset int64) {
 }
 
 // retries returns the results of retrying, or nil if clients do not retry.
-func (b *Book) retries() *results.Retries {
+func (a *Account) retries() *results.Retries {
+	b := a.book
 	if b.load.Tries <= 1 {
 		return nil
 	}
 	r := b.counts
-	r.Repeated, r.RepeatedUnhandled = b.repeated, new(b.unhandled)
+	if a.foreign == nil {
+		r.Repeated, r.RepeatedUnhandled = b.repeated, new(b.unhandled)
+	} else {
+		r.Repeated = a.foreign.repeated // and who handled them is not known
+	}
 	if b.masked != nil {
 		r.MaskedNS = b.masked.Percentiles()
 	}

@@ -19,6 +19,9 @@ func (b *Book) Count(worker int) (accepted, served int64) {
 
 // fairness returns the fairness of the generation that listened longest.
 func (a *Account) fairness() *results.Fairness {
+	if a.foreign != nil {
+		return a.foreign.fairness()
+	}
 	longest, generation := time.Duration(-1), 0
 	for _, w := range a.facts.Workers {
 		if w.Acceptor || w.BindFailed || w.Ready == nil || w.Closed == nil {

@@ -1,0 +1,260 @@
+package ledger
+
+import (
+	"cmp"
+	"math"
+	"slices"
+	"strconv"
+	"time"
+
+	"reuseport-bench/bench/internal/load"
+	"reuseport-bench/bench/internal/witness"
+	"reuseport-bench/results"
+	"reuseport-bench/results/stats"
+)
+
+// A process is one process of a server that keeps no journal, in one generation, as far as it
+// showed itself: its answers name it, or the witness saw it read.
+type process struct {
+	id          int
+	name        string // what its answers say, or its PID
+	generation  int
+	first, last Time // of its answers or, without any, of what it read
+	answered    bool
+	accepted    int64 // connections on which it was the first to answer or read
+	served      int64
+	overTime    []int64 // accepted in each window of results.FairnessWindowNS
+}
+
+// processKey tells processes apart. A server that reads its configuration again has one process in
+// several generations.
+type processKey struct{ name, generation string }
+
+// findProcesses finds the processes, and sets Attempt.Server to the one that answered an attempt or
+// read it, or else to the one that ended its connection.
+func (s *foreign) findProcesses() {
+	b := s.book
+	all := map[processKey]*process{}
+	order := []*process{}
+	find := func(k processKey, at Time) *process {
+		p := all[k]
+		if p == nil {
+			p = &process{name: k.name, first: at, last: at, generation: -1}
+			if n, err := strconv.Atoi(k.generation); err == nil && n >= 0 && n < math.MaxInt32 {
+				p.generation = n
+			}
+			all[k], order = p, append(order, p)
+		}
+		p.first, p.last = min(p.first, at), max(p.last, at)
+		return p
+	}
+	named := slices.ContainsFunc(s.facts.Identities,
+		func(x load.Identities) bool { return len(x.Workers) > 0 })
+	of := make([]*process, len(b.attempts)) // by attempt
+	seen := map[uint64]bool{}               // connections
+	for i := range b.attempts {
+		x := &b.attempts[i]
+		if !x.answered() {
+			continue
+		}
+		name, generation := s.identity(i)
+		pid := 0
+		if e := s.endOf(i); e != nil && e.Known.Has(witness.KnowsReader) {
+			pid = e.Reader
+		}
+		if !named && pid != 0 {
+			name = pidName(pid)
+		}
+		if name == "" {
+			continue
+		}
+		p := find(processKey{name, generation}, x.Done)
+		p.answered, of[i] = true, p
+		if x.Served() {
+			p.served++
+		}
+		if pid != 0 {
+			s.pids[pid] = p
+		}
+		if opener := s.opener(i); !seen[opener] {
+			seen[opener] = true
+			p.accept(b.lastTry(i).Sent)
+		}
+	}
+	if !named {
+		for i := range b.attempts { // those that read, and answered nothing
+			e := s.endOf(i)
+			if e == nil || e.Reader == 0 || !e.Known.Has(witness.KnowsReader) {
+				continue
+			}
+			p := s.pids[e.Reader]
+			if p == nil {
+				p = find(processKey{name: pidName(e.Reader)}, s.maybe(e.FirstRead))
+				s.pids[e.Reader] = p
+			}
+			if opener := s.opener(i); !seen[opener] {
+				seen[opener] = true
+				p.accept(b.lastTry(i).Sent)
+			}
+		}
+	}
+	slices.SortStableFunc(order, func(a, b *process) int {
+		return cmp.Or(cmp.Compare(a.first, b.first), cmp.Compare(a.name, b.name))
+	})
+	for n, p := range order {
+		if p.id = n; p.generation < 0 {
+			p.generation = s.generationAt(p.first)
+		}
+	}
+	s.processes = order
+	for i := range b.attempts {
+		x := &b.attempts[i]
+		if p := of[i]; p != nil {
+			x.Server = int32(p.id)
+		} else if e := s.endOf(i); e != nil {
+			x.Server = int32(s.responsible(x, e))
+		}
+	}
+}
+
+// opener returns the number of the try that opened the connection of attempt i.
+func (s *foreign) opener(i int) uint64 {
+	if s.book.openers != nil {
+		return uint64(s.book.openers[i])
+	}
+	return s.book.last(i)
+}
+
+func pidName(pid int) string { return "PID " + strconv.Itoa(pid) }
+
+// identity returns what the answer to attempt i said of its process, as far as headers were to say
+// it.
+func (s *foreign) identity(i int) (name, generation string) {
+	x, process := &s.book.attempts[i], i%s.book.load.Processes
+	if process >= len(s.facts.Identities) {
+		return "", ""
+	}
+	names := &s.facts.Identities[process]
+	if n := int(x.Worker); n >= 0 && n < len(names.Workers) {
+		name = names.Workers[n]
+	}
+	if n := int(x.Generation); n >= 0 && n < len(names.Generations) {
+		generation = names.Generations[n]
+	}
+	return name, generation
+}
+
+// generationAt returns the generation of a process that first answered at an instant and does not
+// say it: the number of restarts that had begun by then.
+func (s *foreign) generationAt(at Time) (n int) {
+	for i := range s.facts.Steps {
+		if s.facts.Steps[i].From() <= at {
+			n++
+		}
+	}
+	return n
+}
+
+// accept counts a connection that was used first at an instant.
+func (p *process) accept(at Time) {
+	p.accepted++
+	window := int64(at) / results.FairnessWindowNS
+	if at < 0 || window >= maxWindows {
+		return
+	}
+	for int64(len(p.overTime)) <= window {
+		p.overTime = append(p.overTime, 0)
+	}
+	p.overTime[window]++
+}
+
+// worker returns the number of the process with a PID, or noWorker.
+func (s *foreign) worker(pid int) int {
+	if p := s.pids[pid]; p != nil && pid != 0 {
+		return p.id
+	}
+	return noWorker
+}
+
+// responsible returns the process that read a request that got no answer or, if none did, the one
+// that ended its connection.
+func (s *foreign) responsible(x *Attempt, e *witness.SocketEnd) int {
+	reader, closer := noWorker, noWorker
+	if e.Known.Has(witness.KnowsReader) {
+		reader = s.worker(e.Reader)
+	}
+	if e.Known.Has(witness.KnowsCloser) {
+		closer = s.worker(e.Closer)
+	}
+	if x.State.read() || x.State == PartRead || x.State == PartAnswered || closer == noWorker {
+		return reader
+	}
+	return closer
+}
+
+// workers returns the stored form of the processes.
+func (s *foreign) workers() (all []results.Worker) {
+	for _, p := range s.processes {
+		all = append(all, results.Worker{
+			ID: p.id, Name: p.name, Generation: p.generation,
+			Accepted: p.accepted, Served: p.served,
+		})
+	}
+	return all
+}
+
+// newcomers returns the processes that first answered in a step's window, by number, and are of a
+// generation that had not answered before.
+func (s *foreign) newcomers(trigger, to Time) map[int32]bool {
+	old := map[int]bool{}
+	for _, p := range s.processes {
+		if p.answered && p.first < trigger {
+			old[p.generation] = true
+		}
+	}
+	fresh := map[int32]bool{}
+	for _, p := range s.processes {
+		if p.answered && p.first >= trigger && p.first < to && !old[p.generation] {
+			fresh[int32(p.id)] = true
+		}
+	}
+	return fresh
+}
+
+// fairness returns the fairness of the generation that answered longest. Processes that never
+// answered are not known.
+func (s *foreign) fairness() *results.Fairness {
+	type span struct{ first, last Time }
+	lives := map[int]span{}
+	for _, p := range s.processes {
+		life, known := lives[p.generation]
+		if !known {
+			life = span{p.first, p.last}
+		}
+		lives[p.generation] = span{min(life.first, p.first), max(life.last, p.last)}
+	}
+	longest, generation := time.Duration(-1), 0
+	for n, life := range lives {
+		d := life.last.Sub(life.first)
+		if d > longest || d == longest && n < generation {
+			longest, generation = d, n
+		}
+	}
+	var counts, requests []int64
+	var overTime [][]int64
+	for _, p := range s.processes {
+		if p.generation == generation {
+			counts, requests = append(counts, p.accepted), append(requests, p.served)
+			overTime = append(overTime, p.overTime)
+		}
+	}
+	if len(counts) == 0 {
+		return nil
+	}
+	f := stats.Fairness(generation, counts)
+	if f != nil {
+		f.Requests = stats.Spread(requests)
+		f.Windows = stats.FairnessWindows(overTime)
+	}
+	return f
+}
