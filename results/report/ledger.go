@@ -43,7 +43,7 @@ func ledgerBlocks(d *document.Document, v *results.Variant) {
 		if tries := triesLine(valid); tries != "" {
 			d.Paragraph(tries)
 		}
-		for _, line := range answerLines(valid) {
+		for _, line := range slices.Concat(answerLines(valid), witnessLines(valid)) {
 			d.Paragraph(line)
 		}
 		equalityBlock(d, valid)
@@ -143,6 +143,49 @@ func answerLines(trials []*results.Trial) (lines []string) {
 		lines = append(lines, fmt.Sprintf("Of the served attempts, %s answered by a body that the "+
 			"end of the connection ends: one that is cut short looks the same.",
 			were(unverified)))
+	}
+	return lines
+}
+
+// witnessLines returns a sentence for each fact about how the side of servers that keep no journal
+// is known. It returns none for workers of this program.
+func witnessLines(trials []*results.Trial) (lines []string) {
+	by := map[string]string{
+		results.ByTrace: "a trace of every connection",
+		results.ByObituaries: "the kernel's records of ended sockets, which name no process; run " +
+			"as root to trace connections",
+	}
+	seen, alone := map[string]int{}, map[string]int{}
+	var connections, strangers, background int64
+	for _, t := range trials {
+		w := t.Witness
+		if w == nil {
+			continue
+		}
+		if connections, strangers = connections+w.Connections, strangers+w.Strangers; w.By != "" {
+			seen[by[w.By]]++
+		} else {
+			alone[w.ClientOnly]++
+		}
+		if t.Background != nil {
+			background += *t.Background
+		}
+	}
+	for _, how := range slices.Sorted(maps.Keys(seen)) {
+		lines = append(lines, fmt.Sprintf("The servers keep no journal. In %s their side is "+
+			"known by %s.", unit.Plural(seen[how], "trial"), how))
+	}
+	for _, why := range slices.Sorted(maps.Keys(alone)) {
+		lines = append(lines, fmt.Sprintf("Client only: in %s causes are what the clients saw, "+
+			"because %s.", unit.Plural(alone[why], "trial"), why))
+	}
+	if strangers > 0 {
+		lines = append(lines, fmt.Sprintf("Of %s, %s not the load's: readiness probes, and the "+
+			"server's own.", unit.Plural(connections, "connection"), were(strangers)))
+	}
+	if background > 0 {
+		lines = append(lines, fmt.Sprintf("Background: %s lost outside every step's window.",
+			were(background)))
 	}
 	return lines
 }

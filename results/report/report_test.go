@@ -40,6 +40,8 @@ func TestGolden(t *testing.T) {
 		{"small.json", JSON, reporttest.SmallRun()},
 		{"watched.txt", Text, reporttest.WatchedRun()},
 		{"watched.losses.txt", Losses, reporttest.WatchedRun()},
+		{"foreign.txt", Text, reporttest.ForeignRun()},
+		{"foreign.ledger.txt", Ledger, reporttest.ForeignRun()},
 		{"loops.txt", Text, reporttest.LoopsRun()},
 		{"interrupted.txt", Text, reporttest.InterruptedRun()},
 		{"interrupted.md", Markdown, reporttest.InterruptedRun()},

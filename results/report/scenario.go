@@ -242,6 +242,13 @@ func measuredBlocks(d *document.Document, s *results.Scenario) {
 		figureBlocks(d, s, measured)
 	}
 	causeBlocks(d, s, measured)
+	var valid []*results.Trial
+	for _, v := range measured {
+		valid = append(valid, v.ValidTrials()...)
+	}
+	if lines := witnessLines(valid); len(lines) > 0 {
+		d.Paragraph(strings.Join(lines, "\n"))
+	}
 	outsideBlocks(d, s)
 }
 

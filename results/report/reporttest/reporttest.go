@@ -235,6 +235,26 @@ func SmallRun() *results.Run {
 	return run
 }
 
+// ForeignRun returns a run of servers that keep no journal: SmallRun with a variant whose
+// connections were traced, and one of which only the clients' side is known.
+func ForeignRun() *results.Run {
+	run := SmallRun()
+	s := run.Scenarios[0]
+	traced, alone := s.Variants[0].Trials[0], s.Variants[2].Trials[0]
+	traced.Witness = &results.Witness{
+		By: results.ByTrace, Connections: traced.Attempts + 20, Strangers: 20,
+	}
+	traced.Workers = []results.Worker{
+		{ID: 0, Name: "PID 811", Accepted: 3400, Served: 3400},
+		{ID: 1, Name: "PID 812", Generation: 1, Accepted: 2600, Served: 2600},
+	}
+	traced.Background = new(int64(1))
+	alone.Witness = &results.Witness{ClientOnly: "a proxy is between the clients and the servers"}
+	alone.Background = new(int64(0))
+	summary.FillRun(run)
+	return run
+}
+
 // WatchedRun returns SmallRun, with records of where the program ran and what it used.
 func WatchedRun() *results.Run {
 	run := SmallRun()
