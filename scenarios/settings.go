@@ -429,9 +429,12 @@ func runSettings() []strictyaml.Setting {
 				"while the load runs, its stand-ins for a control plane excepted. 1 % of one CPU " +
 				"is always allowed."},
 		{Path: "trials", Min: 1, Max: 1000, Default: "8",
-			Doc: "The number of blocks to run: one trial of each variant in each."},
+			Doc: "The number of blocks to run: one trial of each variant in each. \"How many " +
+				"trials\" in docs/comparing.md says how many a difference needs."},
 		{Path: "min_valid", Min: 1, Max: 1000, Unset: "half of trials, rounded up",
-			Doc: "How many valid trials a variant needs before its figures count."},
+			Doc: "How many valid trials a variant needs before its figures count; run --trials N " +
+				"lowers it to N. \"How many trials\" in docs/comparing.md says how many a " +
+				"difference needs."},
 	}
 }
 
