@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"math"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -283,10 +284,9 @@ func (n names) loadText(variants []*results.Variant) string {
 		if len(all) == 0 || len(all) < len(variants) {
 			continue
 		}
-		// A random schedule has a few attempts more or less than its rate says.
-		text, to := unit.Digits(slices.Min(all), 3), unit.Digits(slices.Max(all), 3)
+		text := roughly(slices.Min(all))
 		if slices.Max(all) > sameRate*slices.Min(all) {
-			text += " to " + to
+			text += " to " + roughly(slices.Max(all))
 		}
 		texts = append(texts, text+kind.unit)
 	}
@@ -296,8 +296,19 @@ func (n names) loadText(variants []*results.Variant) string {
 	return "Load: " + strings.Join(texts, ", ")
 }
 
-// sameRate is the quotient of two rates up to which they are printed as one.
+// sameRate is the quotient of two rates up to which they are printed as one: a random schedule has
+// a few attempts more or less than its rate says.
 const sameRate = 1.02
+
+// roughly writes a rate, rounded to two digits if that changes it by at most 0.5 %: a trial at
+// 400/s may have offered 399/s, because its last attempt was due after its end.
+func roughly(rate float64) string {
+	digit := math.Pow(10, math.Floor(math.Log10(rate))-1)
+	if round := math.Round(rate/digit) * digit; math.Abs(round-rate) <= 0.005*rate {
+		rate = round
+	}
+	return unit.Digits(rate, 3)
+}
 
 // saysNothing reports whether a column says nothing that others of a screen do not say: a gap and
 // an outage that no variant has, and a count of what another column has per step.

@@ -11,6 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"reuseport-bench/results"
+	"reuseport-bench/results/metrics"
 	"reuseport-bench/results/report/reporttest"
 	"reuseport-bench/results/stored"
 	"reuseport-bench/results/summary"
@@ -199,5 +200,38 @@ func TestLoweredMinValid(t *testing.T) {
 	const want = "2 valid needed (min_valid 2 instead of 4, because of --trials)."
 	if strings.Count(full.String(), want) != 1 {
 		t.Errorf("want %q once in\n%s", want, &full)
+	}
+}
+
+// The caption says what load the variants had, unless their names or labels say so.
+func TestLoadText(t *testing.T) {
+	for name, test := range map[string]struct {
+		rates  []float64
+		metric string // of the rates
+		label  string // of the variants
+		want   string
+	}{
+		"one rate": {[]float64{1999, 2003}, metrics.Offered, "stop", "Load: 2000/s"},
+		"several": {
+			[]float64{440.4, 882}, metrics.Offered, "stop", "Load: 440 to 880/s",
+		},
+		"three digits":           {[]float64{1450}, metrics.Offered, "stop", "Load: 1450/s"},
+		"a closed loop":          {[]float64{8, 8}, metrics.Concurrency, "stop", "Load: 8 clients"},
+		"the names say it":       {[]float64{100, 200}, metrics.Offered, "load.rate", ""},
+		"a search for the rate":  {[]float64{100, 200}, metrics.HighestRate, "stop", ""},
+		"not known of a variant": {[]float64{100, -1}, metrics.Offered, "stop", ""},
+	} {
+		s := &results.Scenario{}
+		for i, rate := range test.rates {
+			v := &results.Variant{Labels: reporttest.Labels(test.label, fmt.Sprint(i)),
+				Summary: map[string]results.Summary{}}
+			if rate > 0 {
+				v.Summary[test.metric] = results.Summary{Center: rate}
+			}
+			s.Variants = append(s.Variants, v)
+		}
+		if got := newNames(s).loadText(s.Variants); got != test.want {
+			t.Errorf("%s: got %q, want %q", name, got, test.want)
+		}
 	}
 }

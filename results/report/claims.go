@@ -82,10 +82,10 @@ func touchedClaims(run *results.Run) (touched []results.Claim, others int) {
 // untouchedText says how many claims the run does not test.
 func untouchedText(touched, others int) string {
 	if touched == 0 {
-		return fmt.Sprintf("none of %s is tested by this run: %s",
+		return fmt.Sprintf("none of %s is tested: %s",
 			unit.Plural(others, "common claim"), command.Line("claims"))
 	}
-	return fmt.Sprintf("%s not tested by this run: %s",
+	return fmt.Sprintf("%s not tested: %s",
 		unit.Plural(others, "other common claim"), command.Line("claims"))
 }
 
