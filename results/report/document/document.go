@@ -100,6 +100,7 @@ func (d *Document) List(items []string) {
 // Table adds t unless it is empty.
 func (d *Document) Table(t *Table) {
 	if len(t.Rows) > 0 {
+		t.Caption = Clean(t.Caption)
 		d.blocks = append(d.blocks, t)
 	}
 }
