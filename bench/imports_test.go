@@ -117,7 +117,7 @@ var allowed = map[string][]string{
 		"bench/internal/watch", "bench/internal/witness", "results", "results/stats", "servers",
 		"servers/clock", "servers/journal",
 	},
-	"bench/internal/starter": {"scenarios/strictyaml"},
+	"bench/internal/starter": {"results/unit", "scenarios/strictyaml"},
 	"bench/internal/generators": {
 		"bench/internal/kernel", "bench/internal/load", "bench/internal/plan",
 		"bench/internal/trial", "results", "results/input", "results/jsonfile", "scenarios",

@@ -7,12 +7,14 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 	"text/template"
 	"time"
 	"unicode/utf8"
 
+	"reuseport-bench/results/unit"
 	"reuseport-bench/scenarios/strictyaml"
 	"reuseport-bench/scenarios/vocabulary"
 )
@@ -117,7 +119,7 @@ const (
 )
 
 // mostBusy is the maximum share of time that workers may be busy if each serves one request at a
-// time. Above it, their queues grow for as long as the load lasts.
+// time, or uses a CPU for it. Above it, requests queue up for as long as the load lasts.
 const mostBusy = 0.9
 
 // Defaults returns the answers that are used where the user gives none.
@@ -188,17 +190,35 @@ func (a Answers) rows() (p Program, r Restart, err error) {
 		return p, r, fmt.Errorf("work of %v: must be more than 0, and at most %v", a.Work, MaxWork)
 	}
 	p, r = Programs()[i], Restarts()[k]
-	most := float64(a.workers(r)) / a.Work.Seconds()
 	switch {
 	case p.Accept == vocabulary.AcceptAcceptorAck && r.Loop != "":
 		return p, r, errors.New("workers behind an acceptor cannot be replaced one generation by " +
 			"another; leave the restart out (none)")
-	case p.Serial && a.Rate > mostBusy*most:
-		return p, r, fmt.Errorf("%g/s keeps the workers busier than %.0f %%: at %v a request "+
-			"they serve %.4g/s at most; lower the rate, or add workers",
-			a.Rate, 100*mostBusy, a.Work, most)
+	case (p.Serial || p.Burns) && a.Busy() > mostBusy*float64(a.workers(r)):
+		return p, r, a.tooBusy(r)
 	}
 	return p, r, nil
+}
+
+// Busy returns the average number of requests that are being served at a time.
+func (a Answers) Busy() float64 { return a.Rate * a.Work.Seconds() }
+
+// tooBusy returns the error about more requests than the workers can serve. It names a rate and a
+// number of workers that go with the other answers, if there are any.
+func (a Answers) tooBusy(r Restart) error {
+	most := float64(a.workers(r)) / a.Work.Seconds()
+	var remedies []string
+	if rate := math.Floor(mostBusy * most); rate >= 1 {
+		remedies = append(remedies, fmt.Sprintf("use at most %.0f/s", rate))
+	}
+	more := a
+	more.Workers = int(math.Ceil(a.Busy() / mostBusy))
+	if more.Workers <= MaxWorkers && more.workers(r) == more.Workers {
+		remedies = append(remedies, fmt.Sprintf("at least %d workers", more.Workers))
+	}
+	remedies = append(remedies, "shorter work")
+	return fmt.Errorf("%g/s keeps the workers busier than %.0f %%: at %v a request they serve "+
+		"%.4g/s at most; %s", a.Rate, 100*mostBusy, a.Work, most, strings.Join(remedies, ", or "))
 }
 
 // workers returns the number of workers that serve at the same time. With an exclusive socket there
@@ -285,9 +305,40 @@ func (v *view) Uses() string {
 	return "sleep"
 }
 
-// Busy returns the average number of workers that the load keeps busy.
-func (v *view) Busy() string {
-	return fmt.Sprintf("%.2g", v.Answers.Rate*v.Answers.Work.Seconds())
+// Load says what the load means for the workers.
+func (v *view) Load() string {
+	busy := v.Answers.Busy()
+	switch {
+	case v.Program.Burns:
+		return fmt.Sprintf("uses %.2g CPUs", busy)
+	case v.Program.Serial:
+		return fmt.Sprintf("keeps %.2g of %s busy", busy, unit.Plural(v.Serve, "worker"))
+	}
+	return fmt.Sprintf("is %.2g requests at a time", busy)
+}
+
+// A gate is an expectation that holds for the program as it was chosen.
+type gate struct {
+	Why    string // a sentence: why it holds
+	When   string // the variants, as in the file
+	Expect string
+}
+
+// Gate returns the example of a gate. It does not judge today's way to restart, which may lose
+// connections, unless that way cannot lose what the gate counts.
+func (v *view) Gate() gate {
+	const none = "lost_by_cause.reset_at_close == 0"
+	switch {
+	case v.Restart.Name == "none":
+		return gate{"Nothing is closed here, so nothing can be reset.", "{}", none}
+	case v.Restart.Path == vocabulary.PathService:
+		return gate{"After a preStop delay no connection is sent to the pod that closes.",
+			"{kube.pre_stop: 1s}", none}
+	case v.Restart.Path == vocabulary.PathHAProxy:
+		return gate{"HAProxy sends nothing to a worker that closes.", "{stop: lb-drain}", none}
+	}
+	return gate{"A shared socket stays open, so nothing in its queue can be reset.",
+		"{sockets: shared}", none}
 }
 
 // Blocks returns the lines of the matrix, one for each way to listen.

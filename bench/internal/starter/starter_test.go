@@ -2,12 +2,16 @@ package starter
 
 import (
 	"fmt"
+	"regexp"
+	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
 	"unicode/utf8"
 
 	"reuseport-bench/bench/internal/plan"
+	"reuseport-bench/results"
 	"reuseport-bench/scenarios"
 )
 
@@ -71,6 +75,92 @@ func TestScenario(t *testing.T) {
 	}
 }
 
+// The example of a gate judges at least one variant. It does not judge today's way where that may
+// lose what the gate counts, because the gate would then fail in the first run.
+func TestGateSparesToday(t *testing.T) {
+	keepsSocket := []string{"systemd", "handoff", "upgrade", "load-balancer", "none"}
+	for _, p := range Programs() {
+		for _, r := range Restarts() {
+			a := Defaults()
+			a.Program, a.Restart = p.Name, r.Name
+			text, err := a.Scenario("my-service")
+			if err != nil {
+				if !refused(err) {
+					t.Errorf("%+v: %v", a, err)
+				}
+				continue
+			}
+			s, err := scenarios.Parse("my-service.yaml", []byte(withGates(t, text)))
+			if err != nil {
+				t.Errorf("%+v: %v", a, err)
+				continue
+			}
+			judged := 0
+			for _, v := range s.Variants {
+				if !results.Includes(v.Labels, s.Gates[0].When) {
+					continue
+				}
+				judged++
+				if results.Includes(v.Labels, s.Baseline) && !slices.Contains(keepsSocket, r.Name) {
+					t.Errorf("%s, %s: the gate %v judges the baseline %v", p.Name, r.Name,
+						s.Gates[0].When, s.Baseline)
+				}
+			}
+			if judged == 0 {
+				t.Errorf("%s, %s: the gate %v judges no variant", p.Name, r.Name, s.Gates[0].When)
+			}
+		}
+	}
+}
+
+// The load is described by what it means to the workers. Some serve many requests at a time, some
+// one each, and some use a CPU for each.
+func TestLoad(t *testing.T) {
+	for program, want := range map[string]string{
+		"go":         "1500/s × 5ms is 7.5 requests at a time.",
+		"go-cpu":     "1500/s × 5ms uses 7.5 CPUs.",
+		"event-loop": "1500/s × 5ms keeps 7.5 of 16 workers busy.",
+	} {
+		text, err := Answers{program, 16, "reuseport", 1500, 5 * time.Millisecond}.Scenario("x")
+		if err != nil || !strings.Contains(text, want) {
+			t.Errorf("%s: error %v, want %q in\n%s", program, err, want, text)
+		}
+	}
+}
+
+// What the error about too much load suggests is accepted.
+func TestTooBusy(t *testing.T) {
+	for _, program := range []string{"go-cpu", "event-loop", "prefork"} {
+		for _, restart := range []string{"reuseport", "stop-start", "load-balancer"} {
+			for _, a := range []Answers{
+				{program, 4, restart, 1500, 5 * time.Millisecond},
+				{program, 4, restart, MaxRate, 5 * time.Millisecond},
+				{program, 64, restart, 100, MaxWork},
+				{program, 1, restart, 2, MaxWork},
+			} {
+				_, err := a.Scenario("x")
+				if err == nil || !refused(err) {
+					t.Errorf("%+v: %v, want a refusal", a, err)
+					continue
+				}
+				for _, m := range regexp.MustCompile(`at (most|least) (\d+)`).
+					FindAllStringSubmatch(err.Error(), -1) {
+					n, _ := strconv.Atoi(m[2])
+					changed := a
+					if m[1] == "most" {
+						changed.Rate = float64(n)
+					} else {
+						changed.Workers = n
+					}
+					if _, again := changed.Scenario("x"); again != nil {
+						t.Errorf("%v\nthen: %v", err, again)
+					}
+				}
+			}
+		}
+	}
+}
+
 // refused reports whether the error is about answers that do not go together.
 func refused(err error) bool {
 	return strings.Contains(err.Error(), "keeps the workers busier than") ||
@@ -96,6 +186,9 @@ func TestRefused(t *testing.T) {
 		"work of 0s: must be more than 0":  func(a *Answers) { a.Work = 0 },
 		"at 2ms a request they serve 1000/s": func(a *Answers) {
 			a.Program, a.Rate = "event-loop", 1000
+		},
+		"use at most 900/s, or at least 3 workers, or shorter work": func(a *Answers) {
+			a.Program, a.Rate = "go-cpu", 1001
 		},
 		"at 2ms a request they serve 500/s": func(a *Answers) {
 			a.Program, a.Restart, a.Rate = "prefork", "stop-start", 600

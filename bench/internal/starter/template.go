@@ -32,7 +32,7 @@ accept: {{.Program.Accept}}
 {{- end}}
 
 load:
-  # New connections a second. {{.Answers.Rate}}/s × {{.Work}} keeps {{.Busy}} of {{.Serve}} workers busy.
+  # New connections a second. {{.Answers.Rate}}/s × {{.Work}} {{.Load}}.
   rate: {{.Answers.Rate}}/s
   duration: {{.Duration}}
 {{- if eq .Restart.Name "none"}}
@@ -89,8 +89,11 @@ baseline: {sockets: {{.Today.Sockets}}, stop: {{.Today.Stop}}} # today; others a
 trials: 8
 min_valid: 4                # with fewer valid trials of a variant there is no verdict
 
-# For CI: a gate that fails makes the exit status 1.
+# For CI: a gate that fails makes the exit status 1. {{.Gate.Why}}
+{{- if ne .Restart.Name "none"}}
+# Once you restart in a way that loses nothing, name it in 'when', and expect dropped == 0.
+{{- end}}
 # gates:
-#   - when: {}
-#     expect: dropped == 0
+#   - when: {{.Gate.When}}
+#     expect: {{.Gate.Expect}}
 `
