@@ -17,12 +17,14 @@ import (
 	"reuseport-bench/bench/internal/netlab"
 	"reuseport-bench/bench/internal/plan"
 	"reuseport-bench/results"
+	"reuseport-bench/results/command"
 	"reuseport-bench/results/compare"
 	"reuseport-bench/results/metrics"
 	"reuseport-bench/results/report/document"
 	"reuseport-bench/results/stats"
 	"reuseport-bench/results/unit"
 	"reuseport-bench/scenarios"
+	"reuseport-bench/scenarios/vocabulary"
 )
 
 func newDoctor(s *session) *cobra.Command {
@@ -182,8 +184,13 @@ type runnable struct {
 	CanRun    int      `json:"can_run"` // scenarios with at least one variant that can run
 	InPart    int      `json:"in_part"` // those of CanRun that leave variants out
 	Missing   []string `json:"missing"` // what the other scenarios need, and why it is missing
+	// NeedRoot is the number of variants that are skipped here and need root.
+	NeedRoot int `json:"variants_needing_root"`
 	// MayNotCount names the probes that warn that trials may be invalid here.
 	MayNotCount []string `json:"may_not_count"`
+
+	// others are those of Missing that root would not provide.
+	others []string
 }
 
 // whatCanRun returns how many of the scenarios can run here, and what the other scenarios need.
@@ -191,6 +198,7 @@ func whatCanRun(found []doctor.Result) (runnable, error) {
 	can := runnable{Scenarios: len(scenarios.Names()), Missing: []string{}, MayNotCount: []string{}}
 	if why := noTrial(found); why != "" {
 		can.Missing = append(can.Missing, why)
+		can.others = can.Missing
 		return can, nil
 	}
 	machine, err := thisMachine(found)
@@ -201,18 +209,24 @@ func whatCanRun(found []doctor.Result) (runnable, error) {
 	if err != nil {
 		return can, err
 	}
-	missing := map[string]bool{}
+	missing, others := map[string]bool{}, map[string]bool{}
 	for _, s := range all {
 		p, err := plan.New([]*scenarios.Scenario{s}, 1, machine, plan.Options{})
 		if err != nil {
-			missing[err.Error()] = true
+			missing[err.Error()], others[err.Error()] = true, true
 			continue
 		}
 		skipped, variants := 0, p.Scenarios[0].Variants
 		for _, v := range variants {
 			if v.Skipped != "" {
 				skipped++
-				missing[strings.TrimSuffix(v.Skipped, "; see 'doctor'")] = true
+				why := strings.TrimSuffix(v.Skipped, "; see 'doctor'")
+				missing[why] = true
+				if slices.ContainsFunc(v.Needs(), vocabulary.Capability.NeedsRoot) {
+					can.NeedRoot++
+				} else {
+					others[why] = true
+				}
 			}
 		}
 		if skipped < len(variants) {
@@ -223,6 +237,7 @@ func whatCanRun(found []doctor.Result) (runnable, error) {
 		}
 	}
 	can.Missing = slices.AppendSeq(can.Missing, slices.Values(slices.Sorted(maps.Keys(missing))))
+	can.others = slices.Sorted(maps.Keys(others))
 	busy := []string{doctor.IdleCPUs, doctor.WholeCPUs, doctor.CPUs}
 	for _, r := range found {
 		if r.Status == doctor.No && slices.Contains(busy, r.Name) {
@@ -232,17 +247,30 @@ func whatCanRun(found []doctor.Result) (runnable, error) {
 	return can, nil
 }
 
-func (can runnable) String() string {
+// text says what can run here, what root would add unless this process has it, what may be wrong
+// with the trials, and which command is next.
+func (can runnable) text(asRoot bool) string {
 	text := fmt.Sprintf("%d of %d scenarios can run", can.CanRun, can.Scenarios)
 	if can.InPart > 0 {
 		text += fmt.Sprintf(", %d of them in part", can.InPart)
 	}
-	if len(can.Missing) > 0 {
-		text += "; missing: " + strings.Join(can.Missing, "; ")
+	missing := can.others
+	if asRoot {
+		missing = can.Missing
+	}
+	if len(missing) > 0 {
+		text += "; missing: " + strings.Join(missing, "; ")
 	}
 	text += "."
+	if can.NeedRoot > 0 && !asRoot {
+		text += fmt.Sprintf(" Root would add %s, which use eBPF or several user ids, and the "+
+			"kernel's reasons for losses.", unit.Plural(can.NeedRoot, "variant"))
+	}
 	if len(can.MayNotCount) > 0 {
 		text += " Trials may not count: see " + strings.Join(can.MayNotCount, ", ") + "."
+	}
+	if can.CanRun > 0 {
+		text += " Next, run the default suite: " + command.Line("run")
 	}
 	return text
 }
@@ -281,7 +309,7 @@ func diagnose(w io.Writer, width int, found []doctor.Result) error {
 	if err != nil {
 		return err
 	}
-	if err := document.Fold(w, width, fmt.Sprintf("\n%s\n", can)); err != nil {
+	if err := document.Fold(w, width, "\n"+can.text(netlab.AsRoot())+"\n"); err != nil {
 		return err
 	}
 	return diagnosis(found)

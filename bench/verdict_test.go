@@ -8,6 +8,7 @@ import (
 
 	"reuseport-bench/bench/internal/doctor"
 	"reuseport-bench/results"
+	"reuseport-bench/results/command"
 	"reuseport-bench/scenarios"
 )
 
@@ -72,6 +73,41 @@ func TestVerdictOfStopped(t *testing.T) {
 	}
 }
 
+// The last lines of doctor tell an ordinary user what root would add. They name the next command if
+// trials can run.
+func TestWhatIsNext(t *testing.T) {
+	next := " Next, run the default suite: " + command.Line("run")
+	bpf := []string{"sk_reuseport: needs CAP_BPF"}
+	for _, test := range []struct {
+		can    runnable
+		asRoot bool
+		want   string
+	}{
+		{
+			runnable{Scenarios: 49, CanRun: 49, InPart: 17, NeedRoot: 61, Missing: bpf}, false,
+			"49 of 49 scenarios can run, 17 of them in part. Root would add 61 variants, which " +
+				"use eBPF or several user ids, and the kernel's reasons for losses." + next,
+		},
+		{
+			runnable{Scenarios: 49, CanRun: 49, InPart: 17, NeedRoot: 61, Missing: bpf}, true,
+			"49 of 49 scenarios can run, 17 of them in part; missing: " + bpf[0] + "." + next,
+		},
+		{
+			runnable{Scenarios: 49, CanRun: 48, Missing: []string{"x"}, others: []string{"x"},
+				MayNotCount: []string{"cpus"}}, false,
+			"48 of 49 scenarios can run; missing: x. Trials may not count: see cpus." + next,
+		},
+		{
+			runnable{Scenarios: 49, Missing: []string{"a lab"}, others: []string{"a lab"}}, false,
+			"0 of 49 scenarios can run; missing: a lab.",
+		},
+	} {
+		if got := test.can.text(test.asRoot); got != test.want {
+			t.Errorf("got  %s\nwant %s", got, test.want)
+		}
+	}
+}
+
 // If no lab can be made, doctor says that nothing can run, and does not count scenarios.
 func TestWhatCanRun(t *testing.T) {
 	all := func(status map[string]doctor.Status) (found []doctor.Result) {
@@ -104,9 +140,9 @@ func TestWhatCanRun(t *testing.T) {
 	} {
 		found := all(test.status)
 		got, err := whatCanRun(found)
-		if err != nil || !strings.HasPrefix(got.String(), test.want) ||
+		if err != nil || !strings.HasPrefix(got.text(true), test.want) ||
 			(noTrial(found) != "") != test.no {
-			t.Errorf("%v: %q, error %v; want %q", test.status, got, err, test.want)
+			t.Errorf("%v: %q, error %v; want %q", test.status, got.text(true), err, test.want)
 		}
 	}
 }

@@ -258,6 +258,15 @@ func TestJudgeOthers(t *testing.T) {
 		want Status
 		text string // of Surroundings
 	}{
+		{
+			"quiet after a build",
+			kernel.Activity{CPUs: 2, Online: 2, Others: 0.02, Load: 19, Load5: 24}, Yes, "",
+		},
+		{
+			"a little after a build",
+			kernel.Activity{CPUs: 2, Online: 2, Others: 0.2, Load: 19, Load5: 24}, No,
+			"other programs use 0.2 of 2 CPUs; p99 will be longer; end them, or wait",
+		},
 		{"quiet", kernel.Activity{CPUs: 2, Online: 2, Others: 0.02, Runnable: 5}, Yes, ""},
 		{
 			"a little", kernel.Activity{CPUs: 2, Online: 2, Others: 0.2, Load: 0.3}, No,

@@ -142,7 +142,8 @@ const (
 	mostInvalidSteal = 0.25
 )
 
-// judgeOthers names everything that takes CPU time, its effect on trials, and what helps.
+// judgeOthers names everything that takes CPU time, its effect on trials, and what helps. It judges
+// by what runs now. The load average is evidence for that only while it does not fall.
 func judgeOthers(a kernel.Activity) Result {
 	if a.CPUs == 0 {
 		return unknown("no CPU was watched", "")
@@ -171,7 +172,9 @@ func judgeOthers(a kernel.Activity) Result {
 	if tasks >= 1 {
 		seen = append(seen, fmt.Sprintf("%.0f tasks want to run", a.Runnable))
 	}
-	seen = append(seen, fmt.Sprintf("load average %.3g", a.Load))
+	if a.Load >= a.Load5 { // a falling one is about programs that have ended
+		seen = append(seen, fmt.Sprintf("load average %.3g", a.Load))
+	}
 	effect := "p99 will be longer"
 	switch {
 	case tasks >= mostInvalidTasks || steal >= mostInvalidSteal:

@@ -29,6 +29,7 @@ type Activity struct {
 	Runnable float64
 	Online   int           // CPUs of the machine
 	Load     float64       // the machine's load average over the last minute
+	Load5    float64       // the same over the last five minutes
 	Stopped  time.Duration // time for which a used-up CPU quota stopped our cgroups' processes
 	// Programs are the programs on the whole machine that used CPU time, in descending order of CPU
 	// time. Programs in PID namespaces that this process cannot see are missing.
@@ -52,7 +53,7 @@ func Watch(ctx context.Context, cpus []int, window time.Duration) (a Activity, e
 	const looks = 10 // number of samples of the run queue, whose length fluctuates
 	ticker := time.NewTicker(max(window/looks, 1))
 	defer ticker.Stop()
-	var runnable, load float64
+	var runnable, load, load5 float64
 	n := 0
 	for ended := false; n < looks && !ended; n++ {
 		select {
@@ -60,11 +61,11 @@ func Watch(ctx context.Context, cpus []int, window time.Duration) (a Activity, e
 			ended = true
 		case <-ticker.C:
 		}
-		r, l, err := loadAverage()
+		r, one, five, err := loadAverage()
 		if err != nil {
 			return a, err
 		}
-		runnable, load = runnable+float64(r), l
+		runnable, load, load5 = runnable+float64(r), one, five
 	}
 	after, err := look(cpus)
 	if err != nil {
@@ -72,7 +73,7 @@ func Watch(ctx context.Context, cpus []int, window time.Duration) (a Activity, e
 	}
 	a = after.since(before, time.Since(began))
 	a.CPUs, a.Online = len(cpus), after.online
-	a.Runnable, a.Load = runnable/float64(n), load
+	a.Runnable, a.Load, a.Load5 = runnable/float64(n), load, load5
 	return a, nil
 }
 
@@ -215,21 +216,21 @@ func parseProcess(stat string, ticks int64) (p process, err error) {
 	return p, nil
 }
 
-// loadAverage returns the number of runnable tasks, without the calling one, and the load average
-// over the last minute (proc_loadavg(5)).
-func loadAverage() (runnable int, load float64, err error) {
+// loadAverage returns the number of runnable tasks, without the calling one, and the load averages
+// over the last one and five minutes (proc_loadavg(5)).
+func loadAverage() (runnable int, one, five float64, err error) {
 	text, err := os.ReadFile("/proc/loadavg")
 	if err != nil {
-		return 0, 0, err
+		return 0, 0, 0, err
 	}
 	return parseLoadAverage(string(text))
 }
 
 // parseLoadAverage parses "19.03 12.50 8.01 10/512 4711".
-func parseLoadAverage(text string) (runnable int, load float64, err error) {
-	var five, fifteen float64
-	if _, err := fmt.Sscanf(text, "%g %g %g %d/", &load, &five, &fifteen, &runnable); err != nil {
-		return 0, 0, fmt.Errorf("/proc/loadavg: %w", err)
+func parseLoadAverage(text string) (runnable int, one, five float64, err error) {
+	var fifteen float64
+	if _, err := fmt.Sscanf(text, "%g %g %g %d/", &one, &five, &fifteen, &runnable); err != nil {
+		return 0, 0, 0, fmt.Errorf("/proc/loadavg: %w", err)
 	}
-	return max(0, runnable-1), load, nil
+	return max(0, runnable-1), one, five, nil
 }

@@ -40,11 +40,12 @@ func TestParseProcess(t *testing.T) {
 }
 
 func TestParseLoadAverage(t *testing.T) {
-	runnable, load, err := parseLoadAverage("19.03 12.50 8.01 10/512 4711\n")
-	if err != nil || runnable != 9 || load != 19.03 {
-		t.Errorf("runnable %d, load %v, error %v; want 9, 19.03", runnable, load, err)
+	runnable, one, five, err := parseLoadAverage("19.03 12.50 8.01 10/512 4711\n")
+	if err != nil || runnable != 9 || one != 19.03 || five != 12.5 {
+		t.Errorf("runnable %d, load %v and %v, error %v; want 9, 19.03 and 12.5",
+			runnable, one, five, err)
 	}
-	if _, _, err := parseLoadAverage("nonsense"); err == nil {
+	if _, _, _, err := parseLoadAverage("nonsense"); err == nil {
 		t.Error("no error")
 	}
 }
