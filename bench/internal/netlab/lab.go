@@ -199,13 +199,30 @@ func (l *Lab) startInit(ctx context.Context, cmd *exec.Cmd) error {
 // Init runs the lab's PID 1: it reports ready, reaps orphans, and returns at the end of its control
 // pipe.
 func Init() error {
-	// Nothing here waits for a particular child, so the kernel may reap them all (wait(2), NOTES).
-	signal.Ignore(unix.SIGCHLD)
+	// If SIGCHLD were ignored, the kernel would reap orphans without adding their CPU time to that
+	// of init's children (getrusage(2), NOTES).
+	exits := make(chan os.Signal, 1)
+	signal.Notify(exits, unix.SIGCHLD)
+	go func() {
+		for range exits {
+			reapOrphans()
+		}
+	}()
 	if _, err := os.NewFile(child.EventsFD, "events").Write([]byte{'r'}); err != nil {
 		return fmt.Errorf("lab init: %w", err)
 	}
 	_, err := io.Copy(io.Discard, os.NewFile(child.ControlFD, "control"))
 	return err
+}
+
+// reapOrphans waits for every child that has exited.
+func reapOrphans() {
+	for {
+		pid, err := unix.Wait4(-1, nil, unix.WNOHANG, nil)
+		if pid <= 0 && !errors.Is(err, unix.EINTR) {
+			return
+		}
+	}
 }
 
 // Servers returns the host of the workers; in a cluster, node A.
