@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"os/exec"
@@ -41,6 +42,7 @@ func requireLab(t *testing.T) {
 type program struct {
 	path string
 	dir  string
+	runs int                 // carried out so far
 	user *syscall.Credential // nil: the user of the tests
 }
 
@@ -149,7 +151,8 @@ func (p *program) run(
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 8*time.Minute)
 	defer cancel()
-	out := filepath.Join(t.TempDir(), "run")
+	p.runs++
+	out := filepath.Join(p.dir, fmt.Sprintf("run-%d", p.runs)) // its owner is the program's user
 	c := p.command(ctx, append([]string{"run", file, "--out", out, "--json"}, args...)...)
 	var stdout, errs bytes.Buffer
 	c.Stdout, c.Stderr = &stdout, &errs

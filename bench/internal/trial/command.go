@@ -103,9 +103,13 @@ func (s *stage) startWitness(c *cleanup) error {
 	for _, l := range s.load {
 		rate += l.Shape.Peak()
 	}
-	w, err := witness.Start(witness.Options{
-		Do: s.onServers, Port: s.servers.Address.Port(), Families: s.families(),
-		Connections: int(s.servers.Requests), Rate: rate, Types: s.types,
+	var w *witness.Witness
+	err := s.command.frozen(func() (err error) {
+		w, err = witness.Start(witness.Options{
+			Do: s.onServers, Port: s.servers.Address.Port(), Families: s.families(),
+			Connections: int(s.servers.Requests), Rate: rate, Types: s.types,
+		})
+		return err
 	})
 	if err != nil {
 		s.command.unwitnessed = err.Error()
@@ -116,12 +120,32 @@ func (s *stage) startWitness(c *cleanup) error {
 	return nil
 }
 
+// frozen calls f while the processes of the server, and those beside it, are stopped. Otherwise a
+// connection that one of them opens at that instant could be in the witness's account and not in
+// the kernel's counters, or the other way round.
+func (c *commandServer) frozen(f func() error) (err error) {
+	for _, server := range append([]*foreign.Server{c.Server}, c.beside...) {
+		all, err := server.Processes()
+		if err != nil {
+			return err
+		}
+		if err := server.Signal(all, unix.SIGSTOP); err != nil {
+			return err
+		}
+		defer func() { _ = server.Signal(all, unix.SIGCONT) }() // those that have exited are skipped
+	}
+	return f()
+}
+
 // endWitness stops the witness. It may be called twice.
 func (c *commandServer) endWitness() (err error) {
 	if c.witness == nil {
 		return nil
 	}
-	c.account, err = c.witness.Stop()
+	err = c.frozen(func() (err error) {
+		c.account, err = c.witness.Stop()
+		return err
+	})
 	c.witness = nil
 	if err != nil {
 		c.account, c.unwitnessed = nil, err.Error()
