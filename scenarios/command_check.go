@@ -97,9 +97,6 @@ func (c *setupCheck) noWorkers() {
 			"use network: loopback or veth")
 	case c.Kube != (Kube{}) && c.d.Trusts("kube"):
 		c.add("kube", ": does not go with server.kind: command", "remove kube")
-	case (c.Load.Rate.OfCapacity > 0 || c.Search.P99 > 0) && c.d.Trusts("load.rate", "search.p99"):
-		c.add("load.rate", ": a share of the capacity, and a search, do not go with server.kind: "+
-			"command yet", "give load.rate in attempts per second, for example 500/s")
 	}
 }
 

@@ -340,8 +340,7 @@ func (r *measurement) measure(ctx context.Context, rate float64) (f figures, err
 	ports := plan.Sysctl{Name: "net.ipv4.ip_local_port_range", Value: "1024 65535"}
 	sysctls := append(variant.Sysctls, ports)
 	rig, err := trial.NewRig(ctx, trial.RigOptions{
-		Init: r.Roles.Init, Worker: r.Roles.Worker,
-		Network: variant.Network, Servers: variant.Servers,
+		Roles: r.Roles, Network: variant.Network, Servers: variant.Servers,
 		Sysctls: sysctls, CPUs: r.serverCPUs, Account: answered.record,
 	})
 	if err != nil {

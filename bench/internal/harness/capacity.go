@@ -1,9 +1,11 @@
 package harness
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -36,14 +38,18 @@ func (r *runner) resolve(ctx context.Context, sp *plan.Scenario, out *results.Sc
 		if measured[key] > 0 {
 			continue
 		}
-		r.note(sp, "measuring the capacity of "+unit.Plural(v.Servers.Workers, "worker"))
+		what := unit.Plural(v.Servers.Workers, "worker")
+		if v.Command != nil {
+			what = "the server"
+		}
+		r.note(sp, "measuring the capacity of "+what)
 		perSecond, err := measureCapacity(ctx, r.plan, v, r.cfg.Roles)
 		if err != nil {
 			return fmt.Errorf("measure the capacity of the servers of %s: %w",
 				plan.OrNone(v.Labels.String()), err)
 		}
 		measured[key] = perSecond
-		r.pace.add(slices.Index(r.plan.Scenarios, sp), -plan.CapacityTakes)
+		r.pace.add(slices.Index(r.plan.Scenarios, sp), -v.CapacityTakes())
 	}
 	for i, v := range sp.Variants {
 		if !v.NeedsCapacity() {
@@ -86,49 +92,111 @@ func measureCapacity(
 func saturate(
 	ctx context.Context, p *plan.Plan, v *plan.Variant, roles trial.Roles,
 ) (perSecond, loadBusy float64, err error) {
-	if v, err = v.FlatOut(plan.CapacityDuration); err != nil {
-		return 0, 0, err
-	}
-	answered := answers{}
-	rig, err := trial.NewRig(ctx, trial.RigOptions{
-		Init: roles.Init, Worker: roles.Worker, Network: v.Network, Servers: v.Servers,
-		Sysctls: v.Sysctls, CPUs: p.CPUs.Servers, Account: answered.record,
-	})
+	answered := &answers{}
+	rig, err := newRig(ctx, p, v, roles, answered)
 	if err != nil {
 		return 0, 0, err
 	}
 	defer func() { err = errors.Join(err, rig.Close()) }()
+	return driveFlatOut(ctx, rig, p, v, roles, answered)
+}
+
+func newRig(
+	ctx context.Context, p *plan.Plan, v *plan.Variant, roles trial.Roles, answered *answers,
+) (*trial.Rig, error) {
+	return trial.NewRig(ctx, trial.RigOptions{
+		Roles: roles, Network: v.Network, Servers: v.Servers, Command: v.Command,
+		Sysctls: v.Sysctls, CPUs: p.CPUs.Servers, Account: answered.record,
+	})
+}
+
+// driveFlatOut runs a closed loop against the servers of a rig. It returns the same as saturate. It
+// ends the workers of the rig, but not a server of the user's own.
+func driveFlatOut(
+	ctx context.Context, rig *trial.Rig, p *plan.Plan, v *plan.Variant, roles trial.Roles,
+	answered *answers,
+) (perSecond, loadBusy float64, err error) {
+	if v, err = v.FlatOut(plan.CapacityDuration); err != nil {
+		return 0, 0, err
+	}
 	loads := v.Load
 	for i := range loads {
 		loads[i].Timeout, loads[i].Retry = 10*time.Second, load.Retry{}
 	}
-	begin, cpu, err := rig.Drive(ctx, roles.Load, loads, p.CPUs.Load, func(*results.Sample) {})
-	if err = errors.Join(err, rig.Close()); err != nil {
+	sample := func(*results.Sample) {}
+	if v.Command != nil {
+		sample = answered.sample // the server keeps no journal
+	}
+	begin, cpu, err := rig.Drive(ctx, roles.Load, loads, p.CPUs.Load, sample)
+	if err == nil && v.Command == nil {
+		err = rig.Close() // reads the rest of the journals
+	}
+	if err != nil {
 		return 0, 0, err
 	}
 	from, to := begin.Add(capacityWarmUp), begin.Add(plan.CapacityDuration)
 	n := answered.between(from, to)
 	if n == 0 {
-		return 0, 0, fmt.Errorf("the servers answered nothing in %v", plan.CapacityDuration)
+		return 0, 0, answered.none(loads[0].Request)
 	}
 	perSecond = float64(n) / to.Sub(from).Seconds()
 	loadBusy = cpu.Seconds() / plan.CapacityDuration.Seconds() / float64(len(loads))
 	return perSecond, loadBusy, nil
 }
 
-// answers collects the instants at which workers handed over their responses.
+// answers collects the instants at which servers answered: of workers, the instants at which they
+// handed over their responses, of a server of the user's own, those at which clients had them.
 type answers struct {
-	mu  sync.Mutex
-	all []clock.Instant
+	mu   sync.Mutex
+	all  []clock.Instant
+	lost map[string]int // of a server of the user's own: attempts that were not served, by how
 }
 
 func (a *answers) record(_ *servers.Worker, r journal.Record) {
-	if r.Kind != journal.Answered {
+	if r.Kind == journal.Answered {
+		a.add(r.At)
+	}
+}
+
+func (a *answers) sample(s *results.Sample) {
+	if s.Served() {
+		a.add(clock.Instant(s.Done))
 		return
+	}
+	how := s.Class.String()
+	if s.Class == results.ClassErrorAnswer {
+		how = fmt.Sprintf("status %d", s.Status)
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.all = append(a.all, r.At)
+	if a.lost == nil {
+		a.lost = map[string]int{}
+	}
+	a.lost[how]++
+}
+
+func (a *answers) add(at clock.Instant) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.all = append(a.all, at)
+}
+
+// none returns the error for servers that have served nothing.
+func (a *answers) none(r load.Request) error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	most, total := "", 0
+	for _, how := range slices.Sorted(maps.Keys(a.lost)) {
+		total += a.lost[how]
+		if a.lost[how] > a.lost[most] {
+			most = how
+		}
+	}
+	if total == 0 {
+		return fmt.Errorf("the servers answered nothing in %v", plan.CapacityDuration)
+	}
+	return fmt.Errorf("the server served none of %s for %s; most ended with: %s",
+		unit.Plural(total, "request"), cmp.Or(r.Path, "/"), most)
 }
 
 // between counts the answers in [from, to).

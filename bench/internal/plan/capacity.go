@@ -13,10 +13,12 @@ import (
 const (
 	CapacityRepeats  = 3
 	CapacityDuration = 600 * time.Millisecond
-
-	// CapacityTakes is the expected duration of the measurement.
-	CapacityTakes = CapacityRepeats * (CapacityDuration + trialOverhead)
 )
+
+// CapacityTakes returns the expected duration of the measurement for a variant.
+func (v *Variant) CapacityTakes() time.Duration {
+	return CapacityRepeats * (CapacityDuration + trialOverhead + v.startup())
+}
 
 // expectedTries is the typical number of tries in a search. Estimates of duration use it.
 const expectedTries = 9
@@ -43,14 +45,15 @@ func (v *Variant) NeedsCapacity() bool {
 
 // ServersKey returns a key that is equal for variants with the same servers and the same kind of
 // load. Such variants get the same rate. Servers are the same even if the variants differ in how
-// sockets are shared, accepted from and closed, in the rate, or in the timeline.
+// sockets are shared, accepted from and closed, in how a server of the user's own restarts, in the
+// rate, or in the timeline.
 func (v *Variant) ServersKey() string {
 	s := v.setup
 	s.Sockets, s.Accept, s.Selector, s.Canary = "", "", "", 0
-	s.Stop, s.Stall, s.Trace, s.QueueDepth = "", "", "", ""
+	s.Stop, s.Restart, s.Stall, s.Trace, s.QueueDepth = "", "", "", "", ""
 	s.Timeline, s.Validity = nil, scenarios.Validity{}
 	s.HAProxy, s.Server.Fault = scenarios.HAProxy{}, scenarios.Fault{}
-	s.Server.Start, s.Server.Cold, s.Server.Grace = scenarios.Start{}, 0, 0
+	s.Server.Start.When, s.Server.Cold, s.Server.Grace = "", 0, 0
 	s.Server.Listen, s.Server.DeferAccept, s.Server.Users = "", 0, ""
 	s.RoundTrip = 0 // a capacity is measured without a round trip
 	s.Load = scenarios.LoadSpec{

@@ -279,7 +279,10 @@ func (p *Scenario) LoweredMinValid() string {
 
 // Duration returns the expected duration of the scenario, without repeats of invalid trials.
 func (p *Scenario) Duration() time.Duration {
-	d := time.Duration(len(p.Capacities())) * CapacityTakes
+	var d time.Duration
+	for _, v := range p.Capacities() {
+		d += v.CapacityTakes()
+	}
 	for _, t := range p.Trials {
 		d += p.Variants[t.Variant].Takes()
 	}

@@ -442,9 +442,10 @@ func (v *Variant) LoadOf(seed uint64, block int) []load.Config {
 // Takes returns the expected duration of a trial of the variant.
 func (v *Variant) Takes() time.Duration {
 	if v.Search != nil {
-		return CapacityDuration + trialOverhead + expectedTries*(v.Duration+trialOverhead)
+		overhead := trialOverhead + v.startup()
+		return CapacityDuration + overhead + expectedTries*(v.Duration+overhead)
 	}
-	startup, kube := v.Servers.Startup, v.setup.Kube
+	startup, kube := v.startup(), v.setup.Kube
 	d := v.Duration + trialOverhead + startup
 	// Before the load starts, clients must be able to reach the first pods.
 	if v.Cluster != nil && v.Cluster.Path != vocabulary.PathPod {
@@ -455,4 +456,12 @@ func (v *Variant) Takes() time.Duration {
 		d += max(0, v.Steps[n-1].At+startup+kube.PreStop-v.Duration)
 	}
 	return d
+}
+
+// startup returns about how long the servers take to start.
+func (v *Variant) startup() time.Duration {
+	if v.Command != nil {
+		return commandStart
+	}
+	return v.Servers.Startup
 }

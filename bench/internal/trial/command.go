@@ -23,7 +23,8 @@ type commandServer struct {
 	*foreign.Server
 	plan      *plan.Command
 	beside    []*foreign.Server
-	listeners []uint64 // inodes of the listening sockets seen so far, in order
+	took      time.Duration // to start, until it was ready
+	listeners []uint64      // inodes of the listening sockets seen so far, in order
 
 	witness     *witness.Witness // nil before its start and after its stop
 	account     *witness.Account // nil: unwitnessed says why
@@ -35,19 +36,38 @@ type commandServer struct {
 
 // startCommand starts the server of the user's own and the processes beside it, and waits until
 // they are ready. It does nothing if the servers are workers of this program.
-func (s *stage) startCommand(ctx context.Context, roles Roles, c *cleanup) error {
+func (s *stage) startCommand(ctx context.Context, roles Roles, c *cleanup) (err error) {
 	p := s.variant.Command
 	if p == nil {
 		return nil
 	}
-	env := foreign.Env{
+	s.command, err = startServer(ctx, p, foreign.Env{
 		Agent: roles.Agent,
 		Start: func(cmd *exec.Cmd) error {
 			return s.lab.Start(s.lab.Servers(), cmd, s.plan.CPUs.Servers)
 		},
 		Do: s.onServers, Clock: s.clock,
+	}, c)
+	if err != nil {
+		return err
 	}
-	s.command = &commandServer{plan: p}
+	s.startTime = s.command.took
+	s.timeline = &timeline{
+		variant: s.variant, group: s.group, command: s.command, clock: s.clock, meter: &s.meter,
+		current: s.group.NextGeneration(),
+	}
+	if s.command.usedBefore, err = s.command.CPU(); err != nil {
+		return err
+	}
+	return s.command.noteListeners()
+}
+
+// startServer starts a server and the processes beside it, and waits until they are ready. It adds
+// to c what ends them.
+func startServer(
+	ctx context.Context, p *plan.Command, env foreign.Env, c *cleanup,
+) (*commandServer, error) {
+	s := &commandServer{plan: p}
 	start := func(name string, cfg foreign.Config) (*foreign.Server, error) {
 		server, err := foreign.New(ctx, cfg, env)
 		if err != nil {
@@ -62,24 +82,15 @@ func (s *stage) startCommand(ctx context.Context, roles Roles, c *cleanup) error
 	for _, b := range p.Beside {
 		server, err := start("server.beside."+b.Name, b.Server)
 		if err != nil {
-			return err
+			return nil, err
 		}
-		s.command.beside = append(s.command.beside, server)
+		s.beside = append(s.beside, server)
 	}
-	began := s.clock.Now()
+	began := env.Clock.Now()
 	var err error
-	if s.command.Server, err = start("server", p.Server); err != nil {
-		return err
-	}
-	s.startTime = s.clock.Now().Sub(began)
-	s.timeline = &timeline{
-		variant: s.variant, group: s.group, command: s.command, clock: s.clock, meter: &s.meter,
-		current: s.group.NextGeneration(),
-	}
-	if s.command.usedBefore, err = s.command.CPU(); err != nil {
-		return err
-	}
-	return s.command.noteListeners()
+	s.Server, err = start("server", p.Server)
+	s.took = env.Clock.Now().Sub(began)
+	return s, err
 }
 
 // noteListeners adds the sockets that listen now to the listeners.
@@ -132,7 +143,8 @@ func (c *commandServer) frozen(f func() error) (err error) {
 		if err := server.Signal(all, unix.SIGSTOP); err != nil {
 			return err
 		}
-		defer func() { _ = server.Signal(all, unix.SIGCONT) }() // those that have exited are skipped
+		// Those that have exited are skipped.
+		defer func() { _ = server.Signal(all, unix.SIGCONT) }()
 	}
 	return f()
 }

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"reuseport-bench/bench/internal/foreign"
 	"reuseport-bench/bench/internal/load"
 	"reuseport-bench/bench/internal/netlab"
 	"reuseport-bench/bench/internal/plan"
@@ -17,26 +18,31 @@ import (
 	"reuseport-bench/servers/journal"
 )
 
-// A Rig is a lab with one generation of workers, for measurements outside trials. It has no steps
-// and no ledger.
+// A Rig is a lab with one generation of workers, or with a server of the user's own, for
+// measurements outside trials. It has no ledger.
 type Rig struct {
 	Lab   *netlab.Lab
-	Group *servers.Group
+	Group *servers.Group // nil with a server of the user's own
 	Clock *clock.Clock
+
+	command *commandServer // nil: the servers are workers of this program
+	ends    cleanup        // ends the server and the processes beside it
 }
 
 // RigOptions are the options of NewRig.
 type RigOptions struct {
-	Init, Worker func() *exec.Cmd
-	Network      vocabulary.Network
-	Servers      servers.Config
-	Sysctls      []plan.Sysctl
-	CPUs         []int // those of the servers
+	Roles   Roles
+	Network vocabulary.Network
+	Servers servers.Config
+	Command *plan.Command // nil: the servers are workers of this program
+	Sysctls []plan.Sysctl
+	CPUs    []int // those of the servers
 	// Account is called with each record of the workers' journals.
 	Account func(*servers.Worker, journal.Record)
 }
 
-// NewRig makes the lab and starts the workers. The caller closes the rig.
+// NewRig makes the lab and starts the workers, or the server of the user's own. The caller closes
+// the rig.
 func NewRig(ctx context.Context, o RigOptions) (_ *Rig, err error) {
 	r := &Rig{}
 	defer func() {
@@ -48,7 +54,7 @@ func NewRig(ctx context.Context, o RigOptions) (_ *Rig, err error) {
 		return nil, err
 	}
 	r.Lab, err = netlab.New(ctx, netlab.Options{
-		Init: o.Init, Network: o.Network, ReceiveCPUs: o.CPUs,
+		Init: o.Roles.Init, Network: o.Network, ReceiveCPUs: o.CPUs,
 	})
 	if err != nil {
 		return nil, err
@@ -58,10 +64,19 @@ func NewRig(ctx context.Context, o RigOptions) (_ *Rig, err error) {
 			return nil, err
 		}
 	}
+	do := func(f func() error) error { return r.Lab.Do(r.Lab.Servers(), f) }
+	if o.Command != nil {
+		r.command, err = startServer(ctx, o.Command, foreign.Env{
+			Agent: o.Roles.Agent,
+			Start: func(c *exec.Cmd) error { return r.Lab.Start(r.Lab.Servers(), c, o.CPUs) },
+			Do:    do, Clock: r.Clock,
+		}, &r.ends)
+		return r, err
+	}
 	r.Group, err = servers.NewGroup(o.Servers, servers.Env{
-		Command: o.Worker,
+		Command: o.Roles.Worker,
 		Start:   r.Lab.Starter(r.Lab.Servers(), o.CPUs),
-		Do:      func(f func() error) error { return r.Lab.Do(r.Lab.Servers(), f) },
+		Do:      do,
 		Account: o.Account,
 		Clock:   r.Clock,
 	})
@@ -119,9 +134,14 @@ func (r *Rig) Drive(
 	return begin, cpu, errors.Join(errs...)
 }
 
-// Close ends the workers and the lab. It may be called twice.
+// Restart restarts the server of the user's own as a step restart does.
+func (r *Rig) Restart(ctx context.Context) (*foreign.Restart, error) {
+	return r.command.Restart(ctx, r.command.plan.Restart)
+}
+
+// Close ends the workers or the server, and the lab. It may be called twice.
 func (r *Rig) Close() error {
-	var errs []error
+	errs := []error{r.ends.run()}
 	if r.Group != nil {
 		errs = append(errs, r.Group.Close())
 	}

@@ -1,0 +1,191 @@
+package main
+
+import (
+	"encoding/json"
+	"maps"
+	"math"
+	"os"
+	"path/filepath"
+	"testing"
+)
+
+// faultServer is a Python server with a fault of known size: it does to 137 connections, from the
+// 101st on, what $FAULT says.
+const faultServer = `
+      import os, socket, struct, time
+      fault, n, held = os.environ["FAULT"], 0, []
+      s = socket.create_server((os.environ["HOST"], int(os.environ["PORT"])), backlog=4096)
+      def answer(status, length, body):
+          return b"HTTP/1.1 %d X\r\nConnection: close\r\nContent-Length: %d\r\n\r\n%s" % (
+              status, length, body)
+      while True:
+          c, _ = s.accept()
+          n += 1
+          now = fault if 100 < n <= 237 else ""
+          if now == "hold":
+              held.append(c)
+              continue
+          if now == "unread":
+              while not c.recv(1, socket.MSG_PEEK):
+                  pass
+              c.close()
+              continue
+          c.recv(65536)
+          if now == "reset":
+              c.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+          elif now == "cut":
+              c.sendall(answer(200, 100, b"part"))
+          elif now == "error":
+              c.sendall(answer(500, 2, b"no"))
+          elif now != "silent":
+              c.sendall(answer(200, 2, b"ok"))
+          c.close()
+`
+
+// A third-party server does harm of a known kind to a known number of connections. It keeps no
+// journal, and yet each loss gets its cause, as root and as an ordinary user.
+func TestKernelCommandFaults(t *testing.T) {
+	requireLab(t)
+	t.Parallel()
+	const k = 137
+	causes := map[string]string{
+		"none": "", "reset": "closed_by_worker", "silent": "closed_by_worker",
+		"unread": "closed_by_worker", "hold": "timeout", "cut": "cut_off", "error": "error_answer",
+	}
+	for _, user := range users(t) {
+		t.Run(user.name, func(t *testing.T) {
+			t.Parallel()
+			p := newProgram(t)
+			p.actAs(t, user.credential)
+			run, stderr, status := p.run(t, `
+name: faults
+about: A server with a fault of known size.
+server:
+  kind: command
+  start: python3 -u server.py
+  env: {FAULT: "{{vars.fault}}"}
+  vars: {fault: none}
+  files:
+    server.py: |`+faultServer+`
+load: {rate: 500/s, duration: 900ms, timeout: 300ms}
+matrix: [{server.vars.fault: [none, reset, silent, unread, hold, cut, error]}]
+trials: 1
+`+lenient)
+			if status != 0 {
+				t.Fatalf("exit status %d:\n%s", status, stderr)
+			}
+			checkTrials(t, run)
+			for _, v := range run.Scenarios[0].Variants {
+				fault, tr := v.Labels["server.vars.fault"], lastTrial(v)
+				t.Logf("%s: %v, evidence %+v", fault, tr.LostByCause, tr.Evidence)
+				want := map[string]int64{}
+				if cause := causes[fault]; cause != "" {
+					want[cause] = k
+				}
+				if !maps.Equal(tr.LostByCause, want) {
+					t.Errorf("%s: lost by cause %v, want %v", fault, tr.LostByCause, want)
+				}
+			}
+		})
+	}
+}
+
+// prober is a client that shares no code with this program: 200 times a second it opens a
+// connection, sends one request, and counts what comes of it.
+const prober = `
+          import json, os, socket, sys, threading, time
+          address = (os.environ["HOST"], int(os.environ["PORT"]))
+          count = {"sent": 0, "served": 0, "lost": 0}
+          lock = threading.Lock()
+          def one():
+              outcome = "lost"
+              try:
+                  with socket.create_connection(address, timeout=0.9) as c:
+                      c.sendall(b"GET / HTTP/1.0\r\nHost: x\r\n\r\n")
+                      if b" 200 " in c.recv(4096):
+                          outcome = "served"
+              except OSError:
+                  pass
+              with lock:
+                  count["sent"] += 1
+                  count[outcome] += 1
+                  with open(os.environ["OUT"], "w") as f:
+                      json.dump(count, f)
+          print("ready", flush=True)
+          while True:
+              try:
+                  socket.create_connection(address).close()
+                  break
+              except OSError:
+                  time.sleep(0.01)
+          due = time.monotonic()
+          while True:
+              threading.Thread(target=one).start()
+              due += 0.005
+              time.sleep(max(0, due - time.monotonic()))
+`
+
+// A client in another language probes a server while it is stopped and started again. It sees the
+// same share of a second lost as the load does. The ledger counts its connections as strangers'.
+func TestKernelIndependentProber(t *testing.T) {
+	requireLab(t)
+	t.Parallel()
+	out := filepath.Join(t.TempDir(), "prober.json")
+	if err := os.WriteFile(out, nil, 0o666); err != nil {
+		t.Fatal(err)
+	}
+	for dir := out; dir != "/tmp" && dir != "/"; dir = filepath.Dir(dir) {
+		if err := os.Chmod(dir, 0o777); err != nil {
+			t.Fatal(err)
+		}
+	}
+	run := carriedOut(t, `
+name: probed
+about: A hole that two clients see.
+server:
+  kind: command
+  start: python3 -u server.py
+  files:
+    server.py: |
+      import os, socket
+      s = socket.create_server((os.environ["HOST"], int(os.environ["PORT"])), backlog=4096)
+      while True:
+          c, _ = s.accept()
+          c.recv(65536)
+          c.sendall(b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nok")
+          c.close()
+  restarts: {hole: [{stop: previous}, {start: next}, {wait: {ready: next}}]}
+  beside:
+    prober:
+      start: python3 -u prober.py
+      env: {OUT: `+out+`, PORT: "8080"}
+      ready: {stdout: ready}
+      files:
+        prober.py: |`+prober+`
+load: {rate: 500/s, duration: 2500ms}
+timeline: [{at: 300ms, every: 600ms, do: restart}]
+trials: 1
+`+lenient)
+	tr := lastTrial(run.Scenarios[0].Variants[0])
+	text, err := os.ReadFile(out)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var seen struct{ Sent, Served, Lost float64 }
+	if err := json.Unmarshal(text, &seen); err != nil {
+		t.Fatalf("%v: %s", err, text)
+	}
+	t.Logf("the load lost %d of %d in %d restarts, the prober %.0f of %.0f; %+v", tr.Lost,
+		tr.Attempts, len(tr.Steps), seen.Lost, seen.Sent, tr.Witness)
+	// Both estimate for how long there was no listener: lost requests ÷ rate.
+	const loadRate, probeRate = 500, 200
+	byLoad, byProber := float64(tr.Lost)/loadRate, seen.Lost/probeRate
+	slack := 3 * math.Sqrt(float64(tr.Lost)/loadRate/loadRate+seen.Lost/probeRate/probeRate)
+	if len(tr.Steps) != 4 || tr.Lost < 20 || math.Abs(byLoad-byProber) > slack+0.02 {
+		t.Errorf("%d restarts: by the load nobody listened for %.3f s, by the prober for %.3f s, "+
+			"±%.3f", len(tr.Steps), byLoad, byProber, slack)
+	}
+	if tr.Witness == nil || tr.Witness.Strangers < int64(seen.Served/2) {
+		t.Errorf("witness %+v, want the prober's connections among the strangers", tr.Witness)
+	}
+}
