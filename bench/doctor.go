@@ -178,6 +178,51 @@ func probeOptions() doctor.Options {
 	return doctor.Options{UserNamespaceChild: []string{"/proc/self/exe", roleProbe}}
 }
 
+// programs says which of the programs that scenarios start are installed. Its JSON form is a
+// contract.
+type programs struct {
+	Installed []string          `json:"installed"`
+	Missing   map[string]string `json:"missing"` // by program: how to install it
+}
+
+// serverPrograms looks for the programs that the scenarios start.
+func serverPrograms() (found []doctor.Result, s programs, err error) {
+	s = programs{Installed: []string{}, Missing: map[string]string{}}
+	machine, err := thisMachine(nil)
+	if err != nil {
+		return nil, s, err
+	}
+	p, err := planAll(machine)
+	if err != nil {
+		return nil, s, err
+	}
+	found = findCommands(p)
+	for i, name := range p.Commands() {
+		if found[i].Status == doctor.Yes {
+			s.Installed = append(s.Installed, name)
+		} else {
+			s.Missing[name] = found[i].Hint
+		}
+	}
+	return found, s, nil
+}
+
+// String describes the programs in one line. It returns "" if no scenario starts any.
+func (s programs) String() string {
+	text := ""
+	if len(s.Installed) > 0 {
+		text = "Servers installed: " + strings.Join(s.Installed, ", ") + ". "
+	}
+	if len(s.Missing) > 0 {
+		var missing []string
+		for _, name := range slices.Sorted(maps.Keys(s.Missing)) {
+			missing = append(missing, fmt.Sprintf("%s (%s)", name, s.Missing[name]))
+		}
+		text += "Not installed: " + strings.Join(missing, ", ") + "."
+	}
+	return strings.TrimSpace(text)
+}
+
 // runnable counts the scenarios that can run here. Its JSON form is a contract.
 type runnable struct {
 	Scenarios int      `json:"scenarios"`
@@ -254,11 +299,13 @@ func (can runnable) text(asRoot bool) string {
 	if can.InPart > 0 {
 		text += fmt.Sprintf(", %d of them in part", can.InPart)
 	}
-	missing := can.others
+	missing := slices.Clone(can.others)
 	if asRoot {
-		missing = can.Missing
+		missing = slices.Clone(can.Missing)
 	}
-	if len(missing) > 0 {
+	// The line about servers says which programs are missing.
+	isProgram := func(why string) bool { return strings.HasPrefix(why, plan.MissingCommand("")) }
+	if missing = slices.DeleteFunc(missing, isProgram); len(missing) > 0 {
 		text += "; missing: " + strings.Join(missing, "; ")
 	}
 	text += "."
@@ -291,7 +338,7 @@ func noTrial(found []doctor.Result) string {
 	return ""
 }
 
-// diagnose prints what was found and, in the last line, what can run.
+// diagnose prints what was found, which servers are installed and, in the last line, what can run.
 func diagnose(w io.Writer, width int, found []doctor.Result) error {
 	var rows [][]string
 	for _, r := range found {
@@ -305,9 +352,18 @@ func diagnose(w io.Writer, width int, found []doctor.Result) error {
 	if err := document.WriteTable(w, width, heads, rows); err != nil {
 		return err
 	}
-	can, err := whatCanRun(found)
+	commands, servers, err := serverPrograms()
 	if err != nil {
 		return err
+	}
+	can, err := whatCanRun(slices.Concat(found, commands))
+	if err != nil {
+		return err
+	}
+	if text := servers.String(); text != "" {
+		if err := document.Fold(w, width, "\n"+text+"\n"); err != nil {
+			return err
+		}
 	}
 	if err := document.Fold(w, width, "\n"+can.text(netlab.AsRoot())+"\n"); err != nil {
 		return err
@@ -317,11 +373,15 @@ func diagnose(w io.Writer, width int, found []doctor.Result) error {
 
 // diagnoseJSON prints what diagnose prints, as JSON.
 func diagnoseJSON(w io.Writer, found []doctor.Result) error {
-	can, err := whatCanRun(found)
+	commands, servers, err := serverPrograms()
 	if err != nil {
 		return err
 	}
-	err = writeJSON(w, map[string]any{"probes": found, "scenarios": can})
+	can, err := whatCanRun(slices.Concat(found, commands))
+	if err != nil {
+		return err
+	}
+	err = writeJSON(w, map[string]any{"probes": found, "servers": servers, "scenarios": can})
 	if err != nil {
 		return err
 	}

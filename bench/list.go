@@ -88,9 +88,9 @@ func listScenarios(ctx context.Context) ([]listed, error) {
 	if err := context.Cause(ctx); err != nil {
 		return nil, err
 	}
-	missing := map[vocabulary.Capability]bool{}
-	for _, r := range found {
-		missing[vocabulary.Capability(r.Name)] = r.Status == doctor.No
+	missing := map[string]bool{}
+	for _, r := range append(found, findCommands(p)...) {
+		missing[r.Name] = r.Status == doctor.No
 	}
 	return describeScenarios(p, missing), nil
 }
@@ -127,7 +127,7 @@ func tripNeeds(v *plan.Variant) []vocabulary.Capability {
 }
 
 // describeScenarios describes the scenarios of a plan in the order of their groups.
-func describeScenarios(p *plan.Plan, missing map[vocabulary.Capability]bool) (all []listed) {
+func describeScenarios(p *plan.Plan, missing map[string]bool) (all []listed) {
 	planned := map[string]*plan.Scenario{}
 	for _, s := range p.Scenarios {
 		planned[s.Spec.Name] = s
@@ -153,20 +153,25 @@ func describeScenarios(p *plan.Plan, missing map[vocabulary.Capability]bool) (al
 }
 
 // add counts the needs of a variant.
-func (l *listed) add(v *plan.Variant, missing map[vocabulary.Capability]bool) {
+func (l *listed) add(v *plan.Variant, missing map[string]bool) {
 	if slices.ContainsFunc(v.Needs(), vocabulary.Capability.NeedsRoot) {
 		l.NeedRoot++
 	}
-	lacks := slices.DeleteFunc(v.Needs(), func(c vocabulary.Capability) bool { return !missing[c] })
-	if trip := tripNeeds(v); len(trip) > 0 && missing[trip[0]] && missing[trip[1]] {
-		lacks = append(lacks, trip...)
+	var needs []string
+	for _, c := range v.Needs() {
+		needs = append(needs, string(c))
+	}
+	for _, program := range v.Commands() {
+		needs = append(needs, plan.MissingCommand(program))
+	}
+	lacks := slices.DeleteFunc(needs, func(name string) bool { return !missing[name] })
+	if trip := tripNeeds(v); len(trip) > 0 && missing[string(trip[0])] && missing[string(trip[1])] {
+		lacks = append(lacks, string(trip[0]), string(trip[1]))
 	}
 	if len(lacks) > 0 {
 		l.Skipped++
 	}
-	for _, c := range lacks {
-		l.Missing = append(l.Missing, string(c))
-	}
+	l.Missing = append(l.Missing, lacks...)
 }
 
 // takes returns the expected duration, rounded to seconds.

@@ -42,9 +42,9 @@ func TestListed(t *testing.T) {
 		{[]vocabulary.Capability{vocabulary.TUN, vocabulary.Netem}, "round-trip",
 			"netem, tun: missing here, 6 of 8 skipped"},
 	} {
-		missing := map[vocabulary.Capability]bool{}
+		missing := map[string]bool{}
 		for _, c := range test.missing {
-			missing[c] = true
+			missing[string(c)] = true
 		}
 		for _, l := range describeScenarios(p, missing) {
 			if l.Name == test.scenario && l.needs() != test.want {

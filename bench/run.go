@@ -156,6 +156,7 @@ func runScenarios(c *cobra.Command, s *session, names []string, f runFlags) (err
 	if err != nil {
 		return err
 	}
+	found = append(found, findCommands(planned)...)
 	f.seed = planned.Seed
 	if planned, err = f.plan(names, found); err != nil {
 		return usage(err)
@@ -244,6 +245,16 @@ func examine(ctx context.Context, cpus []int) ([]doctor.Result, error) {
 	options.CPUs = slices.Compact(slices.Sorted(slices.Values(cpus)))
 	found := doctor.Examine(ctx, options)
 	return found, context.Cause(ctx)
+}
+
+// findCommands looks for the programs that the servers of a plan need.
+func findCommands(p *plan.Plan) (found []doctor.Result) {
+	for _, program := range p.Commands() {
+		r := doctor.FindCommand(program)
+		r.Name, r.What = plan.MissingCommand(program), "scenarios that start it"
+		found = append(found, r)
+	}
+	return found
 }
 
 // directory makes the run directory, or opens the directory of the run to resume.

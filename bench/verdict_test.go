@@ -146,3 +146,23 @@ func TestWhatCanRun(t *testing.T) {
 		}
 	}
 }
+
+// Doctor says in one line which servers are installed, and how to get the others.
+func TestServerPrograms(t *testing.T) {
+	s := programs{
+		Installed: []string{"haproxy", "nginx"},
+		Missing:   map[string]string{"caddy": "apt install caddy", "x": "install it"},
+	}
+	const want = "Servers installed: haproxy, nginx. Not installed: caddy (apt install caddy), " +
+		"x (install it)."
+	if got := s.String(); got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	can := runnable{Scenarios: 3, CanRun: 2, Missing: []string{
+		"command caddy: not found in PATH", "haproxy: refused",
+	}}
+	const sum = "2 of 3 scenarios can run; missing: haproxy: refused."
+	if got := can.text(true); got != sum {
+		t.Errorf("got %q, want %q", got, sum)
+	}
+}

@@ -433,3 +433,29 @@ func TestServeNamespace(t *testing.T) {
 		}
 	}
 }
+
+// A missing program is reported with the package that has it.
+func TestFindCommand(t *testing.T) {
+	t.Setenv("PATH", t.TempDir())
+	for _, test := range []struct {
+		program      string
+		apt          bool
+		detail, hint string
+	}{
+		{"nginx", true, "not found in PATH; install it: apt install nginx-light",
+			"apt install nginx-light"},
+		{"nginx", false, "not found in PATH; install it: Debian's package is nginx-light",
+			"Debian's package is nginx-light"},
+		{"our-server", true, "not found in PATH; install it, or give its path",
+			"install it, or give its path"},
+	} {
+		got := findCommand(test.program, test.apt)
+		if got.Status != No || got.Detail != test.detail || got.Hint != test.hint {
+			t.Errorf("%s, apt %v: got %+v", test.program, test.apt, got)
+		}
+	}
+	t.Setenv("PATH", "/bin:/usr/bin")
+	if got := FindCommand("sh"); got.Status != Yes {
+		t.Errorf("sh: %+v", got)
+	}
+}

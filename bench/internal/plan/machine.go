@@ -17,8 +17,8 @@ type Machine struct {
 	// Topology says which CPUs share a core or a memory node. A CPU missing from it counts as a
 	// core.
 	Topology kernel.Topology
-	// Missing holds the reasons why capabilities are missing, by the names of their probes. Nil
-	// means that no capability is missing.
+	// Missing holds the reasons why capabilities are missing, by the names of their probes, and why
+	// programs are, by MissingCommand. Nil means that nothing is missing.
 	Missing map[string]string
 	// Wanted are the CPUs that were asked for. The zero value leaves the choice to Place.
 	Wanted Placement

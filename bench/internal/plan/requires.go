@@ -2,7 +2,9 @@ package plan
 
 import (
 	"fmt"
+	"maps"
 	"slices"
+	"strings"
 
 	"reuseport-bench/scenarios"
 	"reuseport-bench/scenarios/vocabulary"
@@ -22,12 +24,20 @@ func needs(s scenarios.Setup) []vocabulary.Capability {
 	)
 }
 
-// skipped returns the reason why the setup cannot run: a capability that it needs is missing. It
-// returns "" if none is.
+// MissingCommand returns the key of Machine.Missing for a program.
+func MissingCommand(program string) string { return "command " + program }
+
+// skipped returns the reason why the setup cannot run: a capability or a program that it needs is
+// missing. It returns "" if none is.
 func skipped(s scenarios.Setup, m Machine) string {
 	for _, c := range needs(s) {
 		if why, missing := m.Missing[string(c)]; missing {
 			return fmt.Sprintf("%s: %s; see 'doctor'", c, why)
+		}
+	}
+	for _, program := range commands(s) {
+		if why, missing := m.Missing[MissingCommand(program)]; missing {
+			return fmt.Sprintf("%s: %s", MissingCommand(program), why)
 		}
 	}
 	noTUN, relays := m.Missing[string(vocabulary.TUN)]
@@ -53,4 +63,43 @@ func filterNeeds(f scenarios.Fault) []vocabulary.Capability {
 		return []vocabulary.Capability{vocabulary.NFTables}
 	}
 	return nil
+}
+
+// commands returns the programs that the setup's own server needs on PATH: those that are named
+// without a slash and without a variable. It returns none if the server has a PATH of its own.
+func commands(s scenarios.Setup) (all []string) {
+	if _, own := s.Server.Env["PATH"]; own || !s.ByCommand() {
+		return nil
+	}
+	add := func(c scenarios.Command) {
+		if name := c.Program(); name != "" && !strings.ContainsAny(name, `/{}$'"\`) &&
+			!slices.Contains(all, name) {
+			all = append(all, name)
+		}
+	}
+	add(s.Server.Start.Command)
+	add(s.Server.Ready.Run)
+	for _, action := range s.Server.Restarts[s.Restart] {
+		add(action.Run)
+	}
+	for _, name := range slices.Sorted(maps.Keys(s.Server.Beside)) {
+		add(s.Server.Beside[name].Start)
+		add(s.Server.Beside[name].Ready.Run)
+	}
+	return all
+}
+
+// Commands returns the programs that the variant's own server needs on PATH. A variant is skipped
+// if Machine.Missing says that one is missing.
+func (v *Variant) Commands() []string { return commands(v.setup) }
+
+// Commands returns the programs that any variant of the plan needs on PATH, sorted.
+func (p *Plan) Commands() (all []string) {
+	for _, s := range p.Scenarios {
+		for _, v := range s.Variants {
+			all = append(all, v.Commands()...)
+		}
+	}
+	slices.Sort(all)
+	return slices.Compact(all)
 }

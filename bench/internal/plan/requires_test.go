@@ -134,3 +134,51 @@ func TestSkipped(t *testing.T) {
 		t.Errorf("got %q, want nothing", got)
 	}
 }
+
+// A variant is skipped if a program is missing that its own server needs.
+func TestSkippedWithoutProgram(t *testing.T) {
+	for _, test := range []struct {
+		server string
+		needs  []string
+	}{
+		{`start: "nginx -c {{directory}}/nginx.conf"`, []string{"nginx"}},
+		{"start: [nginx, -c, x]", []string{"nginx"}},
+		{"start: ./service", nil},
+		{`start: "{{vars.binary}} -x", vars: {binary: y}`, nil},
+		{"start: nginx, env: {PATH: /opt/bin}", nil},
+		{`start: nginx, ready: {run: "curl -fs http://{{address}}/"}`, []string{"curl", "nginx"}},
+		{"start: nginx, restarts: {a: [{run: one}], b: [{run: other}]}", []string{"nginx", "one"}},
+		{"start: ./x, beside: {database: {start: redis-server, port: 6379}}",
+			[]string{"redis-server"}},
+	} {
+		restart := ""
+		if strings.Contains(test.server, "restarts") {
+			restart = "restart: a\n"
+		}
+		s, err := scenarios.Parse("f", []byte("name: x\nload: {rate: 100/s, duration: 1s}\n"+
+			restart+"server: {kind: command, "+test.server+"}\n"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		p, err := New([]*scenarios.Scenario{s}, 1, Machine{CPUs: []int{0, 1}}, Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := p.Commands(); !slices.Equal(got, test.needs) {
+			t.Errorf("%s: needs %q, want %q", test.server, got, test.needs)
+		}
+		for _, program := range test.needs {
+			m := Machine{CPUs: []int{0, 1}, Missing: map[string]string{
+				MissingCommand(program): "not found in PATH; install it: apt install it",
+			}}
+			p, err := New([]*scenarios.Scenario{s}, 1, m, Options{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			want := "command " + program + ": not found in PATH; install it: apt install it"
+			if got := p.Scenarios[0].Variants[0].Skipped; got != want {
+				t.Errorf("%s without %s: skipped for %q, want %q", test.server, program, got, want)
+			}
+		}
+	}
+}
