@@ -153,6 +153,9 @@ func (t *Trial) contradiction() string {
 		return fmt.Sprintf("%d of %d lost attempts were dropped", t.Dropped, t.Lost)
 	case t.Retriable != nil && *t.Retriable > t.Lost:
 		return fmt.Sprintf("%d of %d lost attempts were retriable", *t.Retriable, t.Lost)
+	case t.Background != nil && *t.Background > t.Dropped:
+		return fmt.Sprintf("%d of %d dropped attempts were lost in the background", *t.Background,
+			t.Dropped)
 	case t.Unverified > t.Served:
 		return fmt.Sprintf("%d of %d served attempts were unverified", t.Unverified, t.Served)
 	}

@@ -78,6 +78,10 @@ func TestContradictions(t *testing.T) {
 		"retriable": {
 			func(t *Trial) { t.Retriable = new(int64(4)) }, "4 of 3 lost attempts were retriable",
 		},
+		"background": {
+			func(t *Trial) { t.Background = new(int64(4)) },
+			"4 of 3 dropped attempts were lost in the background",
+		},
 		"unverified": {
 			func(t *Trial) { t.Unverified = 998 }, "998 of 997 served attempts were unverified",
 		},

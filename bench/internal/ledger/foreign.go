@@ -22,8 +22,10 @@ type foreign struct {
 	all        []witness.SocketEnd // of the witness, with what the clients add
 	// ends are those of the load's connections, by the number of the try that opened them.
 	ends map[uint64]*witness.SocketEnd
-	// made are the connections that the load opened, by the same number.
-	made map[uint64]bond
+	// made are the connections that the load opened, by the same number. broken are those without
+	// an end whose last attempt was reset or closed, so that its verdict is about the connection.
+	made   map[uint64]bond
+	broken map[uint64]bool
 	// anonymous counts ends whose client is not known but for its address, and strangers those of
 	// connections from outside the load: readiness probes, and health checks of the server itself.
 	anonymous, strangers int64
@@ -56,7 +58,7 @@ func (b *Book) join(f *Facts) *foreign {
 	}
 	s := &foreign{
 		book: b, facts: f, ends: map[uint64]*witness.SocketEnd{}, made: map[uint64]bond{},
-		pids: map[int]*process{},
+		broken: map[uint64]bool{}, pids: map[int]*process{},
 	}
 	s.clientOnly = s.unwitnessed()
 	groups := s.connections()
@@ -132,6 +134,11 @@ func (s *foreign) connections() map[uint64][]int32 {
 // answered reports whether the client got a whole response, whatever its status.
 func (a *Attempt) answered() bool { return a.Served() || a.Class == results.ClassErrorAnswer }
 
+// brokenOff reports whether the client saw the connection end before it had an answer.
+func (a *Attempt) brokenOff() bool {
+	return a.Class == results.ClassReset || a.Class == results.ClassEOF
+}
+
 // leftFirst reports whether the client ended the connection by itself.
 func (a *Attempt) leftFirst() bool {
 	switch a.Class {
@@ -188,12 +195,14 @@ type size struct{ written, received uint32 }
 // request begins follows from the sizes of those before it.
 func (s *foreign) setStates(opener uint64, attempts []int32) {
 	b, e := s.book, s.ends[opener]
-	if e != nil {
+	last := &b.attempts[attempts[len(attempts)-1]]
+	if e == nil {
+		s.broken[opener] = last.brokenOff()
+	} else {
 		var sent uint64
 		for _, i := range attempts {
 			sent += uint64(b.sizes[i].written)
 		}
-		last := &b.attempts[attempts[len(attempts)-1]]
 		e.Complete(witness.ClientEnd{Sent: sent, Reset: last.Class == results.ClassAborted})
 	}
 	var r witness.Request
@@ -203,22 +212,24 @@ func (s *foreign) setStates(opener uint64, attempts []int32) {
 		if x.Phase <= results.PhaseSend && !x.Served() {
 			r.End++ // the rest of the request was not sent
 		}
-		x.State, x.Server = s.state(x, e, r, uint64(n.received)), noWorker
+		x.State, x.Server = s.state(x, opener, r, uint64(n.received)), noWorker
 		r.Begin, r.Before = r.End, r.Before+uint64(n.received)
 	}
 }
 
-// state returns the servers' state of an attempt whose connection has the end e, or none, and whose
-// request is r. The client got received bytes of its answer.
+// state returns the servers' state of an attempt on the connection of a try, whose request is r.
+// The client got received bytes of its answer.
 func (s *foreign) state(
-	x *Attempt, e *witness.SocketEnd, r witness.Request, received uint64,
+	x *Attempt, opener uint64, r witness.Request, received uint64,
 ) State {
+	e := s.ends[opener]
 	connecting := x.Phase == results.PhaseConnect && !x.Served()
 	switch {
 	case e != nil:
 	case s.clientOnly != "" && x.answered():
 		return Answered
-	case connecting && x.Class != results.ClassReset, s.traced && !x.answered():
+	case connecting && x.Class != results.ClassReset,
+		s.traced && s.made[opener] == mayHaveEnd:
 		return NeverAccepted
 	default:
 		return Unwitnessed
@@ -268,12 +279,13 @@ func died(e *witness.SocketEnd) bool {
 }
 
 // countMissing counts the connections without an end. Each that was answered takes an anonymous
-// one, if there is any: the server reset it afterwards.
+// one, if there is any: the server reset it afterwards. If it lost its last attempt by that, the
+// attempt's verdict takes the end.
 func (s *foreign) countMissing() {
 	s.open = s.anonymous
 	for opener, owes := range s.made {
 		switch {
-		case owes != mustHaveEnd || s.ends[opener] != nil:
+		case owes != mustHaveEnd || s.ends[opener] != nil || s.broken[opener]:
 		case s.open > 0:
 			s.open--
 		default:
@@ -311,7 +323,7 @@ func (s *foreign) residual(verdicts map[int]Verdict) int64 {
 		return 0
 	}
 	b := s.book
-	unended, unexplained, taken, late := int64(0), int64(0), int64(0), int64(0)
+	unexplained, taken, late := int64(0), int64(0), int64(0)
 	for i := range b.attempts {
 		x := &b.attempts[i]
 		if x.answered() || x.Class == results.ClassLocal || x.neverSent() || b.starved(i) ||
@@ -327,7 +339,6 @@ func (s *foreign) residual(verdicts map[int]Verdict) int64 {
 		case x.Class == results.ClassTimeout && x.Phase != results.PhaseConnect:
 			late++
 		}
-		unended++
 	}
 	for opener := range s.made { // tries that others followed
 		if opener >= b.maxAttempts() && opener < b.maxAttempts()*b.load.Tries &&
@@ -420,6 +431,7 @@ func (s *foreign) see(v *view, i int) {
 		return
 	}
 	v.foreign, v.clientOnly, v.traced = true, s.clientOnly != "", s.traced
+	v.carried = s.made[s.opener(i)] == mustHaveEnd
 	e := s.endOf(i)
 	if v.end = e; e == nil {
 		return

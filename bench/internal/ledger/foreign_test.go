@@ -200,6 +200,8 @@ func foreignServers(t *testing.T) (decided []string) {
 		// Both sides contradict each other.
 		{"refused, and accepted", got{class: results.ClassRefused, phase: connect, done: 1}, witness.Closed, 0, 0, 0, nil, nil, want{UnreadClosed, cause.Unknown, ByClient, -1, "unexplained"}, want{}},
 		{"reset, and still open", wasReset, witness.StillOpen, requestSize, 0, 0, nil, nil, want{ReadHeld, cause.Unknown, ByClient, -1, "unexplained"}, want{ReadHeld, cause.Unknown, ByClient, -1, "unexplained"}},
+		{"reset, and open with a part read", wasReset, witness.StillOpen, 9, requestSize - 9, 0, nil, nil, want{PartRead, cause.Unknown, ByClient, -1, "unexplained"}, want{PartRead, cause.Unknown, ByClient, -1, "unexplained"}},
+		{"cut off by its client, says the kernel", cutShort, witness.ResetByPeer, requestSize, 0, 20, nil, nil, want{PartAnswered, cause.Unknown, ByClient, -1, "unexplained"}, want{}},
 		{"reset before the server closed", wasReset, witness.ClosedUnread, 0, requestSize, 0, func(e *witness.SocketEnd) { e.Closed += clock.Instant(9 * ms) }, nil, want{UnreadClosed, cause.Unknown, ByClient, -1, "unexplained"}, want{}},
 		{"reset by its client, says the kernel", wasReset, witness.ResetByPeer, 0, requestSize, 0, nil, nil, want{UnreadPeerGone, cause.Unknown, ByClient, -1, "unexplained"}, want{}},
 		{"reset, and nobody knows of it", wasReset, 0, 0, 0, 0, none, nil, want{}, unknown},
@@ -293,6 +295,7 @@ func clientOnly(t *testing.T) (decided []string) {
 		{results.ClassInvalid, body, Unwitnessed, cause.InvalidAnswer},
 		{results.ClassErrorAnswer, body, Answered, cause.ErrorAnswer},
 		{results.ClassAborted, wait, Unwitnessed, cause.Client},
+		{15, wait, Unwitnessed, cause.Unknown}, // a class that no rule knows
 	} {
 		name := "client only: " + tt.phase.String() + ": " + tt.class.String()
 		t.Run(name, func(t *testing.T) {
@@ -528,6 +531,42 @@ func TestForeignKept(t *testing.T) {
 			a.Fill(&r)
 			if r.Residual != tt.residual || r.Workers[0].Accepted != 1 {
 				t.Errorf("residual %d, want %d; workers %+v", r.Residual, tt.residual, r.Workers)
+			}
+		})
+	}
+}
+
+// TestForeignKeptEmptied checks a kept connection without an end whose last attempt was reset:
+// that counts once.
+func TestForeignKeptEmptied(t *testing.T) {
+	for _, tt := range []struct {
+		name     string
+		user     bool
+		end      bool // an anonymous one
+		want     string
+		residual int64
+	}{
+		{"with an anonymous end", true, true, cause.ClosedByWorker, 0},
+		{"without one", true, false, cause.Unknown, 1},
+		{"without one, traced", false, false, cause.Unknown, 1},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			b := testBook(t, 2, foreignServer, reuses)
+			enterGot(b, 0, wasServed)
+			enterGot(b, 1, got{
+				class: results.ClassReset, phase: results.PhaseWait, done: 2, source: 1,
+			})
+			var ends []witness.SocketEnd
+			if tt.end {
+				ends = append(ends, endOf(b, 0, witness.Aborted, requestSize, 0, answerSize, 2*ms))
+			}
+			f := closed(watched(ends...))
+			if tt.user {
+				untraced(f)
+			}
+			a := b.Close(f)
+			if v := a.Verdict(1); v.Cause != tt.want || residual(a) != tt.residual {
+				t.Errorf("%+v, residual %d; want %s, %d", v, residual(a), tt.want, tt.residual)
 			}
 		})
 	}

@@ -44,10 +44,12 @@ type view struct {
 	queued *Event
 	// foreign: the servers keep no journal. end is then their end of its connection, or nil, and
 	// endedAt is when a process closed it or it came to CLOSE, or nil. clientOnly: nothing tells of
-	// the servers' side. traced: every connection was seen.
-	foreign, clientOnly, traced bool
-	end                         *witness.SocketEnd
-	endedAt                     *Time
+	// the servers' side. traced: every connection was seen. carried: its connection has carried an
+	// answer.
+	foreign, clientOnly, traced, carried bool
+
+	end     *witness.SocketEnd
+	endedAt *Time
 	// readings is Facts.QueueReadings. It is nil if there is an acceptor, because connections that
 	// it has accepted are in no queue, either.
 	readings []QueueReading
@@ -84,8 +86,7 @@ func (v *view) in(states ...State) bool { return slices.Contains(states, v.State
 // cutOff reports whether the connection was never accepted and ended in the way of a queued
 // connection whose listener is closed.
 func (v *view) cutOff() bool {
-	return v.State == NeverAccepted && !v.proxied &&
-		(v.Class == results.ClassReset || v.Class == results.ClassEOF)
+	return v.State == NeverAccepted && !v.proxied && v.brokenOff()
 }
 
 // byProxy reports whether a proxy ended the connection and no worker read the request.
@@ -180,14 +181,13 @@ func (v *view) kills() []event {
 // whether no end speaks of it and a listener was closed.
 func (v *view) unborn() bool {
 	closing, _ := v.closing()
-	return v.foreign && !v.clientOnly && v.end == nil && (v.traced || closing) &&
-		(v.Class == results.ClassReset || v.Class == results.ClassEOF)
+	return v.foreign && !v.clientOnly && v.end == nil && (v.traced || closing) && !v.carried &&
+		v.brokenOff()
 }
 
 // unseen reports whether the connection was reset or closed, and no obituary names it.
 func (v *view) unseen() bool {
-	return v.foreign && !v.clientOnly && !v.traced && v.end == nil && v.State == Unwitnessed &&
-		(v.Class == results.ClassReset || v.Class == results.ClassEOF)
+	return v.foreign && !v.clientOnly && !v.traced && v.end == nil && v.brokenOff()
 }
 
 // endedByServer reports whether the servers' end was closed by the time at which the client saw it,

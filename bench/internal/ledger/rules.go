@@ -230,7 +230,7 @@ var rules = []rule{
 		name: ruleEmptiedAtClose, cause: cause.ResetAtClose, evidence: ByCounter,
 		match: func(v *view) (int, bool) {
 			ok, worker := v.closing()
-			return worker, ok && v.unseen()
+			return worker, ok && v.unseen() && !v.carried
 		},
 		limitedBy: func(*view) []event { return []event{{anonymousEnd, noWorker}} },
 		why: "The kernel empties a queued connection before its obituary (inet_child_forget in " +
