@@ -641,7 +641,8 @@ func TestForeignProcesses(t *testing.T) {
 				g, e := wasServed, servedEnd(b, i)
 				g.worker = 1
 				switch i {
-				case 3: // read by the old process, and cut off
+				case 3: // read by the old process after the trigger, and not answered
+					e.FirstRead += clock.Instant(4*ms + 700)
 					g = got{class: results.ClassEOF, phase: results.PhaseWait, done: 2}
 					e.Sent = 0
 				case 4:
@@ -673,6 +674,10 @@ func TestForeignProcesses(t *testing.T) {
 			}
 			if ns := a.Step(0).TakeoverNS; ns == nil || *ns != int64(1*ms) {
 				t.Errorf("takeover %v, want 1 ms", ns)
+			}
+			tail := a.Step(0).TailNS
+			if tt.user != (tail == nil) || tail != nil && *tail != 700 {
+				t.Errorf("tail %v, want 700 ns as root", tail)
 			}
 			wantWorker := map[bool]int{false: 0, true: noWorker}[tt.user]
 			if v := a.Verdict(3); v.Worker != wantWorker {

@@ -221,6 +221,22 @@ func (s *foreign) newcomers(trigger, to Time) map[int32]bool {
 	return fresh
 }
 
+// tail returns the time from a step's trigger to the last connection in its window that a process
+// read first that had answered before. It is nil if that is not known, or nothing new answered.
+func (s *foreign) tail(trigger, to Time) *int64 {
+	if !s.traced || len(s.newcomers(trigger, to)) == 0 {
+		return nil
+	}
+	last := trigger
+	for _, e := range s.ends {
+		p, at := s.pids[e.Reader], s.maybe(e.FirstRead)
+		if p != nil && p.first < trigger && at < to {
+			last = max(last, at)
+		}
+	}
+	return new(int64(last - trigger))
+}
+
 // fairness returns the fairness of the generation that answered longest. Processes that never
 // answered are not known.
 func (s *foreign) fairness() *results.Fairness {

@@ -44,7 +44,10 @@ func (a *Account) Step(k int) results.Step {
 		a.gaps(k, &r)
 		r.ScheduleLagMaxNS = new(a.longestLag(lo, hi))
 	}
-	if len(s.Stopped) > 0 {
+	switch {
+	case a.foreign != nil && s.Trigger != nil:
+		r.TailNS = a.foreign.tail(*s.Trigger, to)
+	case len(s.Stopped) > 0:
 		r.TailNS = a.tail(s)
 	}
 	if len(s.Held) > 0 {
