@@ -37,6 +37,7 @@ type got struct {
 	source   uint64 // number of the try whose connection it used, plus 1; 0: its own
 	worker   int    // index of load.Identities, plus 1
 	failed   []results.FailedTry
+	again    int64 // when the last of several tries began, in ms after it was due
 }
 
 var wasServed = got{done: 1, status: 200, received: answerSize}
@@ -57,7 +58,7 @@ func enterGot(b *Book, i int, g got) {
 		s.Written = requestSize
 	}
 	if len(g.failed) > 0 {
-		s.LastSent = due
+		s.LastSent = due + g.again*int64(ms)
 	}
 	b.Sample(&s)
 }
@@ -607,6 +608,22 @@ func TestForeignRetries(t *testing.T) {
 	b.Close(watched(ends...)).Fill(&r)
 	if r.Residual != 0 || r.Retries.Repeated != 1 || r.Retries.RepeatedUnhandled != nil {
 		t.Errorf("residual %d, %+v; want one attempt that was read twice", r.Residual, r.Retries)
+	}
+}
+
+// TestForeignRetriedOnKept checks that the attempts on a connection are put in the order in which
+// they used it, which is not that of the schedule if one was tried again.
+func TestForeignRetriedOnKept(t *testing.T) {
+	b := testBook(t, 2, foreignServer, reuses, func(l *Load) { l.Tries = 2 })
+	enterGot(b, 0, got{
+		class: results.ClassReset, phase: results.PhaseWait, done: 9, source: 2, again: 5,
+		failed: []results.FailedTry{{Failure: results.FailureRefused, Opened: true}},
+	})
+	enterGot(b, 1, wasServed)
+	e := endOf(b, 1, witness.ClosedUnread, requestSize+9, requestSize-9, answerSize, 8*ms)
+	a := b.Close(watched(e))
+	if v := a.Verdict(0); b.attempts[0].State != PartRead || residual(a) != 0 {
+		t.Errorf("%v, %+v, residual %d; want it read in part", b.attempts[0].State, v, residual(a))
 	}
 }
 
