@@ -9,6 +9,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 
 	"reuseport-bench/results/cause"
 	"reuseport-bench/results/claims"
@@ -313,12 +314,12 @@ func sentence(phrase string) string {
 // hyphens, underscores and blanks ("pre-stop").
 func Find(entries []Entry, word string) []Entry {
 	head := report.OneLine(word)
-	for _, spelling := range []string{word, head, number.ReplaceAllString(head, "N")} {
+	for _, spelling := range []string{word, head, number().ReplaceAllString(head, "N")} {
 		if found := find(entries, spelling); len(found) > 0 {
 			return found
 		}
 	}
-	joined := func(s string) string { return joints.Replace(s) }
+	joined := strings.NewReplacer("-", "", "_", "", " ", "").Replace
 	for _, e := range entries {
 		for _, name := range append([]string{e.Name}, e.Also...) {
 			if strings.EqualFold(joined(name), joined(head)) {
@@ -329,10 +330,8 @@ func Find(entries []Entry, word string) []Entry {
 	return nil
 }
 
-var (
-	number = regexp.MustCompile(`\b[0-9]+$`) // the number of restarts
-	joints = strings.NewReplacer("-", "", "_", "", " ", "")
-)
+// number matches the number at the end of a text, such as that of restarts.
+var number = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`\b[0-9]+$`) })
 
 // find returns the entries whose name is word, ignoring case. If there are none, it returns those
 // that have word in Also.
