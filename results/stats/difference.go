@@ -24,8 +24,8 @@ func Difference(head, base results.Summary, level float64) results.Summary {
 	return d
 }
 
-// bounds returns the ends of a rate's interval, and whether it has one. If no event was seen, it
-// converts the one-sided bound to a two-sided one.
+// bounds returns the ends of a rate's interval. ok is false if the rate has no interval. If no
+// event was seen, bounds converts the one-sided bound to a two-sided one.
 func bounds(s results.Summary, level float64) (lo, hi float64, ok bool) {
 	switch {
 	case s.Lo == nil || s.Hi == nil:
@@ -40,8 +40,9 @@ func bounds(s results.Summary, level float64) (lo, hi float64, ok bool) {
 type Exposed struct{ Count, Units float64 }
 
 // PoissonP returns the exact two-sided p for the equality of two rates of single events. It is
-// conditional on the total number of events: the probability that an event is the head's equals the
-// head's share of the exposure (Przyborowski & Wilenski, Biometrika 31 (1940) 313).
+// conditional on the total number of events: if the rates are equal, an event belongs to the head
+// with a probability equal to the head's share of the exposure (Przyborowski & Wilenski, Biometrika
+// 31 (1940) 313).
 func PoissonP(base, head Exposed) float64 {
 	all := base.Count + head.Count
 	if all == 0 {
@@ -49,7 +50,7 @@ func PoissonP(base, head Exposed) float64 {
 	}
 	units := base.Units + head.Units
 	few := distuv.Binomial{N: all, P: head.Units / units}.CDF(head.Count)
-	// Do not use 1 − CDF(k−1), which is 0 below 1e-16.
+	// Do not use 1 − CDF(k−1), which is rounded to 0 below 1e-16.
 	many := distuv.Binomial{N: all, P: base.Units / units}.CDF(base.Count)
 	return min(1, 2*min(few, many))
 }

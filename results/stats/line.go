@@ -9,7 +9,7 @@ import (
 
 // A Line is a straight line fitted to points by least squares.
 type Line struct {
-	N      int     // points
+	N      int     // number of points
 	Slope  float64 // y per x
 	Half   float64 // the 95 % interval of the slope is Slope ± Half
 	AtNone float64 // y at x = 0

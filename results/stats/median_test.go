@@ -14,7 +14,7 @@ import (
 // near compares floats with a relative or absolute tolerance of 10⁻⁶.
 var near = cmpopts.EquateApprox(1e-6, 1e-6)
 
-// upTo returns n, … 2, 1. The order statistics equal their ranks, and the values are not sorted.
+// upTo returns n, … 2, 1. The values are not sorted, and each order statistic equals its rank.
 func upTo(n int) []float64 {
 	xs := make([]float64, n)
 	for i := range xs {
@@ -33,7 +33,7 @@ func TestMedian(t *testing.T) {
 	}{
 		{6, 3.5, 1, 6, 1 - 2./64},
 		{7, 4, 1, 7, 1 - 2./128},
-		{8, 4.5, 1, 8, 1 - 2./256}, // benchmath has 1 to 7
+		{8, 4.5, 1, 8, 1 - 2./256}, // benchmath would return 1 and 7
 		{9, 5, 2, 8, 1 - 2*(1+9)/512.},
 		{10, 5.5, 2, 9, 1 - 2*(1+10)/1024.},
 		{20, 10.5, 6, 15, 1 - 2*(1+20+190+1140+4845+15504)/1048576.},

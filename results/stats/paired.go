@@ -21,10 +21,10 @@ const exactPairs = 60
 // says so. PairedRatio panics without ratios.
 //
 // The test ranks logarithms, so that a ratio and its inverse count equally. It assumes that the
-// logarithms are symmetric about their center. If nothing differs they are, whatever the
-// distribution: the trials of a block run in random order, so a ratio is as likely as its inverse.
-// A bootstrap of the median has two faults: with 8 pairs it covers too rarely
-// (TestIntervalCoverage), and its p is not exact if nothing differs.
+// logarithms are symmetric about their center. They are if base and head do not differ, whatever
+// their distribution: the trials of a block run in random order, so a ratio is as likely as its
+// inverse. A bootstrap of the median has two faults: with 8 pairs it covers too rarely
+// (TestIntervalCoverage), and its p is not exact if base and head do not differ.
 func PairedRatio(ratios []float64, level float64) (s results.Summary, p float64) {
 	logs := make([]float64, len(ratios))
 	for i, r := range ratios {
@@ -104,8 +104,8 @@ func signedRanks(n int) []int {
 	return ranks
 }
 
-// signedRankChances returns the distribution of the sum of the ranks that count, if a fair coin
-// decides for each rank whether it counts.
+// signedRankChances returns the distribution of the sum of a random subset of the ranks. Each rank
+// is in the subset with probability ½.
 func signedRankChances(ranks []int) []float64 {
 	total := 0
 	for _, r := range ranks {
@@ -136,7 +136,7 @@ func signedRankP(differences []float64) float64 {
 		return 1
 	}
 	slices.SortFunc(apart, func(a, b float64) int { return cmp.Compare(math.Abs(a), math.Abs(b)) })
-	ranks := make([]int, len(apart)) // doubled, so that the mean of tied ranks is an integer
+	ranks := make([]int, len(apart)) // doubled, so that the means of tied ranks are integers
 	positive, squares := 0, 0.0
 	for i := 0; i < len(apart); {
 		j := i
@@ -156,7 +156,7 @@ func signedRankP(differences []float64) float64 {
 	total := len(apart) * (len(apart) + 1)
 	smaller := min(positive, total-positive)
 	if len(apart) > exactPairs {
-		const continuity = 1 // half a rank, doubled
+		const continuity = 1 // half a rank; ranks are doubled here
 		distance := math.Abs(float64(positive) - float64(total)/2)
 		z := (distance - continuity) / math.Sqrt(squares/4)
 		return min(1, 2*distuv.UnitNormal.CDF(-max(0, z)))

@@ -23,7 +23,7 @@ func TestSignedRankChances(t *testing.T) {
 }
 
 // The values are the largest significant T, two-sided, from the table in Wilcoxon & Wilcox, Some
-// Rapid Approximate Statistical Procedures, 1964. The interval starts one Walsh average further in.
+// Rapid Approximate Statistical Procedures, 1964. The interval starts at Walsh average T+1.
 func TestSignedRankCut(t *testing.T) {
 	tests := []struct {
 		level float64

@@ -78,8 +78,8 @@ func Dispersion(counts []int64, exposure []float64) float64 {
 }
 
 // leastTail is the smallest tail for which garwood is reliable. Below it, the inverse of the
-// incomplete gamma function panics or underflows. The tail is smaller for two counts at 95 %, and
-// for three counts at 99 %.
+// incomplete gamma function panics or underflows. Rate needs a smaller tail for two clustered
+// counts at 95 %, and for three at 99 %.
 const leastTail = 1e-12
 
 // garwood returns the exact two-sided interval for a Poisson mean after k > 0 events, with

@@ -120,8 +120,8 @@ func TestRate(t *testing.T) {
 	}
 }
 
-// Rate chooses its method according to whether the dispersion is above 1. For counts of 0 and 2 the
-// dispersion is 2 × zeros ÷ (n−1).
+// Rate chooses its method according to whether the dispersion is above 1. If every count is 0 or 2,
+// the dispersion is 2 × zeros ÷ (n−1), where zeros is the number of counts that are 0.
 func TestRateChoosesByDispersion(t *testing.T) {
 	for _, test := range []struct {
 		zeros, twos int
@@ -153,8 +153,8 @@ func TestRuleOfThreeAtLevel(t *testing.T) {
 	}
 }
 
-// Two different counts have no interval. For all other arguments that Rate passes to garwood, the
-// limits are finite numbers.
+// Two different counts have no interval. For all other arguments that Rate passes to garwood,
+// garwood returns finite numbers.
 func TestGarwoodIsDefined(t *testing.T) {
 	for _, level := range []float64{0.95, 0.98, 0.995, 0.9999} {
 		for _, counts := range [][]int64{{15, 1}, {0, 7}, {1000, 3, 0}, {0, 0, 0, 0, 40}} {
