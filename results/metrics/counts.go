@@ -10,9 +10,10 @@ type Count struct {
 	Name  string
 	Doc   string
 	Needs Need
-	// Of returns what a trial adds to the count. It returns false if the trial did not count it.
+	// Of returns how much a trial adds to the count, and whether the trial measured that quantity
+	// at all.
 	Of func(*results.Trial) (int64, bool)
-	// Invalid: trials that are not usable are included.
+	// Invalid: the count includes trials that are not usable.
 	Invalid bool
 }
 
@@ -48,7 +49,7 @@ func Counts() []Count {
 			Of: always(func(t *results.Trial) int64 { return t.LostByPhase[phase] })})
 	}
 	return append(all,
-		// A residual other than 0 makes its trial invalid, so invalid trials are included.
+		// A trial with a residual other than 0 is not usable, so this count includes such trials.
 		Count{Name: "residual", Doc: "attempts that nothing explains", Invalid: true,
 			Of: always(func(t *results.Trial) int64 { return t.Residual })},
 		Count{
@@ -80,7 +81,7 @@ func FindCount(name string) (Count, bool) {
 	return Count{}, false
 }
 
-// Total sums the count over the variant's trials. It returns false if no usable trial counted it.
+// Total sums the count over the variant's trials. counted is false if no usable trial measured it.
 func (c Count) Total(v *results.Variant) (total int64, counted bool) {
 	for _, t := range v.Trials {
 		if !c.Invalid && !t.Usable() {

@@ -6,8 +6,8 @@ import (
 	"reuseport-bench/results"
 )
 
-// Totals are over usable trials. The residual also covers the others, because it makes a trial
-// unusable. A count that no usable trial has is missing.
+// Only usable trials count. The residual also covers the other trials, because a residual makes its
+// trial unusable. A count that no usable trial measured has no total.
 func TestTotal(t *testing.T) {
 	v := &results.Variant{Trials: []*results.Trial{
 		{

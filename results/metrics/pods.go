@@ -2,7 +2,7 @@ package metrics
 
 import "reuseport-bench/results"
 
-// A podSteps sums up the steps that removed pods of a Service.
+// A podSteps sums up those steps of a trial that removed pods of a Service.
 type podSteps struct {
 	steps, lost, dropped, predicted float64
 	droppedKnown, predictable       bool
@@ -57,7 +57,7 @@ type podLags struct {
 	endpoints, rules []float64
 	ready, routed    []float64
 	stale            []float64
-	deleted, first   float64 // pods deleted, and those that got SIGTERM before endpoints changed
+	deleted, first   float64 // pods deleted; of these, sent SIGTERM before endpoints changed
 }
 
 func podLagsOf(t *results.Trial) *podLags {
@@ -70,7 +70,7 @@ func podLagsOf(t *results.Trial) *podLags {
 	return &l
 }
 
-// add adds a pod's lags.
+// add adds the delays of one pod.
 func (l *podLags) add(p results.Pod) {
 	between := func(into *[]float64, from, to *int64) {
 		if from != nil && to != nil {
@@ -82,7 +82,7 @@ func (l *podLags) add(p results.Pod) {
 		between(&l.ready, p.ListenNS, p.ReadyNS)
 		routed := p.RulesNS
 		if routed == nil {
-			routed = p.EndpointsNS // for pods that clients find by name
+			routed = p.EndpointsNS // clients that look up names see endpoints, not rules
 		}
 		between(&l.routed, p.ListenNS, routed)
 		return
@@ -99,7 +99,7 @@ func (l *podLags) add(p results.Pod) {
 	}
 }
 
-// medianLag returns a function that pools a lag by the median over the trial's pods.
+// medianLag returns a function that computes the median of a delay over a trial's pods.
 func medianLag(of func(*podLags) []float64) func(*results.Trial) (float64, bool) {
 	return func(t *results.Trial) (float64, bool) { return median(of(podLagsOf(t))) }
 }

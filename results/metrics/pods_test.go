@@ -8,7 +8,8 @@ import (
 	"reuseport-bench/results"
 )
 
-// The predicted loss is rate × dead time, over the steps that removed a pod. Lags are medians.
+// The predicted loss is rate × dead time, summed over the steps that removed a pod. Lags are
+// medians.
 func TestPodFigures(t *testing.T) {
 	ms := func(n float64) *int64 { return new(int64(n * 1e6)) }
 	trial := &results.Trial{Valid: true, OfferedPerSecond: new(500.), Steps: []results.Step{
@@ -59,8 +60,8 @@ func TestPodFigures(t *testing.T) {
 	}
 }
 
-// The prediction is the one in the run. Older runs have none; for them it is rate × dead time, if
-// clients gave up before they sent a second SYN.
+// PredictedLost is what the run stored. An older run stored none; its prediction is rate × dead
+// time, if clients timed out before they sent a second SYN.
 func TestPredictedLost(t *testing.T) {
 	dead, lost := new(int64(620e6)), new(7.0)
 	tests := []struct {

@@ -25,8 +25,8 @@ func known(x *int64) (float64, bool) {
 	return float64(*x), true
 }
 
-// largest returns a function that pools the trial's steps by the largest value, or 0 if all are
-// negative.
+// largest returns a function that pools the trial's steps by the largest value. The pooled value is
+// 0 if all values are negative.
 func largest(of func(*results.Step) *int64) func(*results.Trial) (float64, bool) {
 	return func(t *results.Trial) (most float64, ok bool) {
 		for k := range t.Steps {
@@ -71,7 +71,7 @@ func masked(t *results.Trial) *results.Percentiles {
 	return t.Retries.MaskedNS
 }
 
-// The figures of percentiles. The percentiles may be nil.
+// Each of these functions returns one figure of the percentiles, or nil if p is nil.
 func p50(p *results.Percentiles) *int64 {
 	if p == nil {
 		return nil
@@ -107,8 +107,7 @@ func longest(p *results.Percentiles) *int64 {
 	return &p.Max
 }
 
-// mean returns the mean. Older runs did not measure it, nor the deviation; for them both functions
-// return nil.
+// mean and deviation return nil for older runs, which did not measure them.
 func mean(p *results.Percentiles) *int64 {
 	if p == nil || p.Mean <= 0 {
 		return nil
@@ -123,7 +122,7 @@ func deviation(p *results.Percentiles) *int64 {
 	return &p.SD
 }
 
-// fairness returns a function that reads a figure from the trial's fairness.
+// fairness returns a function that reads a figure from the trial's Fairness.
 func fairness(of func(*results.Fairness) float64) func(*results.Trial) (float64, bool) {
 	return func(t *results.Trial) (float64, bool) {
 		if t.Fairness == nil {
@@ -185,7 +184,7 @@ func cpuPerAttempt(of func(*results.CPU) *int64) func(*results.Trial) (float64, 
 }
 
 // lastCold returns a function that reads a figure from the last of the trial's cold starts that has
-// it.
+// that figure.
 func lastCold(of func(*results.ColdStart) (float64, bool)) func(*results.Trial) (float64, bool) {
 	return func(t *results.Trial) (last float64, ok bool) {
 		for _, s := range t.Steps {

@@ -1,8 +1,9 @@
-// Package metrics is the table of all metrics of a trial. It has each metric's name, unit, better
-// direction, comparison, requirements, and the function that pools a trial into one value. Reports,
-// comparisons, gates and claims look up metrics here.
+// Package metrics is the table of all metrics of a trial. For each metric it has the name, the
+// unit, whether lower or higher is better, how variants are compared, what a scenario needs, and
+// the function that pools a trial into one value. Reports, comparisons, gates and claims look up
+// metrics here.
 //
-// A metric has the same name everywhere as in run.json.
+// A metric has the same name everywhere: the one in run.json.
 package metrics
 
 import (
@@ -14,7 +15,7 @@ import (
 	"reuseport-bench/results/unit"
 )
 
-// The directions in which a metric is better.
+// The values of Metric.Better.
 const (
 	Lower  = "lower"
 	Higher = "higher"
@@ -50,7 +51,7 @@ type Loop int
 const (
 	AnyLoop    Loop = iota
 	OpenLoop        // a schedule says when attempts are due
-	ClosedLoop      // each client waits until its last attempt has ended
+	ClosedLoop      // each client sends an attempt when its previous one has ended
 )
 
 // String names the kind of load. For AnyLoop it returns "".
@@ -67,31 +68,31 @@ type Metric struct {
 
 	// Better is Lower, Higher, or "" for neither.
 	Better string
-	// Scale is how two variants are compared: results.ScaleRatio or results.ScaleDifference. It is
-	// "" if the metric only describes a trial, and is not compared.
+	// Scale is the scale on which two variants are compared: results.ScaleRatio or
+	// results.ScaleDifference. It is "" if the metric only describes a trial, and is not compared.
 	Scale string
 	// Threshold is the smallest change that matters in practice: a share of the base for ratios, a
 	// value in the metric's own unit for differences.
 	Threshold float64
-	// Needs is what must happen for the metric to exist. Loop is the kind of load for which it
-	// exists.
+	// Needs is what a scenario must contain for the metric to exist. Loop is the kind of load for
+	// which the metric exists.
 	Needs Need
 	Loop  Loop
 	// Signed: values can be negative. Values of all other metrics are at least 0.
 	Signed bool
-	// Most is the largest possible value; 0 if there is no bound.
+	// Most is the largest possible value; 0 means that there is no bound.
 	Most float64
-	// OverRestarts: the observations are restarts, not trials.
+	// OverRestarts: each observation is a restart, not a trial.
 	OverRestarts bool
-	// Bench is the unit in the Go benchmark format, in which times are in seconds. It is "" if the
-	// metric is not printed there.
+	// Bench is the metric's unit in the Go benchmark format, which has times in seconds. It is ""
+	// if the metric is not printed there.
 	Bench string
 
-	// Pool returns the trial's one value, or false if it has none. Pool is nil for metrics without
-	// one value per trial.
+	// Pool returns the trial's value, or false if the trial has none. Pool is nil for metrics that
+	// do not have one value per trial.
 	Pool func(*results.Trial) (float64, bool)
-	// Tally returns what the trial counted, or false if it did not count. Tally is nil except for
-	// metrics that are events per exposure.
+	// Tally returns the events that a trial counted and their exposure, or false if the trial did
+	// not count them. Tally is nil for metrics that are not rates of events.
 	Tally func(*results.Trial) (Tally, bool)
 }
 
@@ -111,8 +112,8 @@ func (m Metric) Range() (lo, hi float64) {
 	return lo, hi
 }
 
-// Of returns the trial's value of the metric. If the metric counts events, that is the trial's own
-// rate. It returns false if the trial has none.
+// Of returns the trial's value of the metric, or false if the trial has none. If the metric is a
+// rate of events, the value is the rate in this trial.
 func (m Metric) Of(t *results.Trial) (float64, bool) {
 	switch {
 	case m.Tally != nil:
@@ -170,8 +171,8 @@ func Compared() (names []string) {
 	return names
 }
 
-// Figures returns the trial's values for the metrics that have one value per trial. Metrics that
-// the trial lacks are absent.
+// Figures returns the trial's values of the metrics that have one value per trial. Metrics that the
+// trial lacks are absent.
 func Figures(t *results.Trial) map[string]float64 {
 	figures := map[string]float64{}
 	for _, m := range registry {
@@ -186,7 +187,7 @@ func Figures(t *results.Trial) map[string]float64 {
 }
 
 // MaxGating is the number of metrics that may decide a comparison of two variants, or the gates of
-// a scenario. Each further metric makes changes in all of them harder to find.
+// a scenario. The more metrics there are, the harder it is to find a change in any of them.
 const MaxGating = 4
 
 // Gating returns the metrics that decide a comparison by default. They depend on what the usable

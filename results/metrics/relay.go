@@ -14,7 +14,8 @@ func relayed(
 	}
 }
 
-// roundTrip returns a figure for both directions. The relay delays packets in each direction.
+// roundTrip returns the round trip that was added: twice the delay of one direction, including the
+// relay's own delays.
 func roundTrip(t *results.Trial, r *results.Relay) (float64, bool) {
 	wait, known := relayWait(t, r)
 	if !known || r.ExcessNS == nil {

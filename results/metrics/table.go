@@ -81,7 +81,7 @@ var registry = []Metric{
 		Bench: "half-open-lost/held", Pool: halfOpenLost,
 	},
 
-	// The largest over a trial's steps, because users notice a single bad switchover.
+	// Of several steps, the largest value counts, because users notice a single bad switchover.
 	{
 		Name: Gap,
 		Doc:  "the longest stretch with nothing served in which a step dropped something",
@@ -174,8 +174,8 @@ var registry = []Metric{
 		Unit: unit.Nanoseconds, Better: Lower, Scale: ratio, Threshold: 0.25, Needs: Steps,
 		Bench: "stall-sec", Pool: largest(func(s *results.Step) *int64 { return s.StallNS }),
 	},
-	// The median over a trial's steps, because they describe the kind of switchover, not an
-	// accident.
+	// Of several steps, the median counts, because these metrics describe the kind of switchover,
+	// not an accident.
 	{
 		Name: ReadyAfter,
 		Doc: "from the start of a step until the last worker that it started was ready, for " +
@@ -198,8 +198,8 @@ var registry = []Metric{
 		Bench: "tail-sec", Pool: medianStep(func(s *results.Step) *int64 { return s.TailNS }),
 	},
 
-	// How connections were shared. For trials in a cluster without steps, or in which workers could
-	// not bind.
+	// How connections were shared: in trials of a cluster without steps, or with workers that could
+	// not bind their address.
 	{
 		Name: Listening,
 		Doc:  "workers that could bind their address",
@@ -225,7 +225,7 @@ var registry = []Metric{
 		Pool: shared(func(s sharing) float64 { return float64(s.least) / float64(s.accepted) }),
 	},
 
-	// These describe the last of several cold starts.
+	// These metrics describe the last of several cold starts.
 	{
 		Name: FirstServed,
 		Doc:  "from when a cold worker is ready to its first response",
@@ -405,7 +405,7 @@ var registry = []Metric{
 		Unit: unit.Nanoseconds, Loop: OpenLoop, Pool: predictedWait,
 	},
 
-	// For trials in which a relay adds a round trip.
+	// These metrics exist if a relay adds a round trip.
 	{
 		Name: RoundTrip,
 		Doc: "the round trip that a relay added: as asked, plus how much longer it held packets " +
@@ -433,7 +433,7 @@ var registry = []Metric{
 		Unit: unit.Share, Pool: relayed(relayShare),
 	},
 
-	// For trials in which clients retry.
+	// These metrics exist if clients retry.
 	{
 		Name: Tries,
 		Doc:  "tries per attempt; 1 if nothing was retried",
@@ -474,7 +474,7 @@ var registry = []Metric{
 		Bench: "masked-p99-sec", Pool: pooled(masked, p99),
 	},
 
-	// For the generation that listened longest.
+	// These metrics describe the generation that listened longest.
 	{
 		Name: Jain,
 		Doc:  "Jain's index of the connections per worker, 1/n to 1",

@@ -5,7 +5,7 @@ import (
 	"reuseport-bench/results/cause"
 )
 
-// A Tally is what one trial counted: its clusters, and the exposure of each.
+// A Tally has the events that one trial counted, by cluster, and the exposure of each cluster.
 type Tally struct {
 	Counts   []int64
 	Exposure []float64
@@ -27,7 +27,7 @@ func (t Tally) Units() (units float64) {
 	return units
 }
 
-// Tallies returns the tallies of the trials that have one.
+// Tallies returns the tallies of those trials that have one.
 func (m Metric) Tallies(trials []*results.Trial) (all []Tally) {
 	for _, t := range trials {
 		if one, ok := m.Tally(t); ok {
@@ -51,8 +51,8 @@ func resetAtClosePerRestart(t *results.Trial) (Tally, bool) {
 		restarts > 0
 }
 
-// perRestart returns a function that counts the losses of each restart. It returns false if one of
-// these counts is unknown.
+// perRestart returns a function that counts the losses of each restart of a trial. The function
+// returns false if a count is unknown.
 func perRestart(of func(*results.Trial, int) (int64, bool)) func(*results.Trial) (Tally, bool) {
 	return func(t *results.Trial) (Tally, bool) {
 		var all Tally
