@@ -9,8 +9,8 @@ import (
 	"reuseport-bench/results/unit"
 )
 
-// fewTrials is the number of trials below which a rate per restart is computed over restarts
-// instead of trials: the tails of Student's t are too wide there.
+// With fewer than fewTrials trials, a rate per restart is computed over restarts instead of trials,
+// because the tails of Student's t are too wide for so few trials.
 const fewTrials = 6
 
 // clusteredRate returns stats.Rate with trials as clusters, because the restarts of one trial are
@@ -30,7 +30,7 @@ func clusteredRate(trials []metrics.Tally, level float64) results.Summary {
 	return s
 }
 
-// Counted returns the rate of a metric that counts events, over trials. For rates per restart it
+// Counted returns the rate over all trials of a metric that counts events. For rates per restart it
 // sets TooFew. For rates per attempt it limits the interval to at most 1.
 func Counted(m metrics.Metric, trials []metrics.Tally, level float64) results.Summary {
 	s := clusteredRate(trials, level)
@@ -60,8 +60,8 @@ func ByTrial(trials []metrics.Tally) (all metrics.Tally) {
 	return all
 }
 
-// fewRestarts is the number of restarts below which the interval of a rate per restart says too
-// little. After nine restarts without loss, one restart in three may still lose some attempts.
+// With fewer than fewRestarts restarts, the interval of a rate per restart says too little: after
+// nine restarts without loss, one restart in three may still lose some attempts.
 const fewRestarts = 10
 
 // markFew sets TooFew for a rate per restart.
@@ -74,7 +74,8 @@ func atMostOne(s *results.Summary) {
 	}
 }
 
-// warnRestarts warns that there were too few restarts, or says what N restarts without loss imply.
+// warnRestarts warns that there were too few restarts, or says what a number of restarts without
+// loss implies.
 func warnRestarts(s *results.Summary) {
 	markFew(s)
 	switch {

@@ -12,8 +12,8 @@ import (
 	"reuseport-bench/results/stats"
 )
 
-// A rate has trials as clusters if there are six or more, otherwise restarts. N counts restarts in
-// both cases.
+// With six or more trials, a rate has trials as clusters, otherwise restarts. N counts restarts in
+// either case.
 func TestClusteredRate(t *testing.T) {
 	none, all := ofRestarts(0, 0, 0, 0), ofRestarts(2, 2, 2, 2)
 	of := func(n int, rest ...metrics.Tally) []metrics.Tally {
@@ -38,7 +38,8 @@ func TestClusteredRate(t *testing.T) {
 			},
 		},
 		{"five", of(4, all), overRestarts},
-		// The restarts lost 0 and 2. Their dispersion is 24/23, that of the trials is 0.
+		// The restarts lost 0 and 2 in turn. The dispersion over restarts is 24/23, that over
+		// trials is 0.
 		{"six, alike", slices.Repeat([]metrics.Tally{ofRestarts(0, 2, 0, 2)}, 6),
 			results.Summary{
 				Center: 1, Lo: new(lo / 24), Hi: new(hi / 24), Confidence: 0.95, N: 24,
@@ -66,7 +67,7 @@ func TestClusteredRate(t *testing.T) {
 // near compares floats to six significant digits.
 var near = cmpopts.EquateApprox(1e-6, 1e-6)
 
-// single returns trials of one restart each.
+// single returns one trial per count, with one restart each.
 func single(counts ...int64) []metrics.Tally {
 	var trials []metrics.Tally
 	for _, c := range counts {

@@ -10,16 +10,16 @@ import (
 	"reuseport-bench/results/stats"
 )
 
-// A Slope says how a metric depends on a lag in which variants differ, over the trials of these.
+// A Slope is a line fitted to the trials of variants that differ only in one lag: metric over lag.
 type Slope struct {
-	Key        string // the label with the lag
-	Rest       string // the variants' other labels, or ""
+	Key        string // the label that names the lag
+	Rest       string // the other labels, the same for all variants, or ""
 	stats.Line        // x is in nanoseconds
 }
 
 // Slopes fits lines of the metric over the lags in the labels with these keys. A line needs at
-// least three variants with different lags, whose other labels are the same. Random lags have no
-// single value, and are left out.
+// least three variants that have different lags but are otherwise labelled the same. Variants with
+// a random lag have no single value of it, and are left out.
 func Slopes(s *results.Scenario, metric string, keys ...string) []Slope {
 	m, _ := metrics.Find(metric)
 	type group struct{ key, rest string }

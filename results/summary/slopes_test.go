@@ -8,8 +8,8 @@ import (
 	"reuseport-bench/results/metrics"
 )
 
-// Variants that differ only in the lag make a line. Variants with a random lag, or with other
-// labels, are left out.
+// Variants that differ only in the lag make a line. A variant is left out if its lag is random or
+// its other labels differ.
 func TestSlopes(t *testing.T) {
 	variant := func(labels map[string]string, outages ...int64) *results.Variant {
 		v := &results.Variant{Labels: labels}

@@ -68,12 +68,12 @@ func (z *summarizer) add(trials []*results.Trial) {
 	z.summarizeRestarts(trials)
 }
 
-// lagShare is the limit for mentioning the p99 schedule lag: a share of an upper percentile of the
-// response time.
+// warnLag warns if the p99 schedule lag exceeds this share of an upper percentile of the response
+// time.
 const lagShare = 0.1
 
 // warnLag warns about upper percentiles of the response time if a large part of them is the
-// generator's own delay. Response time counts from the schedule, and the attempts were sent late.
+// generator's own delay: response times start when an attempt is due, even if it is sent late.
 func (z *summarizer) warnLag() {
 	lag := z.summary[metrics.ScheduleLag]
 	for _, metric := range []string{metrics.ResponseP99, metrics.ResponseP999,
@@ -89,8 +89,8 @@ func (z *summarizer) warnLag() {
 	}
 }
 
-// occupancyShare is the largest difference between the workers' occupancy and the offered share of
-// capacity without a warning, as a part of that share.
+// warnOccupancy warns if the workers' occupancy and the offered share of capacity differ by more
+// than this part of the latter.
 const occupancyShare = 0.1
 
 // warnOccupancy adds warnings to the offered rate and the occupancy if the workers' occupancy
@@ -208,8 +208,8 @@ func (z *summarizer) summarizeRestarts(trials []*results.Trial) {
 	}
 }
 
-// perRestart fills a metric of losses per restart, and its window. all is the number of attempts
-// lost in all trials with restarts. late is the number of skipped steps.
+// perRestart fills a metric of losses per restart, and the metric window derived from it. all is
+// the number of attempts lost in all trials with restarts. late is the number of skipped steps.
 func (z *summarizer) perRestart(
 	trials []*results.Trial, metric, window, what string, all int64, late int,
 ) {

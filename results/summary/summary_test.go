@@ -15,7 +15,7 @@ import (
 	"reuseport-bench/results/resultstest"
 )
 
-// Invalid trials, and trials marked valid that have a residual, must not change any figure.
+// No figure includes invalid trials, or trials that are marked valid but have a residual.
 func TestSummarizeLeavesOutInvalidTrials(t *testing.T) {
 	clean := &results.Variant{}
 	for range 8 {
@@ -46,7 +46,7 @@ func TestSummarizeLeavesOutInvalidTrials(t *testing.T) {
 func TestSummarizeRestarts(t *testing.T) {
 	v := &results.Variant{}
 	for range 10 {
-		// 20 in 40, in single events: dispersion 0.51.
+		// 20 losses in 40 restarts, never two in one restart: the dispersion is 0.51.
 		v.Trials = append(v.Trials, resultstest.RestartTrial(1, 0, 1, 0))
 	}
 	v.Trials[0].LostSentAfterClose = new(int64(2))
@@ -156,8 +156,8 @@ func TestLagWarning(t *testing.T) {
 	}
 }
 
-// There is a warning if the workers' occupancy is known, and differs from the offered rate divided
-// by the capacity.
+// Fill warns if the workers' occupancy is known and differs from the offered rate divided by the
+// capacity.
 func TestOccupancyWarning(t *testing.T) {
 	for _, test := range []struct {
 		name                        string
@@ -343,7 +343,7 @@ func TestDroppedOfOldRuns(t *testing.T) {
 	unsent := results.LedgerRow{Client: "connect: unsent", Cause: cause.Client, Attempts: 2}
 	for _, test := range []struct {
 		name            string
-		client          int64 // of the 6 lost at the second step
+		client          int64 // losses with cause client, of the 6 at the second step
 		losses          []results.Loss
 		omitted         int64
 		ledger          []results.LedgerRow
