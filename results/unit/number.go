@@ -18,7 +18,7 @@ func Plural[N int | int64](n N, noun string) string {
 	return text + "s"
 }
 
-// Sizes beyond these are written as a bound: the digits of 0.000000000123 are hard to count.
+// Numbers smaller or larger than these are written as a bound: 0.000000000123 is hard to read.
 const (
 	leastWritten = 1e-6
 	mostWritten  = 1e15
@@ -53,7 +53,7 @@ func decimal(x float64, digits int) string {
 	return strconv.FormatFloat(x, 'f', decimals, 64)
 }
 
-// beyond writes a size that is beyond a bound.
+// beyond writes the bound that a number exceeds, as "> 5", or for a negative number as "< -5".
 func beyond(negative bool, sign string, bound float64) string {
 	text := strconv.FormatFloat(bound, 'f', -1, 64)
 	if !negative {
@@ -62,7 +62,7 @@ func beyond(negative bool, sign string, bound float64) string {
 	return map[string]string{"<": ">", ">": "<"}[sign] + " -" + text
 }
 
-// PValue writes a p value with three decimals, or as a bound if it is tiny.
+// PValue writes a p value with three decimals, or as a bound if it is too small for them.
 func PValue(p float64) string {
 	if p < 0.001 {
 		return "< 0.001"

@@ -25,7 +25,7 @@ func TestPlural(t *testing.T) {
 func TestNumbers(t *testing.T) {
 	for _, test := range []struct {
 		x              float64
-		number, digits string // digits: two of them
+		number, digits string // digits: with two digits
 	}{
 		{0, "0", "0"},
 		{1, "1.00", "1"},

@@ -42,12 +42,12 @@ type Scale struct {
 // Plain returns the scale that leaves figures as they are.
 func Plain() Scale { return Scale{"", 1} }
 
-// Seconds returns the scale for times in formats without nanoseconds.
+// Seconds returns the scale that converts times to seconds, for formats that require them.
 func Seconds() Scale { return Scale{"s", 1e9} }
 
 // Scale returns one scale for all the values, which are in base units. For times it is the largest
-// unit in which the largest value is at least 1. Up to 10 s, however, it is not larger than
-// milliseconds, because readers compare milliseconds. For 0 it is milliseconds.
+// unit in which the largest value is at least 1, but no unit larger than milliseconds for values up
+// to 10 s, because readers compare milliseconds. If all times are 0, it is milliseconds.
 func (u Unit) Scale(values ...float64) Scale {
 	if u != Nanoseconds {
 		return Plain()
