@@ -21,7 +21,7 @@ const gzipMagic = "\x1f\x8b"
 func Decompressed(r io.Reader) (io.Reader, error) {
 	buffered := bufio.NewReader(r)
 	if start, err := buffered.Peek(len(gzipMagic)); err != nil || string(start) != gzipMagic {
-		return buffered, nil // reading returns the error again
+		return buffered, nil // reads of buffered return the error again
 	}
 	packed, err := gzip.NewReader(buffered)
 	if err != nil {

@@ -20,11 +20,11 @@ import (
 )
 
 // Open opens a file for reading; the caller closes it. It never blocks. It opens regular files,
-// terminals, and unnamed pipes (/dev/stdin, a shell's <(…)), which always had a writer. For other
-// files it returns an error that says what the file is. Errors name the file.
+// terminals, and unnamed pipes (/dev/stdin, a shell's <(…)), which need not wait for a writer. For
+// any other file it returns an error that says what the file is. Errors name the file.
 func Open(name string) (*os.File, error) {
-	// Check before opening, because open(2) can block, and can have effects on devices. Open with
-	// O_NONBLOCK, because the file may have changed after the check.
+	// Check before opening, because open(2) may block, and may have effects on devices. Use
+	// O_NONBLOCK, because another file may have the name after the check.
 	info, err := os.Stat(name)
 	if err != nil {
 		return nil, Named(name, err)
@@ -96,9 +96,9 @@ func Named(name string, err error) error {
 // maxName is the number of bytes of a name that a message quotes: PATH_MAX, the longest path.
 const maxName = 4096
 
-// Name returns a name for messages, of a file or of something in a file. It quotes a name that is
-// empty or has characters that are not printable, which could move a terminal's cursor. It cuts a
-// name that is too long.
+// Name returns the name of a file, or of something in a file, in the form for messages. It quotes a
+// name that is empty or has characters that are not printable, which could move a terminal's
+// cursor. It shortens a name that is too long.
 func Name(name string) string {
 	if len(name) > maxName {
 		name = strings.ToValidUTF8(name[:maxName], "") + "…"
@@ -110,7 +110,7 @@ func Name(name string) string {
 	return name
 }
 
-// A TooLargeError is the error for input beyond a limit, in bytes.
+// A TooLargeError is the error for input that exceeds a limit, in bytes.
 type TooLargeError struct{ Limit int64 }
 
 func (e *TooLargeError) Error() string { return fmt.Sprintf("more than %d bytes", e.Limit) }
@@ -120,7 +120,7 @@ func Limit(r io.Reader, limit int64) io.Reader {
 	return &limited{r: io.LimitReader(r, limit+1), left: limit, limit: limit}
 }
 
-// Line reads a line of at most limit bytes, including its newline. A longer line is a
+// Line reads a line of at most limit bytes, including its newline. For a longer line it returns a
 // TooLargeError. At the end of the input it returns io.EOF together with any text after the last
 // newline.
 func Line(r *bufio.Reader, limit int) (text []byte, err error) {

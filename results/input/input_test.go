@@ -65,7 +65,8 @@ func TestOpen(t *testing.T) {
 	}
 }
 
-// Open opens unnamed pipes, like a shell's <(…) and /dev/stdin. The writer may be late, or gone.
+// Open opens unnamed pipes, like a shell's <(…) and /dev/stdin, even if the writer has not written
+// yet or has closed its end.
 func TestOpenPipe(t *testing.T) {
 	for _, late := range []bool{true, false} {
 		r, w, err := os.Pipe()
@@ -93,7 +94,8 @@ func TestOpenPipe(t *testing.T) {
 	}
 }
 
-// fdOf returns the number of a descriptor. File.Fd would make it blocking.
+// fdOf returns the number of a descriptor. It does not use File.Fd, which makes the descriptor
+// blocking.
 func fdOf(f *os.File) string {
 	number := ""
 	raw, err := f.SyscallConn()
