@@ -49,8 +49,8 @@ type Rule struct {
 // A Source is another scenario that decides a claim.
 type Source struct {
 	Scenario string `yaml:"scenario"`
-	// Labels are those of the variants there, by figure; a figure that it does not name is not
-	// read there. Nil: the rule's own.
+	// Labels has, by figure, the labels of the figure's variants in that scenario. Figures that it
+	// does not name are not read from there. If Labels is nil, the rule's own labels apply.
 	Labels map[string]map[string]string `yaml:"labels"`
 }
 
@@ -64,7 +64,7 @@ type FigureRule struct {
 // A figure is the part of a Summary that predicates can use.
 type figure struct {
 	Center float64 `expr:"center"`
-	Lo     float64 `expr:"lo"` // NaN without an interval, as Hi
+	Lo     float64 `expr:"lo"` // lo and hi are NaN without an interval
 	Hi     float64 `expr:"hi"`
 	N      int     `expr:"n"`
 }
@@ -78,10 +78,10 @@ func Rules() []Rule {
 	return rules
 }
 
-// Decide returns a verdict on every claim of the ledger, from the summaries of the run, which must
-// be filled. available names the scenarios of this version. The verdict is "not tested", with the
-// reason, if the scenario does not exist, was not run, lacks a variant or has too few valid trials
-// of it, or if the figures do not decide.
+// Decide returns a verdict on every claim of the ledger. It reads the summaries of the run, which
+// must be filled. available names the scenarios of this version. The verdict is "not tested", with
+// the reason, if the claim's scenario does not exist, was not run, lacks a variant or has too few
+// valid trials of a variant, or if the figures do not decide the claim.
 func Decide(run *results.Run, available []string) []results.Claim {
 	rules := Rules()
 	claims := make([]results.Claim, len(rules))
@@ -106,7 +106,8 @@ func Tested(run *results.Run) map[string]bool {
 	return tested
 }
 
-// decide asks the rule's own scenario first, then the others that were run.
+// decide decides the claim by the rule's own scenario. If that leaves it untested, it tries the
+// scenarios of Also.
 func (r *Rule) decide(run *results.Run, available []string) (verdict string, evidence []string) {
 	verdict, evidence = r.decideBy(run, available)
 	if verdict != VerdictNotTested {
@@ -121,7 +122,7 @@ func (r *Rule) decide(run *results.Run, available []string) (verdict string, evi
 	return verdict, evidence
 }
 
-// from returns the rule as it reads the figures of another scenario.
+// from returns a copy of the rule that reads its figures from another scenario.
 func (r *Rule) from(source Source) *Rule {
 	other := *r
 	other.Scenario, other.Also = source.Scenario, nil
@@ -165,8 +166,8 @@ func (r *Rule) decideBy(run *results.Run, available []string) (verdict string, e
 	return r.combine(settings, verdicts, evidence)
 }
 
-// combine returns one verdict for all settings: theirs if all that were tested agree, otherwise
-// conditional on the setting.
+// combine combines the verdicts at all settings. If those that tested the claim agree, it returns
+// their verdict, otherwise VerdictConditional.
 func (r *Rule) combine(
 	settings []string, verdicts map[string]string, evidence []string,
 ) (string, []string) {
@@ -187,9 +188,10 @@ func (r *Rule) combine(
 	return VerdictConditional, append([]string{strings.Join(parts, ", ")}, evidence...)
 }
 
-// settings returns the remaining labels for which the scenario has the variants of all required
-// figures: a matrix that also varies the rate decides the claim once per rate. A setting is "" if
-// nothing else varies.
+// settings returns the settings at which the scenario can decide the claim. A setting is the labels
+// of a variant that the rule's figures do not name: if a matrix also varies the rate, the claim is
+// decided once per rate. All required figures must have a variant at a setting. It is "" if nothing
+// else varies.
 func (r *Rule) settings(s *results.Scenario) []string {
 	var found []string
 	for _, v := range s.Variants {
@@ -209,8 +211,8 @@ func (r *Rule) settings(s *results.Scenario) []string {
 	})
 }
 
-// rest returns the variant's labels that the figure does not name, and whether the figure selects
-// the variant.
+// rest returns the setting of a variant: the labels that the figure does not name. It also returns
+// whether the figure selects the variant.
 func (f FigureRule) rest(v *results.Variant) (string, bool) {
 	if v.IsAA() || !results.Includes(v.Labels, f.Labels) {
 		return "", false
@@ -223,7 +225,7 @@ func (f FigureRule) rest(v *results.Variant) (string, bool) {
 	return results.LabelString(rest), true
 }
 
-// find returns the variant that the figure selects for the remaining labels, or nil.
+// find returns the variant that the figure selects at a setting, or nil.
 func (f FigureRule) find(s *results.Scenario, rest string) *results.Variant {
 	for _, v := range s.Variants {
 		if have, ok := f.rest(v); ok && have == rest {
@@ -233,7 +235,7 @@ func (f FigureRule) find(s *results.Scenario, rest string) *results.Variant {
 	return nil
 }
 
-// missing returns which required variant the scenario lacks.
+// missing describes the required variant that the scenario lacks.
 func (r *Rule) missing(s *results.Scenario) string {
 	for _, name := range slices.Sorted(maps.Keys(r.Figures)) {
 		f := r.Figures[name]
@@ -252,7 +254,7 @@ func (r *Rule) missing(s *results.Scenario) string {
 // judge decides the claim at one setting.
 func (r *Rule) judge(s *results.Scenario, rest string) (verdict string, evidence []string) {
 	env := map[string]any{}
-	byLabels := map[string]int{} // → line of evidence
+	byLabels := map[string]int{} // labels → index in evidence
 	for _, name := range slices.Sorted(maps.Keys(r.Figures)) {
 		rule := r.Figures[name]
 		v := rule.find(s, rest)

@@ -17,7 +17,7 @@ import (
 	"reuseport-bench/results/summary"
 )
 
-// The lines of the ledger fit a screen, and a text that takes several of them is one line for Go.
+// A line of claims.yaml fits on a screen. A text over several lines is read as one line.
 func TestClaimsAreWrapped(t *testing.T) {
 	const columns = 100
 	number := 0
@@ -69,7 +69,7 @@ func TestClaimRulesAreSound(t *testing.T) {
 				t.Errorf("%s: %s: %v", r.ID, predicate, err)
 			}
 		}
-		// The screen gives it a line of 100 columns, 19 of which the verdict takes.
+		// A claim is printed on a line of 100 columns, 19 of which its verdict takes.
 		if n := len(r.Short) + len(": ") + len(r.ShortCondition); r.Short == "" || n > 81 {
 			t.Errorf("%s: %q, %q: %d characters, want 1 to 81", r.ID, r.Short, r.ShortCondition, n)
 		}
@@ -109,8 +109,8 @@ func TestClaimRulesAreSound(t *testing.T) {
 	}
 }
 
-// restarts returns a variant of ten trials with four restarts each. The first restarts of the first
-// trials lost this many.
+// restarts returns a variant of ten trials with four restarts each. lost has the losses of the
+// first restart of each trial; trials beyond its end lost nothing.
 func restarts(labels map[string]string, lost ...int64) *results.Variant {
 	v := &results.Variant{Labels: labels}
 	for range 10 {
@@ -148,7 +148,7 @@ func decided(t *testing.T, id string, run *results.Run) (string, string) {
 	return claims[i].Verdict, strings.Join(claims[i].Evidence, "\n")
 }
 
-// A claim is decided by another scenario where its own was not run, or does not decide.
+// Another scenario decides a claim if the claim's own scenario was not run or does not decide it.
 func TestDecideByAnotherScenario(t *testing.T) {
 	alone := map[string]string{"sockets": "exclusive", "stop": "bind-after-close", "workers": "1"}
 	lossy := func() *results.Run { return runOf(restarts(alone, 5, 6, 5, 4, 5, 6, 5, 4, 5, 5)) }
@@ -214,7 +214,7 @@ func TestDecideClaims(t *testing.T) {
 		name, id string
 		run      *results.Run
 		verdict  string
-		evidence []string // parts
+		evidence []string // texts that it contains
 	}{
 		{"queued connections are reset", "instant-switch", runOf(lossy()), VerdictConditional,
 			[]string{
@@ -312,8 +312,8 @@ func TestDecideClaims(t *testing.T) {
 	}
 }
 
-// sharing returns a variant of same-node-sharing with three trials. Its workers accepted this many
-// connections; a worker with -1 could not bind.
+// sharing returns a variant of same-node-sharing with three trials. accepted has the number of
+// connections that each worker accepted, or -1 for a worker that could not bind its address.
 func sharing(placement, users string, accepted ...int64) *results.Variant {
 	v := &results.Variant{Labels: map[string]string{
 		"kube.placement": placement, "kube.users": users,
@@ -332,7 +332,7 @@ func sharing(placement, users string, accepted ...int64) *results.Variant {
 	return v
 }
 
-// The connections that workers got decide whether containers share a port.
+// The numbers of connections that workers got decide the claims about containers that share a port.
 func TestSameNodeSharing(t *testing.T) {
 	alone, together := []int64{900, 0, 0}, []int64{290, 300, 310}
 	others := []int64{900, -1, -1}
@@ -391,8 +391,8 @@ func TestClaimWithoutRule(t *testing.T) {
 	}
 }
 
-// retried returns a variant of scenario retries with six trials. Each lost this many attempts at
-// the move and before it.
+// retried returns a variant of scenario retries with six trials. Each lost atMove attempts at the
+// move, and before attempts before it.
 func retried(labels map[string]string, atMove, before int64) *results.Variant {
 	v := &results.Variant{Labels: labels}
 	for range 6 {
@@ -448,7 +448,7 @@ func TestClaimsAreAllAnswered(t *testing.T) {
 	}
 }
 
-// A missing bound must not decide a claim. As 0 it would, in "hi < 1".
+// A missing bound must not decide a claim. If it were read as 0, "hi < 1" would hold.
 func TestFigureWithoutInterval(t *testing.T) {
 	env := map[string]any{"f": newFigure(results.Summary{Center: 1, N: 2})}
 	for _, predicate := range []string{
@@ -491,7 +491,7 @@ func TestDescribe(t *testing.T) {
 	}
 }
 
-// The ledger must not contain verdicts: they are computed.
+// claims.yaml must not contain verdicts, because they are computed.
 func TestNoVerdictInLedger(t *testing.T) {
 	if line := regexp.MustCompile(`(?m)^\s*verdict\s*:.*$`).Find(claimsYAML); line != nil {
 		t.Errorf("claims.yaml: %s", line)
