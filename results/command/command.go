@@ -11,11 +11,12 @@ import (
 	"unicode/utf8"
 )
 
-// name is the program's name, for messages.
+// name is the program's name in messages.
 const name = "reuseport-bench"
 
-// Program returns the word with which a shell runs this program: as the user typed it, for example
-// bin/reuseport-bench. A program of another name, such as that of a test, returns reuseport-bench.
+// Program returns the command that starts this program, as the user typed it, for example
+// bin/reuseport-bench. If the program has another name, such as that of a test, it returns
+// reuseport-bench.
 func Program() string { return program(os.Args[0]) }
 
 func program(typed string) string {
@@ -42,10 +43,10 @@ func Path(path string) string {
 	return path
 }
 
-// Quote returns a word that a POSIX shell reads as s. Single quotes preserve everything but
-// themselves (POSIX.1-2024, Shell Command Language, 2.2.2). Characters that are not printable could
-// move a terminal's cursor, so the word has printf(1) write them; command substitution drops a
-// newline at the end (2.6.3).
+// Quote returns a word that a POSIX shell reads as s. Single quotes preserve every character except
+// the single quote (POSIX.1-2024, Shell Command Language, 2.2.2). Characters that are not printable
+// could move a terminal's cursor, so Quote returns a command substitution in which printf(1) writes
+// them. It loses a newline at the end of s (2.6.3).
 func Quote(s string) string {
 	switch {
 	case s != "" && !strings.ContainsFunc(s, special):
@@ -56,7 +57,7 @@ func Quote(s string) string {
 	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
 }
 
-// plain are the characters without a special meaning in any shell, besides letters and digits.
+// plain has the characters, besides letters and digits, without a special meaning in any shell.
 const plain = "%+,-./:=@_"
 
 func special(r rune) bool {
@@ -66,8 +67,8 @@ func special(r rune) bool {
 
 func unprintable(r rune) bool { return !unicode.IsPrint(r) }
 
-// escape writes s as a format of printf(1) that does not begin with "-" and needs only single
-// quotes around it.
+// escape writes s as a format of printf(1). The format does not begin with "-", and single quotes
+// around it suffice to quote it.
 func escape(s string) string {
 	var b strings.Builder
 	for _, c := range []byte(s) {

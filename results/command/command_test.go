@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// A shell reads a line back as the arguments from which it was made.
+// A shell splits the command line into the arguments from which Line made it.
 func TestLine(t *testing.T) {
 	arguments := []string{
 		"run", "", "o u t", "it's", `"$HOME"`, "`id`", `back\slash`, "*?[a]", "~", "#no",
