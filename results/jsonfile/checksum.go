@@ -7,7 +7,7 @@ import (
 	"hash"
 )
 
-// checksumName is the member of an object that holds the object's checksum.
+// checksumName is the name of the member of an object that holds the object's checksum.
 const checksumName = "checksum"
 
 // checksumOf returns a checksum in its stored form: the algorithm, and the sum in hexadecimal.
@@ -23,16 +23,16 @@ type compactor struct {
 
 	depth             int
 	inString, escaped bool
-	out               []byte // bytes to be summed; reused
+	out               []byte // bytes to be added to the sum; reused
 
 	// A member of the outermost object is held back until its name is known.
 	member  memberState
 	pending []byte // the held member, with the comma before it
-	members int    // members summed so far
+	members int    // number of members in the sum so far
 	where   int    // the line of the dropped member
 }
 
-// A memberState says what happens to the bytes of a member of the outermost object.
+// A memberState says what to do with the bytes of a member of the outermost object.
 type memberState uint8
 
 const (
@@ -110,8 +110,8 @@ func (c *compactor) outermost(b byte) {
 	}
 }
 
-// release adds the held member to the sum. It omits the comma before the first summed member: that
-// comma separates it from a dropped member.
+// release adds the held member to the sum. Before the first member in the sum, it omits the comma,
+// which separates that member from a dropped one.
 func (c *compactor) release() {
 	if c.member != memberHeld {
 		return

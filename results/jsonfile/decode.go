@@ -23,9 +23,9 @@ type Limits struct {
 	// Bytes bounds the length of the text.
 	Bytes int64
 	// Piece bounds the length of each part, and the total length of everything outside of parts;
-	// see Part. 0: 32 MiB.
+	// see Part. The default is 32 MiB.
 	Piece int
-	// Memory bounds the memory of all parts together. Nil: no bound.
+	// Memory bounds the total memory of all parts. Nil means no bound.
 	Memory *Budget
 }
 
@@ -37,8 +37,8 @@ type Budget struct {
 // NewBudget returns a budget of limit bytes.
 func NewBudget(limit int64) *Budget { return &Budget{limit, limit} }
 
-// A Decoder decodes a text of JSON values. Its memory is bounded for any text; see Part for large
-// values. Its errors are *Error.
+// A Decoder decodes a text of JSON values. Its memory is bounded, whatever the text is; see Part
+// for large values. Its errors are *Error.
 type Decoder struct {
 	text   *text
 	json   *jsontext.Decoder
@@ -80,7 +80,7 @@ func (d *Decoder) Decode(into any, parts ...*json.Unmarshalers) error {
 
 // Next decodes the next value of a text with several values. At the end it returns io.EOF.
 func (d *Decoder) Next(into any) error {
-	d.text.size, d.text.marks = 0, 0 // each value is a piece
+	d.text.size, d.text.marks = 0, 0 // Piece bounds each value by itself
 	err := json.UnmarshalDecode(d.json, into, options())
 	if err == nil || err == io.EOF {
 		return err
@@ -129,8 +129,8 @@ func (d *Decoder) Member(name string, into any) error {
 func (d *Decoder) Checksum() (sum string, line int) { return d.text.checksum(), d.text.where }
 
 // Part makes the decoder decode each value of type T separately, and deduct its size from
-// Limits.Memory. More than most values are an error. If took is not nil, Part calls it with the
-// line on which each value begins.
+// Limits.Memory. It is an error if there are more than most such values. If took is not nil, Part
+// calls it with the line on which each value begins.
 func Part[T any](d *Decoder, most int, took func(line int)) *json.Unmarshalers {
 	return json.UnmarshalFunc(func(text []byte, v *T) error {
 		if most--; most < 0 {
@@ -162,13 +162,13 @@ func Start[T any](d *Decoder, at func(Place)) *json.Unmarshalers {
 		list := dec.StackPointer()
 		_, n := dec.StackIndex(dec.StackDepth())
 		if n > 0 {
-			list = list.Parent() // the pointer points to the element before
+			list = list.Parent() // the pointer names the previous element
 		}
-		dec.PeekKind() // reads the white space before the value; decoding repeats any error
+		dec.PeekKind() // skips white space before the value; an error comes again later
 		unread := dec.UnreadBuffer()
 		blanks := len(unread) - len(bytes.TrimLeft(unread, " \t\r\n,"))
 		line := d.Line() + bytes.Count(unread[:blanks], []byte("\n"))
 		at(Place{line, pathOf(list.AppendToken(strconv.FormatInt(n, 10)))})
-		return errors.ErrUnsupported // decode as without this function
+		return errors.ErrUnsupported // makes the decoder decode the value as usual
 	})
 }

@@ -31,8 +31,8 @@ func EncodeIndented(w io.Writer, v any) error {
 	return err
 }
 
-// IndentedSize returns the length of EncodeIndented's output, without the newline, for a value at
-// this depth inside another one.
+// IndentedSize returns the length of EncodeIndented's output, without the final newline, for a
+// value nested this deep in another value.
 func IndentedSize(v any, depth int) (int64, error) {
 	var n counter
 	prefix := ""
@@ -73,9 +73,9 @@ func (c *counter) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// A printable is a writer that escapes characters that are not printable in JSON. The encoder has
-// escaped most control characters. The rest are DEL, C1 controls, and marks that change the writing
-// direction.
+// A printable is a writer that escapes characters that are not printable, as JSON does. The encoder
+// has already escaped most control characters. The rest are DEL, C1 controls, and marks that change
+// the writing direction.
 type printable struct {
 	w    io.Writer
 	tail []byte // the first bytes of an incomplete character

@@ -31,12 +31,13 @@ type Place struct {
 type Error struct {
 	Place
 	What string
-	// Syntax: the text is not JSON, or is cut off. Otherwise it is JSON of another form.
+	// Syntax: the text is not JSON, or is cut off. If false, the text is JSON, but not of the
+	// expected form.
 	Syntax bool
 	// TooLarge: the text exceeds the Decoder's limits.
 	TooLarge bool
 
-	err error // the error of reading, or nil
+	err error // the error from reading the text, or nil
 }
 
 func (e *Error) Error() string {
@@ -48,12 +49,13 @@ func (e *Error) Error() string {
 
 func (e *Error) Unwrap() error { return e.err }
 
-// A readError is the error of reading a text, as opposed to decoding it.
+// A readError is an error from reading a text, as opposed to decoding it.
 type readError struct{ error }
 
 func (e *readError) Unwrap() error { return e.error }
 
-// A sizeError says what exceeds a limit. what is "" if the limit is not in bytes.
+// A sizeError is the error for a text that exceeds a limit. what says of what there is too much, in
+// bytes; it is "" for too many values.
 type sizeError struct {
 	what  string
 	limit int64
@@ -80,7 +82,8 @@ func (d *Decoder) explain(err error) error {
 	}
 	e, offset := newError("", err)
 	unread := d.json.UnreadBuffer()
-	// The error is in the last decoded value, on the line where decoding stopped.
+	// The error is in the unread text that begins with the last value. Count its lines up to the
+	// error.
 	ahead := max(0, min(offset-d.json.InputOffset(), int64(len(unread))))
 	e.Line = d.Line() + bytes.Count(unread[:ahead], []byte("\n"))
 	return e
@@ -114,7 +117,8 @@ func newError(at jsontext.Pointer, err error) (e *Error, offset int64) {
 		}
 		return &Error{What: "it cannot be read: " + why.Error(), err: why}, atEnd
 	case errors.As(err, &syntactic):
-		// Leave out the path: its names are wrong once they have left the decoder's buffer.
+		// Leave out the path: the names in it are wrong once the decoder has overwritten them in
+		// its buffer.
 		return &Error{What: syntaxText(syntactic), Syntax: true}, syntactic.ByteOffset
 	case errors.As(err, &semantic):
 		if errors.Is(semantic.Err, json.ErrUnknownName) {
@@ -142,7 +146,7 @@ func syntaxText(err *jsontext.SyntacticError) string {
 	return "not JSON: " + err.Err.Error()
 }
 
-// mismatchText says what was expected and what was found.
+// mismatchText describes what was expected and what was found.
 func mismatchText(err *json.SemanticError) string {
 	found := foundText(err)
 	switch {
@@ -207,7 +211,7 @@ func foundText(err *json.SemanticError) string {
 	return "an object"
 }
 
-// maxName is the number of bytes of a text that a message quotes.
+// maxName is the number of bytes that a message quotes of a text.
 const maxName = 80
 
 // cut shortens s to maxName bytes and adds an ellipsis, if s is longer.

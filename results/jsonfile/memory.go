@@ -12,12 +12,12 @@ func Memory(v any) int64 {
 	return int64(value.Type().Size()) + m.beyond(value)
 }
 
-// memory remembers which types contain no pointers.
+// A memory remembers which types contain no pointers.
 type memory struct{ flat map[reflect.Type]bool }
 
 // capacity returns the average capacity of a slice to which n elements were appended one by one.
-// The capacity doubles up to 256. Above that it grows by a quarter each time; on average half of
-// that quarter is unused.
+// The capacity doubles up to 256 elements. Beyond, each step adds a quarter, of which half is
+// unused on average.
 func capacity(n int64) int64 {
 	const threshold = 256
 	switch {

@@ -5,21 +5,22 @@ import (
 	"io"
 )
 
-// Bounds for any text. A decoder uses a few times as much memory.
+// Bounds that hold for every text. The memory of a decoder is a few times larger.
 const (
-	// maxChunk bounds one read, so that counting does not run far ahead of decoding.
+	// maxChunk bounds one read, so that the limits are checked soon after decoding.
 	maxChunk = 64 << 10
 	// maxBlanks bounds a run of white space, which the decoder buffers.
 	maxBlanks = 64 << 10
 	// DefaultPiece is the default of Limits.Piece.
 	DefaultPiece = 32 << 20
-	// bytesPerMark is the number of bytes in Limits.Piece for each mark; see marks.
+	// bytesPerMark: a piece has at most one mark for each bytesPerMark bytes of Limits.Piece; see
+	// marks.
 	bytesPerMark = 16
 )
 
-// marks estimates the memory that decoding a text needs beyond the text itself: 16 units for each
-// object, 4 for each of its members, 1 for each further value. A list of empty objects takes a
-// hundred times the memory of its text.
+// marks estimates the memory that decoding a text needs in addition to the text itself, in marks:
+// 16 for each object, 4 for each of its members, 1 for each further value. It bounds, for example,
+// a list of empty objects, which takes a hundred times the memory of its text.
 func marks(text []byte) int {
 	objects, members := bytes.Count(text, []byte("{")), bytes.Count(text, []byte(":"))
 	return 16*objects + 4*members + bytes.Count(text, []byte(","))
@@ -29,7 +30,7 @@ func marks(text []byte) int {
 type text struct {
 	compactor
 	r io.Reader
-	// size and marks cover everything that was read, except decoded parts.
+	// size and marks cover everything read so far, except decoded parts.
 	size, marks int
 	piece       int   // Limits.Piece
 	err         error // the first error of Read
