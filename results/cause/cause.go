@@ -2,7 +2,7 @@
 // it. The harness decides them; run.json stores them; gates and reports name them.
 package cause
 
-// The causes, as in run.json.
+// The names of the causes in run.json.
 const (
 	ResetAtClose     = "reset_at_close"
 	ResetHalfOpen    = "reset_half_open"
@@ -32,7 +32,7 @@ const (
 
 // A Cause is one row of All.
 type Cause struct {
-	Name string // as in run.json
+	Name string // the name in run.json
 	Doc  string // a phrase: what happened to the attempt
 	// Means says in sentences where the attempt was, and what ended it.
 	Means string
