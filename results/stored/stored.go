@@ -1,4 +1,4 @@
-// Package stored reads stored runs, and adds what the programs that wrote them did not know yet.
+// Package stored reads stored runs, and adds what older versions of the program did not store.
 package stored
 
 import (
@@ -11,7 +11,7 @@ import (
 )
 
 // Load reads a run as results.Load does. It computes missing summaries, and adds what an older
-// program did not know.
+// version did not store.
 func Load(path string) (*results.Run, error) {
 	run, err := results.Load(path)
 	if err != nil {
@@ -21,9 +21,9 @@ func Load(path string) (*results.Run, error) {
 	return run, nil
 }
 
-// refresh adds to a run what this program knows and the program that wrote the run did not: current
-// names of scenarios, metrics, warnings, verdicts. Stored figures stay, even if this program would
-// compute different ones.
+// refresh brings an older run up to date: it renames scenarios, and adds metrics, warnings and
+// verdicts that the program that wrote the run did not have. Stored figures stay, even if this
+// program would compute different ones.
 func refresh(r *results.Run) {
 	for _, s := range r.Scenarios {
 		rename(s)

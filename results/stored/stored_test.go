@@ -14,7 +14,7 @@ import (
 	"reuseport-bench/results/summary"
 )
 
-// A run from an older program gets new metrics, and keeps its figures.
+// A run from an older program gets metrics that are new, and keeps its figures.
 func TestNewMetricsOfStoredRuns(t *testing.T) {
 	run, err := Load("../baseline/ci")
 	if err != nil {
@@ -52,8 +52,8 @@ func TestNewMetricsOfStoredRuns(t *testing.T) {
 	}
 }
 
-// A run from an older program keeps its figures, and gets this program's warnings about them, and
-// its metrics.
+// A run from an older program keeps its figures, and gets the warnings and metrics that this
+// program adds.
 func TestLoadRefreshes(t *testing.T) {
 	run := resultstest.NewRun()
 	run.FinishedAt = new(run.StartedAt.Add(time.Minute))
@@ -106,7 +106,7 @@ func TestLoadRefreshes(t *testing.T) {
 	}
 }
 
-// An older run, whose A/A arm has another label, can be compared with a new one.
+// An older run, which labels the A/A arm differently, can be compared with a new run.
 func TestOldRunIsComparedWithNew(t *testing.T) {
 	stored := func(arm string, started time.Duration, control int64) []*results.Run {
 		run := resultstest.NewRun()
