@@ -2,9 +2,9 @@ package results
 
 import "slices"
 
-// A scenario with gates measures its baseline twice, the second time under this label: the A/A arm.
-// Where the two measurements differ, the machine did not repeat itself, and the scenario's gates
-// and comparisons are void.
+// The label of the A/A arm, a second measurement of the baseline that every scenario with gates
+// makes. If it differs from the first, the measurement cannot be repeated on this machine, and the
+// scenario's gates and comparisons are void.
 const (
 	LabelArm   = "arm"
 	ArmControl = "control"
@@ -13,7 +13,7 @@ const (
 // armAgain is the value of ArmControl in older runs.
 const armAgain = "again"
 
-// renameArm replaces an older run's label of the A/A arm with today's.
+// renameArm replaces the label that older runs give the A/A arm with today's.
 func renameArm(labels map[string]string) {
 	if labels[LabelArm] == armAgain {
 		labels[LabelArm] = ArmControl

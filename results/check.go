@@ -11,12 +11,12 @@ import (
 	"reuseport-bench/results/jsonfile"
 )
 
-// Limits of a run, no lower than what this program can write.
+// Limits of a run. No run that this program writes exceeds them.
 const (
 	maxScenarios = 1000
-	maxVariants  = 1000 // per scenario; scenarios have at most 256 and an A/A arm
+	maxVariants  = 1000 // per scenario; the program writes at most 256 and an A/A arm
 	maxInAll     = 10_000
-	maxGates     = 200_000 // per run; a scenario has at most 256 per variant
+	maxGates     = 200_000 // per run; the program writes at most 256 per variant
 	maxTrials    = 200_000 // per run
 	maxLabels    = 1000    // per variant
 	maxBlocks    = 1000    // per scenario; its file and run --trials have the same limit
@@ -24,18 +24,18 @@ const (
 
 // variantKey returns a key that is unique among the variants of a run.
 func variantKey(scenario string, labels map[string]string) string {
-	key, _ := json.Marshal(labels) // sorted; strings cannot fail to encode
+	key, _ := json.Marshal(labels) // sorts the keys; cannot fail on strings
 	return scenario + "\x00" + string(key)
 }
 
-// wrongAt returns an error about a place in a file. what is a format string, which ends with
-// advice.
+// wrongAt returns an error that begins with a place in a file. what is a format string that ends
+// with advice for the user.
 func wrongAt(at place, path, what string, args ...any) error {
 	return fmt.Errorf("%v: %s: "+what, slices.Concat([]any{at, path}, args)...)
 }
 
 // index records the run's variants. It refuses valid JSON that is not a run: nulls where readers
-// follow pointers, counts over the limits, duplicate names.
+// dereference a pointer, counts over the limits, duplicate names.
 func (l *loader) index(file string, run *Run) error {
 	start := place{file, 1}
 	if n := len(run.Scenarios); n > maxScenarios {
@@ -85,7 +85,7 @@ func (l *loader) indexVariant(s *Scenario, v *Variant, scenario place, path stri
 		return wrongAt(at, path, "%d labels, and a variant has at most %d; %s", n, maxLabels,
 			editedHint)
 	}
-	renameArm(v.Labels) // an older run may have another label
+	renameArm(v.Labels) // older runs label the A/A arm differently
 	key := variantKey(s.Name, v.Labels)
 	if _, twice := l.variants[key]; twice {
 		return wrongAt(at, path, "variant %s appears twice; %s",
@@ -100,8 +100,8 @@ func (l *loader) indexVariant(s *Scenario, v *Variant, scenario place, path stri
 	return nil
 }
 
-// checkTrials refuses trials that no version of this program writes: those that contradict
-// themselves, and duplicates.
+// checkTrials refuses what no version of this program writes: trials that contradict themselves,
+// and duplicate trials.
 func (l *loader) checkTrials(run *Run) error {
 	for i, s := range run.Scenarios {
 		for k, v := range s.Variants {
@@ -127,7 +127,7 @@ func (l *loader) checkVariant(s *Scenario, v *Variant, path string) error {
 		if wrong != "" {
 			return wrongAt(at, path, "%s; %s", wrong, editedHint)
 		}
-		// A block may appear again: an invalid trial is repeated later.
+		// A variant may have several trials of a block: an invalid trial is repeated later.
 		if seen[turn{t.Block, t.Order}] || t.Usable() && usable[t.Block] {
 			return wrongAt(at, path, "block %d of %s, %s appears twice; %s", t.Block+1,
 				jsonfile.Quote(s.Name), jsonfile.Quote(LabelString(v.Labels)), twiceHint)
@@ -195,14 +195,15 @@ func (t *Trial) contradiction() string {
 	return t.listContradiction()
 }
 
-// kernelCounts are the fields that hold changes of the kernel's counters. They may be negative: a
-// counter ends with its namespace or thread, and then the sum of the counters falls.
+// kernelCounts are the fields that hold changes of kernel counters. A change may be negative: it
+// compares sums over namespaces or threads, and when one of these ends, its counter is missing from
+// the next sum.
 var kernelCounts = []string{
 	"kernel", "equalities", "syn_retransmits", "overflows", "migrations", "context_switches",
 }
 
 // negative returns the path of a negative count in a trial, and whether it found one. It ignores
-// instants, which are negative before the first scheduled attempt.
+// times, because instants before the first scheduled attempt are negative.
 func negative(v reflect.Value) (path string, found bool) {
 	switch v.Kind() {
 	case reflect.Int, reflect.Int64:

@@ -12,7 +12,7 @@ import (
 	"reuseport-bench/results/jsonfile"
 )
 
-// encoded returns v as JSON, as it is in files.
+// encoded returns v as the JSON text that the program writes to files.
 func encoded(t *testing.T, v any) string {
 	t.Helper()
 	var text strings.Builder
@@ -22,7 +22,7 @@ func encoded(t *testing.T, v any) string {
 	return text.String()
 }
 
-// A trial that contradicts itself was not written by this program: Append and Load refuse it.
+// Append and Load refuse a trial that contradicts itself: this program did not write it.
 func TestContradictions(t *testing.T) {
 	whole := func() *Trial {
 		trial := restartTrial(2, 1)
@@ -137,7 +137,7 @@ func TestContradictions(t *testing.T) {
 			test.change(trial)
 			s := create(t)
 			err := s.Append("rolling-restart", closeLabels, trial)
-			if !strings.Contains(name, "histogram") { // Append does not check it
+			if !strings.Contains(name, "histogram") { // Append does not check histograms
 				wantError(t, err, `trial of "rolling-restart", "sockets=reuseport stop=close": `+
 					test.want, "please report it")
 			}
@@ -153,7 +153,7 @@ func TestContradictions(t *testing.T) {
 	}
 }
 
-// A duplicate trial, variant or scenario is refused: it would count twice.
+// Load refuses a duplicate trial, variant or scenario, which would count twice.
 func TestDuplicates(t *testing.T) {
 	valid, invalid, repeated := restartTrial(1), restartTrial(2), inBlock(1, restartTrial(3))
 	invalid.Valid = false
@@ -206,7 +206,7 @@ func refusedScenarios(t *testing.T, errors map[string]string) {
 	}
 }
 
-// A run over the limits is refused before anything searches it repeatedly.
+// Load refuses a run that exceeds the limits.
 func TestTooMany(t *testing.T) {
 	list := func(n int, format string) string {
 		var text strings.Builder
@@ -250,8 +250,8 @@ func TestKeptRuns(t *testing.T) {
 	}
 }
 
-// A checksum that does not match is an error, in a finished run and in a line of an unfinished one.
-// Content without a checksum is read as it is.
+// A checksum that does not match is an error, in a finished run and in a line of an unfinished run.
+// Content without a checksum is accepted.
 func TestChecksums(t *testing.T) {
 	finished := create(t)
 	run := newRun()
@@ -296,7 +296,7 @@ func TestChecksums(t *testing.T) {
 	}
 }
 
-// Causes are never renamed: run.json contains them.
+// Causes are never renamed, because every run.json contains their names.
 func TestCausesStay(t *testing.T) {
 	for _, name := range []string{
 		"reset_at_close", "reset_half_open", "accept_overflow", "syn_timeout", "refused",

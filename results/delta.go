@@ -12,16 +12,16 @@ const (
 const (
 	DeltaWorse   = "worse"
 	DeltaBetter  = "better"
-	DeltaDiffers = "differs" // for a metric without a better direction
+	DeltaDiffers = "differs" // the metric has no better direction
 	// DeltaNone: no difference was found, or none that matters.
 	DeltaNone = "none"
 )
 
-// The verdicts of a Delta are its outcomes, with "none" split in two.
+// The verdicts of a Delta. They are its outcomes, but "same" or "unknown" instead of "none".
 const (
-	// VerdictSame: the whole interval lies within the threshold.
+	// VerdictSame: the whole interval of the change lies within the threshold.
 	VerdictSame = "same"
-	// VerdictUnknown: the interval is too wide to tell, or missing.
+	// VerdictUnknown: the interval is missing, or too wide for another verdict.
 	VerdictUnknown = "unknown"
 )
 
@@ -29,14 +29,14 @@ const (
 type Delta struct {
 	Metric string  `json:"metric"`
 	Scale  string  `json:"scale"` // ratio | difference
-	Base   Summary `json:"base"`  // by itself
-	Head   Summary `json:"head"`  // by itself
+	Base   Summary `json:"base"`  // the base alone
+	Head   Summary `json:"head"`  // the head alone
 	// Change is head ÷ base, or head − base. Its n is the number of blocks or, if the trials are
-	// not paired, the number of trials of the smaller side.
+	// not paired, the smaller of the two numbers of trials.
 	Change Summary `json:"change"`
 	Paired bool    `json:"paired"` // by block
-	// P is the probability of a change at least this large if nothing differs. PAdjusted is P after
-	// Holm's adjustment for all comparisons of the scenario.
+	// P is the probability of a change at least this large if base and head do not differ.
+	// PAdjusted is P after Holm's adjustment for all comparisons of the scenario.
 	P         float64 `json:"p"`
 	PAdjusted float64 `json:"p_adjusted"`
 	// Threshold is the smallest change that matters: a share of the base for a ratio, a value in
@@ -45,9 +45,9 @@ type Delta struct {
 	Outcome   string  `json:"outcome"`
 	// Verdict is the same as Outcome, except that "none" is replaced by "same" or "unknown".
 	Verdict string `json:"verdict"`
-	// MoreTrials estimates how many more blocks, or trials of the smaller side, would decide an
-	// unknown verdict, if they vary like those seen. Null: the verdict is known, or there is no
-	// estimate.
+	// MoreTrials estimates the number of further blocks that would decide an unknown verdict, if
+	// they vary like those measured. Without pairing, it is the number of further trials of the
+	// side with fewer. It is null if the verdict is known or nothing can be estimated.
 	MoreTrials *int `json:"more_trials,omitempty"`
 	// Unlike is the reason why the two variants are not comparable, whatever the change. It is
 	// empty if no reason is known.

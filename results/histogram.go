@@ -8,7 +8,8 @@ import (
 	hdr "github.com/HdrHistogram/hdrhistogram-go"
 )
 
-// The geometry of every histogram. All must share it: merging different ones would lose counts.
+// The range and precision of every histogram. Merging histograms that differ in them would lose
+// counts.
 const (
 	histogramUnitNS  = 1
 	histogramMaxNS   = int64(10 * time.Minute)
@@ -28,28 +29,29 @@ func NewHistogram() *Histogram {
 	return &Histogram{counts: hdr.New(histogramUnitNS, histogramMaxNS, histogramFigures)}
 }
 
-// Record counts one duration, in nanoseconds. A value outside 0 to 10 minutes is counted at the
-// nearer end, and in Clamped.
+// Record counts one duration, in nanoseconds. A value outside 0 to 10 minutes is counted as the
+// nearest value in that range, and also by Clamped.
 func (h *Histogram) Record(ns int64) {
 	inside := min(max(ns, 0), histogramMaxNS)
 	if inside != ns {
 		h.clamped++
 	}
-	// The value is in range. The only other error needs 2⁶³ values.
+	// This cannot fail: the value is in range, and counts overflow only after 2⁶³ values.
 	_ = h.counts.RecordValue(inside)
 }
 
-// Merge adds all counts of other, clamped values included. Percentiles over the processes of a
-// trial come from merging, never from averaging.
+// Merge adds all counts of other, clamped values included. Use it to compute percentiles over the
+// load processes of a trial: averages of percentiles are meaningless.
 func (h *Histogram) Merge(other *Histogram) {
-	h.counts.Merge(other.counts) // drops nothing: both have the same geometry
+	h.counts.Merge(other.counts) // drops nothing: both have the same range and precision
 	h.clamped += other.clamped
 }
 
 // Count returns the number of values that were recorded.
 func (h *Histogram) Count() int64 { return h.counts.TotalCount() }
 
-// Clamped returns the number of recorded values that were outside the range. Encode omits it.
+// Clamped returns the number of recorded values that were outside the range. Encode does not store
+// it.
 func (h *Histogram) Clamped() int64 { return h.clamped }
 
 // Percentiles returns the percentiles, or nil if nothing was recorded.
@@ -72,7 +74,7 @@ func (h *Histogram) Encode() string {
 	return string(encoded)
 }
 
-// DecodeHistogram reads what Encode wrote. It refuses histograms with another geometry.
+// DecodeHistogram reads what Encode wrote. It refuses histograms of another range or precision.
 func DecodeHistogram(encoded string) (*Histogram, error) {
 	if encoded == "" {
 		return nil, errors.New("histogram: empty")

@@ -10,7 +10,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// withinFigures reports whether got equals want to three significant figures, and is not smaller.
+// withinFigures reports whether got equals want to three significant figures and is not smaller
+// than want.
 func withinFigures(got, want int64) bool {
 	return got >= want && float64(got-want) <= float64(want)/1000
 }

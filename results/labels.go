@@ -28,7 +28,7 @@ const NameSeparator = " · "
 // LabelKeys returns the labels' keys in the order of reports: sockets first, then stop, then the
 // others in alphabetical order.
 func LabelKeys(labels map[string]string) []string {
-	first := []string{"stop", "sockets"} // in reverse, because other keys have index -1
+	first := []string{"stop", "sockets"} // in reverse; the index of other keys is -1
 	rank := func(key string) int { return -slices.Index(first, key) }
 	return slices.SortedFunc(maps.Keys(labels), func(a, b string) int {
 		return cmp.Or(cmp.Compare(rank(a), rank(b)), cmp.Compare(a, b))
@@ -45,8 +45,8 @@ func Includes(labels, other map[string]string) bool {
 	return true
 }
 
-// Scenario returns the scenario with that name, or with an older or newer form of the name if the
-// scenario was renamed. It returns nil if there is neither.
+// Scenario returns the scenario with that name. If there is none and the name has changed, it
+// returns the scenario with the older or newer name, or nil.
 func (r *Run) Scenario(name string) *Scenario {
 	for _, s := range r.Scenarios {
 		if s.Name == name {

@@ -28,8 +28,8 @@ import (
 // more than maxMemory. Errors name the file, the place and what to do. Reading takes little memory
 // beyond the run's own.
 func Load(path string) (*Run, error) {
-	// Almost everything that is read is kept. Frequent garbage collection then costs little, and
-	// prevents the heap from doubling.
+	// Almost everything that is read is kept, so a collection frees little. Collect at 20 % growth
+	// instead of 100 %, to keep the heap small.
 	defer debug.SetGCPercent(debug.SetGCPercent(20))
 	file, err := runFile(path)
 	if err != nil {
@@ -85,7 +85,7 @@ func LoadAll(path string) ([]*Run, error) {
 	return runs, nil
 }
 
-// runFile returns the RunFile that path stands for.
+// runFile returns path if it is a file, or the RunFile in the directory path.
 func runFile(path string) (string, error) {
 	info, err := os.Stat(path)
 	switch {
@@ -111,7 +111,7 @@ func runFile(path string) (string, error) {
 const compressed = ".gz"
 
 // Latest returns the run directory directly below parent with the latest started_at. It skips
-// entries that are not readable runs.
+// whatever is not a readable run.
 func Latest(parent string) (string, error) {
 	entries, err := os.ReadDir(parent)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -142,8 +142,9 @@ func startOf(file string) (started time.Time, err error) {
 	return started, err
 }
 
-// Bounds of a run. For scale: eight variants of a thousand trials, with 16 steps and 34 workers
-// each, are 258 MiB of text and take 145 MiB of memory. Store.Append keeps a run within them.
+// Bounds of a run. For scale: eight variants of a thousand trials, with 16 steps and 34 workers per
+// trial, are 258 MiB of text and take 145 MiB of memory. Store.Append keeps every run within the
+// bounds.
 const (
 	// maxBytes bounds the text of RunFile, and of TrialsFile.
 	maxBytes = 384 << 20
@@ -153,7 +154,7 @@ const (
 	maxLine = 16 << 20
 )
 
-// The hints of messages.
+// Hints that end error messages.
 const (
 	notRunHint  = "name the directory of a run, or its " + RunFile
 	damagedHint = "the file is damaged or cut off; if this was a copy, copy it again"
@@ -167,13 +168,13 @@ const (
 // A loader reads the files of one run.
 type loader struct {
 	memory *jsonfile.Budget
-	// places are where scenarios and variants begin, by path in the run. trials are where the
-	// trials of a variant begin, by the path of the variant.
+	// places has the place where each scenario and variant begins, by its path in the run. trials
+	// has the places where the trials of a variant begin, by the path of the variant.
 	places map[string]place
 	trials map[string][]place
 	// variants are the run's variants, by variantKey.
 	variants map[string]variantAt
-	// unsummed: something had no checksum, so more checks are made on the run.
+	// unsummed: some trials had no checksum, so their histograms are checked, too.
 	unsummed bool
 }
 
@@ -183,7 +184,7 @@ type variantAt struct {
 	path string
 }
 
-// A place is a line of one of the files.
+// A place is a line in a file.
 type place struct {
 	file string
 	line int
@@ -219,7 +220,7 @@ func (l *loader) runFile(file string) (*Run, error) {
 	}
 	d := jsonfile.NewDecoder(r, jsonfile.Limits{Bytes: maxBytes, Memory: l.memory})
 	stored := storedRun{Run: &Run{}}
-	within := "" // path of the last scenario or variant that began: for trials, their variant
+	within := "" // path of the scenario or variant that began last; a trial belongs to it
 	begins := func(at jsonfile.Place) {
 		within = at.Path
 		l.places[within] = place{file, at.Line}
@@ -239,8 +240,8 @@ func (l *loader) runFile(file string) (*Run, error) {
 	return stored.Run, l.index(file, stored.Run)
 }
 
-// runError returns the error in RunFile, or nil. version is its schema version, 0 if it is missing.
-// err is a *jsonfile.Error from the decoder, or nil.
+// runError returns the first error of the RunFile file, or nil. version is the schema version that
+// was read, 0 if there is none. err is a *jsonfile.Error from the decoder, or nil.
 func runError(file string, version int, err error) error {
 	wrong := &jsonfile.Error{Place: jsonfile.Place{Line: 1}, What: "no schema_version"}
 	errors.As(err, &wrong)
@@ -253,12 +254,12 @@ func runError(file string, version int, err error) error {
 			"or %s", at, wrong, notRunHint)
 	case version == 0:
 		return fmt.Errorf("%v: not a run of reuseport-bench: %w; %s", at, wrong, notRunHint)
-	case version != SchemaVersion: // check before unknown fields: another version explains them
+	case version != SchemaVersion: // another version may have other fields, so check it first
 		return fmt.Errorf("%v: schema_version is %d, this program reads %d; use the program that "+
 			"wrote it, or make a new run", at, version, SchemaVersion)
 	case err == nil:
 		return nil
-	case wrong.Syntax || errors.Unwrap(wrong) != nil: // it wraps a read error
+	case wrong.Syntax || errors.Unwrap(wrong) != nil: // err wraps a read error
 		return fmt.Errorf("%v: %w; %s", at, wrong, damagedHint)
 	}
 	return fmt.Errorf("%v: %w; %s", at, wrong, newerHint)
@@ -341,7 +342,8 @@ func (l *loader) trialLine(at place, text []byte) error {
 	return nil
 }
 
-// holdsNoTrials returns an error if run already has trials: those in TrialsFile would count twice.
+// holdsNoTrials returns an error if run already has trials: the trials in TrialsFile would then
+// count twice.
 func (r *Run) holdsNoTrials(file string) error {
 	for _, s := range r.Scenarios {
 		for _, v := range s.Variants {

@@ -11,7 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// startedIn returns finished runs that started at these minutes.
+// startedIn returns finished runs, one that started at each of these minutes.
 func startedIn(minutes ...int) (runs []*Run) {
 	for _, m := range minutes {
 		r := newRun()
@@ -91,8 +91,8 @@ func TestLoadAllErrors(t *testing.T) {
 	wantError(t, err, file+":", "cut off")
 }
 
-// Older runs have another label for the A/A arm. Load replaces it with today's, in run.json and in
-// trials.jsonl, so that old and new runs can be compared.
+// Older runs label the A/A arm differently. Load replaces that label with today's, in run.json and
+// in trials.jsonl, so that old and new runs can be compared.
 func TestLoadRenamesTheControlArm(t *testing.T) {
 	old := func() map[string]string { return map[string]string{"stop": "close", LabelArm: "again"} }
 	run := newRun()

@@ -2,8 +2,8 @@ package results
 
 import "fmt"
 
-// QuickLook returns a note for a scenario with fewer trials than its gates need, as in run --quick:
-// "quick: 1 of 4 trials that gates need; decides nothing". For other scenarios it returns "".
+// QuickLook returns a note if a scenario has fewer trials than its gates need, as in run --quick:
+// "quick: 1 of 4 trials that gates need; decides nothing". Otherwise it returns "".
 func QuickLook(trials, minValid int) string {
 	if trials >= minValid || trials < 1 {
 		return ""
@@ -14,9 +14,8 @@ func QuickLook(trials, minValid int) string {
 // QuickLook returns the note for the scenario's trials.
 func (s *Scenario) QuickLook() string { return QuickLook(s.Trials, s.MinValid) }
 
-// LoweredMinValid returns the note for a run in which --trials lowered min_valid from own, the
-// scenario's value, to needed: "min_valid 2 instead of 4, because of --trials". It returns "" if
-// needed is not lower.
+// LoweredMinValid returns a note if --trials lowered the scenario's min_valid from own to needed:
+// "min_valid 2 instead of 4, because of --trials". Otherwise it returns "".
 func LoweredMinValid(needed, own int) string {
 	if needed >= own {
 		return ""

@@ -2,8 +2,9 @@
 // storage in a run directory. It does not depend on how a trial is carried out: labels are plain
 // strings, instants are nanoseconds.
 //
-// Conventions of run.json: values are in base units, and the unit comes last in the name. null
-// means "not applicable here". A field that could not be measured is null, never 0.
+// Conventions of run.json: values are in base units, and the name of a field ends with its unit.
+// null means that a value does not apply or could not be measured; such a value is never written as
+// 0.
 package results
 
 import (
@@ -16,7 +17,7 @@ import (
 // misread the file. Added fields do not change it.
 const SchemaVersion = 1
 
-// Run is everything that one invocation did.
+// Run is the record of one invocation of the program.
 type Run struct {
 	SchemaVersion int         `json:"schema_version"`
 	Program       string      `json:"program"` // "reuseport-bench"
@@ -28,11 +29,11 @@ type Run struct {
 	Scenarios     []*Scenario `json:"scenarios"`
 	Claims        []Claim     `json:"claims"` // null until the run has finished
 	// Warnings say what is wrong with the files from which the run was read, for example a last
-	// line that a crash cut off. They concern the whole run; those of one figure are in Summary.
+	// line that a crash cut off. Warnings about a single figure are in its Summary.
 	Warnings []string `json:"warnings"`
 }
 
-// Environment is everything outside the scenario that could have changed a figure.
+// Environment describes everything outside the scenario that could have influenced a figure.
 type Environment struct {
 	Kernel       string            `json:"kernel"` // uname -r
 	Go           string            `json:"go"`
@@ -40,8 +41,8 @@ type Environment struct {
 	CPUModel     string            `json:"cpu_model"`
 	Sysctls      map[string]string `json:"sysctls"`      // as set inside the lab
 	Capabilities map[string]string `json:"capabilities"` // probe → "yes" or the reason why not
-	// Machine describes the CPUs, and how much of them the program might use. It is null in older
-	// runs.
+	// Machine describes the CPUs, and the share of them that the program was allowed to use. It is
+	// null in older runs.
 	Machine    *Machine `json:"machine,omitempty"`
 	LoadCPUs   []int    `json:"load_cpus"`
 	ServerCPUs []int    `json:"server_cpus"`
@@ -49,18 +50,18 @@ type Environment struct {
 	// in older runs, where it ran on any CPU.
 	HarnessCPUs []int `json:"harness_cpus,omitempty"`
 	Privileged  bool  `json:"privileged"` // false: inside a user namespace
-	// HAProxy is the version of HAProxy, if a variant's path leads through it.
+	// HAProxy is the version of HAProxy, if the connections of a variant go through it.
 	HAProxy string `json:"haproxy,omitempty"`
 }
 
-// Machine describes the CPUs that the program might use.
+// Machine describes the CPUs that the program was allowed to use.
 type Machine struct {
 	Cores      int   `json:"cores"`      // physical cores
 	Nodes      int   `json:"nodes"`      // NUMA nodes
-	Capacities []int `json:"capacities"` // one per kind of core; the machine's fastest has 1024
-	// QuotaCPUs is how many CPUs' worth of time the cgroups allowed the program; null: no quota.
+	Capacities []int `json:"capacities"` // relative speed by kind of core; the fastest has 1024
+	// QuotaCPUs is the CPU quota of the program's cgroups, in CPUs. It is null without a quota.
 	QuotaCPUs *float64 `json:"quota_cpus"`
-	Governors []string `json:"governors"` // of CPU frequency; empty where the kernel has none
+	Governors []string `json:"governors"` // CPU frequency governors; empty if the kernel has none
 	Virtual   string   `json:"virtual"`   // kind of virtual machine; "" on bare metal or unknown
 }
 
@@ -68,24 +69,24 @@ type Machine struct {
 type Scenario struct {
 	Name     string            `json:"name"`
 	About    string            `json:"about"`
-	File     string            `json:"file,omitempty"` // where it was read from
+	File     string            `json:"file,omitempty"` // the file from which it was read
 	SHA256   string            `json:"sha256"`
 	Baseline map[string]string `json:"baseline"`
 	MinValid int               `json:"min_valid"`
-	// ScenarioMinValid is the scenario's own min_valid if the run lowered it, because fewer trials
-	// were asked for. Otherwise it is 0.
+	// ScenarioMinValid is the min_valid in the scenario's file, if the run used a lower one because
+	// fewer trials were requested. Otherwise it is 0.
 	ScenarioMinValid int          `json:"scenario_min_valid,omitempty"`
 	Trials           int          `json:"trials"` // planned per variant
 	Variants         []*Variant   `json:"variants"`
 	Gates            []GateResult `json:"gates"`
-	// AA compares the baseline with a second measurement of itself, in the metrics of the gates. It
-	// is empty if no gate needs it.
+	// AA compares the baseline with its second measurement, in the metrics that gates use. It is
+	// empty if no gate needs it.
 	AA []*Delta `json:"aa,omitempty"`
-	// Void is the reason why the gates decide nothing: the baseline differs from itself. It is
-	// empty if the gates decide.
+	// Void is the reason why the gates decide nothing: the two measurements of the baseline differ.
+	// It is empty if the gates decide.
 	Void string `json:"void,omitempty"`
-	// Looks are the numbers of blocks after which the gates were to be judged, if blocks were added
-	// until the gates were decided.
+	// Looks has the numbers of blocks at which the gates were to be judged, if blocks were added
+	// until the gates were decided. It is empty if the number of blocks was fixed.
 	Looks []int `json:"looks,omitempty"`
 	// Stopped is the reason why the scenario ended before all its trials were run. It is empty if
 	// all were run.
@@ -98,7 +99,7 @@ type Scenario struct {
 const (
 	GatePass      = "pass"
 	GateFail      = "fail"
-	GateUndecided = "undecided" // the trials do not decide it
+	GateUndecided = "undecided" // the trials do not decide the gate
 )
 
 // GateResult is the outcome of one gate on one variant.
@@ -107,15 +108,15 @@ type GateResult struct {
 	Expect  string            `json:"expect"`
 	Outcome string            `json:"outcome"` // pass | fail | undecided
 	Note    string            `json:"note"`    // the figures that decided it
-	// MoreTrials estimates how many more trials of each variant would decide the gate, if they vary
-	// like those seen. Null: the gate is decided, or there is no estimate.
+	// MoreTrials estimates how many more trials of each variant are needed to decide the gate, if
+	// they vary like those measured. It is null if the gate is decided or nothing can be estimated.
 	MoreTrials *int `json:"more_trials,omitempty"`
 	// Undecidable: no number of trials would decide the gate.
 	Undecidable bool `json:"undecidable,omitempty"`
-	// Soft: an undecided gate is not a failure.
+	// Soft: the run does not fail if the gate is undecided.
 	Soft bool   `json:"soft,omitempty"`
-	File string `json:"file,omitempty"` // of the scenario
-	Line int    `json:"line,omitempty"` // of the gate
+	File string `json:"file,omitempty"` // the scenario's file
+	Line int    `json:"line,omitempty"` // the gate's line in File
 }
 
 // Variant is one point of a scenario's matrix.
@@ -123,8 +124,8 @@ type Variant struct {
 	Labels map[string]string `json:"labels"`
 	// SkippedReason is the reason why the variant was not run, or null if it was run.
 	SkippedReason *string `json:"skipped_reason"`
-	// CapacityPerSecond is the number of attempts per second that the servers answered when kept
-	// busy all the time. It is null if the load is not given as a share of the capacity.
+	// CapacityPerSecond is the number of attempts per second that the servers answered under full
+	// load. It is null if the scenario's load is not given as a share of the capacity.
 	CapacityPerSecond *float64           `json:"capacity_per_second"`
 	Trials            []*Trial           `json:"trials"`
 	Summary           map[string]Summary `json:"summary"` // metric → value over valid trials
@@ -137,10 +138,10 @@ type Summary struct {
 	Hi         *float64 `json:"hi"`
 	Confidence float64  `json:"confidence"` // the level reached, 0 to 1; 0 without an interval
 	N          int      `json:"n"`          // trials, or restarts for *_per_restart
-	// Method is the way in which lo and hi were computed, a Method constant. It is MethodNone if
-	// they are null.
+	// Method names the way in which lo and hi were computed; it is one of the Method constants. It
+	// is MethodNone if lo and hi are null.
 	Method string `json:"method"`
-	// TooFew: there are too few restarts for lo and hi to mean anything. Reports print the count.
+	// TooFew: there were too few restarts for a meaningful lo and hi. Reports do not print them.
 	TooFew bool `json:"too_few,omitempty"`
 	// Warnings qualify the figure; reports print them as footnotes. If an expected interval is
 	// missing, the first warning says why.
@@ -152,25 +153,25 @@ type Trial struct {
 	Valid          bool     `json:"valid"`
 	InvalidReasons []string `json:"invalid_reasons"`
 	Block          int      `json:"block"` // 0-based
-	Order          int      `json:"order"` // position in the scenario's run, 0-based
+	Order          int      `json:"order"` // position among the scenario's trials, 0-based
 
 	Attempts int64 `json:"attempts"`
 	Served   int64 `json:"served"`
 	Lost     int64 `json:"lost"`
 	Dropped  int64 `json:"dropped"` // lost for any cause but client
 	// NeverSent is the number of attempts that the load had not reached when the trial ended. They
-	// are lost, with cause client. It is absent in older runs; Unsent computes it.
+	// count as lost, with cause client. Older runs lack it; Unsent computes it for them.
 	NeverSent *int64 `json:"never_sent,omitempty"`
-	// LocalErrors counts attempts that failed in the load process itself, by errno: "EMFILE": 3.
+	// LocalErrors counts attempts that failed in the load process itself, by errno: {"EMFILE": 3}.
 	LocalErrors map[string]int64 `json:"local_errors,omitempty"`
-	// ErrorAnswers counts attempts lost by error_answer, by the status: "503": 3.
+	// ErrorAnswers counts attempts lost with cause error_answer, by HTTP status: {"503": 3}.
 	ErrorAnswers map[string]int64 `json:"error_answers,omitempty"`
-	// Retriable is how many of the lost attempts many clients would have sent once more, without
-	// telling: an idempotent request on a kept connection that ended before any byte of an answer
-	// (RFC 9110, 9.2.2). Null where no connection is kept; absent in older runs.
+	// Retriable is the number of lost attempts that many HTTP clients would have silently sent once
+	// more: idempotent requests on a kept connection that ended before any byte of a response (RFC
+	// 9110, 9.2.2). It is null if no connections are kept, and absent in older runs.
 	Retriable *int64 `json:"retriable,omitempty"`
-	// Unverified is how many attempts were served by a response that the end of the connection
-	// ended: one that was cut short there looks the same.
+	// Unverified is the number of served attempts for which only the end of the connection marked
+	// the end of the response. A truncated response would look the same.
 	Unverified int64 `json:"unverified,omitempty"`
 	// Witness says how the servers' side is known, if the servers keep no journal. It is null for
 	// workers of this program.
@@ -182,9 +183,9 @@ type Trial struct {
 	LostByPhase map[string]int64 `json:"lost_by_phase"`
 	Evidence    Evidence         `json:"evidence"`
 	Residual    int64            `json:"residual"`
-	// LostSentAfterClose counts lost attempts whose connect(2) started after the stopped
-	// generation's last listener had been closed, and before the next trigger. It is null without
-	// such a step.
+	// LostSentAfterClose counts dropped attempts that were sent after a step had closed all
+	// listeners that it had to close, and for which no worker is responsible. It is null if no step
+	// closed a listener with its own queue.
 	LostSentAfterClose *int64 `json:"lost_sent_after_close"`
 	SYNRetransmits     *int64 `json:"syn_retransmits"`
 
@@ -192,40 +193,38 @@ type Trial struct {
 	// reuse it.
 	CapacityPerSecond *float64 `json:"capacity_per_second"`
 
-	// Concurrency is the number of clients in a closed loop. Each client sent its next attempt when
-	// its last one had ended. It is 0 or absent in an open loop.
+	// Concurrency is the number of clients in a closed loop. Each client sends an attempt when its
+	// previous one has ended. It is 0 or absent in an open loop.
 	Concurrency int `json:"concurrency,omitempty"`
 
 	OfferedPerSecond  *float64 `json:"offered_per_second"` // null in a closed loop
 	AchievedPerSecond float64  `json:"achieved_per_second"`
 	// ServedPerSecond is the number of attempts served per second while the clients of a closed
-	// loop sent. It is null in an open loop.
+	// loop were sending. It is null in an open loop.
 	ServedPerSecond  *float64 `json:"served_per_second,omitempty"`
 	TimeoutNS        int64    `json:"timeout_ns"`
 	ScheduleLagP99NS *int64   `json:"schedule_lag_p99_ns"` // null in a closed loop
 
-	// ResponseNS and ServiceNS cover served attempts. They are null if none was served. ResponseNS
-	// counts from when an attempt was due, which in a closed loop is when it was sent. In a closed
-	// loop the percentiles leave out each client's first attempt, because all first attempts are
-	// sent at once.
+	// ResponseNS and ServiceNS cover served attempts. They are null if no attempt was served.
+	// ResponseNS starts when an attempt is due, ServiceNS when it is sent; in a closed loop, these
+	// are the same. In a closed loop, the percentiles leave out each client's first attempt,
+	// because all first attempts are sent at once.
 	ResponseNS *Percentiles `json:"response_ns"`
 	ServiceNS  *Percentiles `json:"service_ns"`
-	// ConnectNS is the time from when a served attempt was sent until it had a connection and had
-	// handed over its request; FirstByteNS is the time until the first byte of its response,
-	// ServiceNS until the last byte. ConnectNS covers only attempts that opened a connection. If
-	// clients retry, ConnectNS and FirstByteNS count from the last try. Both are absent in older
-	// runs.
+	// Parts of ServiceNS. ConnectNS ends when the request has been handed to the kernel, and covers
+	// only attempts that opened a connection. FirstByteNS ends with the first byte of the response.
+	// If clients retry, both start with the last try. Both are absent in older runs.
 	ConnectNS   *Percentiles `json:"connect_ns,omitempty"`
 	FirstByteNS *Percentiles `json:"first_byte_ns,omitempty"`
-	// Stages are the stages of the load's schedule. They are absent if it has none.
+	// Stages are the stages of the load's schedule. They are absent if the schedule has none.
 	Stages []Stage `json:"stages,omitempty"`
 	// Histogram is the histogram of ResponseNS: HdrHistogram V2, compressed, base64; 1 ns unit, 3
 	// significant figures.
 	Histogram string `json:"histogram"`
 
 	Steps []Step `json:"steps"`
-	// StepsLate is the number of steps that stopped no worker, because earlier steps took until the
-	// load had ended.
+	// StepsLate is the number of steps that were not carried out, because the load had ended before
+	// the steps ahead of them were complete.
 	StepsLate int       `json:"steps_late,omitempty"`
 	Workers   []Worker  `json:"workers"`
 	Fairness  *Fairness `json:"fairness"` // of the longest-lived generation
@@ -237,16 +236,16 @@ type Trial struct {
 	Kernel map[string]int64 `json:"kernel"`
 	CPU    CPU              `json:"cpu"`
 	Memory Memory           `json:"memory"`
-	// Threads says where this program's own threads ran during the load. It is absent in older
+	// Threads describes where this program's own threads ran during the load. It is absent in older
 	// runs.
 	Threads *Threads `json:"threads,omitempty"`
-	// EarlyReads is the number of times that journals were read during the load, because they had
-	// grown too large to wait for its end.
+	// EarlyReads is the number of times that journals were read while the load was running, because
+	// they had grown too large to be read only at its end.
 	EarlyReads int64 `json:"early_reads,omitempty"`
 	// Selector describes what an eBPF selector did. It is null without one.
 	Selector *Selector `json:"selector"`
-	// Occupancy describes how long connections kept a worker busy, from accept to end. It is null
-	// if a worker has several connections at a time.
+	// Occupancy describes the times for which connections kept a worker busy, from accept to end.
+	// It is null if a worker handles several connections at a time.
 	Occupancy *Occupancy `json:"occupancy"`
 	// Search describes how the trial's rate was found. It is null if the rate was given.
 	Search *Search `json:"search"`
@@ -258,28 +257,28 @@ type Trial struct {
 	// null if steps started none. It is absent in older runs, where all workers started cold.
 	Starts *Starts `json:"starts,omitempty"`
 
-	// RoundTrip is the round trip that the lab added between clients and servers. It is null if it
-	// added none, and in older runs.
+	// RoundTrip is the round trip that the lab added between clients and servers. It is null if the
+	// lab added none, and in older runs.
 	RoundTrip *RoundTrip `json:"round_trip,omitempty"`
 
 	// Retries counts the clients' retries. It is null if clients do not retry.
 	Retries *Retries `json:"retries,omitempty"`
 
-	// Trace holds what the kernel's events say about the losses.
+	// Trace summarizes the kernel's events about lost attempts.
 	Trace *Trace `json:"trace,omitempty"`
 
 	// Ledger is the client × server table, one row per pair that occurred.
 	Ledger []LedgerRow `json:"ledger"`
-	// Equalities compare the kernel's counters with the ledger. They are empty behind a proxy,
-	// which makes connections of its own.
+	// Equalities compare the kernel's counters with the ledger. There are none behind a proxy,
+	// because a proxy opens connections of its own.
 	Equalities []Equality `json:"equalities,omitempty"`
-	// ControlPlane is the kind of control plane behind a Service. "embedded" is this program's
-	// stand-in, with configured lags. It is empty without a Service.
+	// ControlPlane is the kind of control plane behind a Service. "embedded" is this program's own,
+	// with configured delays. It is empty without a Service.
 	ControlPlane string `json:"control_plane,omitempty"`
 	// Target is the address to which the load connected.
 	Target string `json:"target,omitempty"`
-	// Losses lists lost attempts one by one, up to a bound. LossesOmitted is the number of lost
-	// attempts that are not listed.
+	// Losses lists lost attempts one by one, as far as the bounds of a run allow. LossesOmitted is
+	// the number of lost attempts that are not listed.
 	Losses        []Loss `json:"losses"`
 	LossesOmitted int64  `json:"losses_omitted"`
 }
@@ -319,15 +318,16 @@ const (
 type Stage struct {
 	FromNS     int64 `json:"from_ns"`
 	DurationNS int64 `json:"duration_ns"`
-	// The rate at the start and at the end of the stage, in attempts per second.
+	// The rates at the start and at the end of the stage, in attempts per second.
 	FromPerSecond float64 `json:"from_per_second"`
 	ToPerSecond   float64 `json:"to_per_second"`
 
-	// The attempts due in the stage.
+	// Attempts is the number of attempts that were due in the stage. The next three fields describe
+	// these attempts.
 	Attempts   int64        `json:"attempts"`
 	Lost       int64        `json:"lost"`
 	Dropped    int64        `json:"dropped"`
-	ResponseNS *Percentiles `json:"response_ns"` // null if none was served
+	ResponseNS *Percentiles `json:"response_ns"` // null if none of them was served
 }
 
 // Percentiles of a histogram, in nanoseconds.
@@ -354,33 +354,35 @@ type Step struct {
 	ReadyNS  *int64 `json:"ready_ns"`  // the last new worker said ready, or stalled workers resumed
 	StopNS   *int64 `json:"stop_ns"`   // the trigger: the first stop signal was sent
 	ClosedNS *int64 `json:"closed_ns"` // the last old listener was closed
-	// BindError is EADDRINUSE if workers that the step started could not bind their address. Then
-	// the step stopped no old worker. It is empty if they could.
+	// BindError is EADDRINUSE if workers that the step started could not bind their address. The
+	// step then stopped no old worker. It is empty if they could bind it.
 	BindError string `json:"bind_error,omitempty"`
-	// EndpointsNS and RulesNS exist behind a Service. EndpointsNS is when the last stopped worker's
-	// pod left the ready endpoints. RulesNS is when the clients' node stopped sending connections
-	// to the pod. They are null elsewhere, and if this did not happen in the trial.
+	// EndpointsNS and RulesNS exist only behind a Service. EndpointsNS is when the pod of the last
+	// stopped worker left the ready endpoints. RulesNS is when the clients' node stopped sending
+	// connections to that pod. Each is null if its event did not happen in the trial.
 	EndpointsNS *int64 `json:"endpoints_ns,omitempty"`
 	RulesNS     *int64 `json:"rules_ns,omitempty"`
-	// Endpoints is the number of pods that the Service had before a step that removed one; 0
-	// elsewhere. Clients that use a pod's own address reach only that pod.
+	// Endpoints is the number of pods that the Service had before a step that removed one. It is 0
+	// for other steps and without a Service. Clients that connect to a pod's own address reach only
+	// that pod, whatever the number.
 	Endpoints int `json:"endpoints,omitempty"`
 
 	// DeadNS is the time from the step to the next step or the end of the schedule, weighted by the
-	// share of dead pods: those in the rules of the clients' node on which nothing listened. While
-	// the rules led to no pod, the weight is 1. It is null if attempts do not have one connection
-	// each.
+	// share of dead pods. A pod is dead if the rules of the clients' node lead to it but nothing
+	// listens there. While the rules lead to no pod, the weight is 1. DeadNS is null unless every
+	// attempt opens its own connection.
 	DeadNS *int64 `json:"dead_ns,omitempty"`
-	// PredictedLost is the number of attempts in that time that are expected to be lost. It follows
-	// from the offered rate, the instants of rules and listeners, and how long clients wait. It is
-	// null if it cannot be computed; behind a Service, Unpredicted says why.
+	// PredictedLost is the number of attempts that are expected to be lost in the time that DeadNS
+	// covers. It is computed from the offered rate, the instants at which rules and listeners
+	// changed, and the clients' timeouts. It is null if it cannot be computed; behind a Service,
+	// Unpredicted says why.
 	PredictedLost *float64 `json:"predicted_lost,omitempty"`
 	Unpredicted   string   `json:"unpredicted,omitempty"`
 	// Pods lists, behind a Service, the pods that the step removed, then those that it started.
 	Pods []Pod `json:"pods,omitempty"`
 
-	// GapNS, OutageNS, LostShare and Censored cover dropped attempts. They and ResolutionNS need a
-	// schedule; in a closed loop they are null, or false.
+	// GapNS, OutageNS, LostShare and Censored are computed from dropped attempts. They and
+	// ResolutionNS need a schedule; in a closed loop they are null, or false.
 	GapNS        *int64   `json:"gap_ns"`
 	OutageNS     *int64   `json:"outage_ns"`
 	LostShare    *float64 `json:"lost_share"` // within the outage, 0 to 1
@@ -390,8 +392,8 @@ type Step struct {
 	TakeoverNS   *int64   `json:"takeover_ns"`
 	TailNS       *int64   `json:"tail_ns"`
 	Lost         int64    `json:"lost"` // for any cause
-	// Dropped is Lost without the losses whose cause is client. It is absent in older runs;
-	// StepDropped computes it.
+	// Dropped is Lost without the losses whose cause is client. Older runs lack it; StepDropped
+	// computes it for them.
 	Dropped *int64 `json:"dropped,omitempty"`
 	// NeverSent is the number of attempts due in the step's window that the load never reached. It
 	// is absent in older runs.
@@ -399,12 +401,13 @@ type Step struct {
 	ScheduleLagMaxNS *int64 `json:"schedule_lag_max_ns"` // null in a closed loop
 
 	// Queued is the number of connections in the accept queues of the listeners that the step was
-	// about to close, as the kernel (sock_diag) reported just before the stop signal. For a stall,
-	// it is the number in the queues of the stalled workers just before they resumed. It is null if
-	// the kernel was not asked.
+	// about to close, read from the kernel (sock_diag) just before the stop signal. For a stall, it
+	// is the number in the queues of the stalled workers just before they resumed. It is null if
+	// the queues were not read.
 	Queued *int64 `json:"queued,omitempty"`
 
-	// HalfOpen counts the connections whose handshakes were held up. It is null if none were.
+	// HalfOpen counts the connections whose handshakes were delayed on purpose. It is null if none
+	// were.
 	HalfOpen *HalfOpen `json:"half_open,omitempty"`
 	// ColdStart is set for a cold-start step.
 	ColdStart *ColdStart `json:"cold_start,omitempty"`
@@ -418,50 +421,50 @@ type Step struct {
 	// Pressure is the share of the window in which some task on the machine waited for a CPU, 0 to
 	// 1.
 	Pressure *float64 `json:"pressure"`
-	// RunQueueDelayNS is the longest time that a worker's thread waited for a CPU because of
-	// something other than a worker, or a lower bound of it. It is also null with more than 64
-	// workers at a time.
+	// RunQueueDelayNS is the longest time that a worker's thread waited for a CPU while something
+	// other than a worker ran, or a lower bound of that time. It is null if unknown, and with more
+	// than 64 workers at a time.
 	RunQueueDelayNS *int64 `json:"run_queue_delay_ns"`
 }
 
-// Pod is what a step did to one pod. Instants are measured as in Step; null means that the event
-// did not happen in the trial.
+// Pod describes what a step did to one pod. Instants are measured as in Step; null means that the
+// event did not happen in the trial.
 type Pod struct {
 	Worker  int    `json:"worker"`
 	Node    string `json:"node"`
 	Started bool   `json:"started"` // true: by the step; false: the step removed it
 
-	ListenNS *int64 `json:"listen_ns,omitempty"` // its process listened
-	ReadyNS  *int64 `json:"ready_ns,omitempty"`  // its kubelet said that it was ready
+	ListenNS *int64 `json:"listen_ns,omitempty"` // its process began to listen
+	ReadyNS  *int64 `json:"ready_ns,omitempty"`  // its kubelet reported it ready
 
 	DeletedNS *int64 `json:"deleted_ns,omitempty"` // its deletion began
 	TermNS    *int64 `json:"sigterm_ns,omitempty"` // SIGTERM was sent to its process
 	ClosedNS  *int64 `json:"closed_ns,omitempty"`  // its listener closed, or its node fell silent
 
 	// EndpointsNS is when the pod joined or left the Service's ready endpoints. RulesNS is when the
-	// rules of the clients' node followed.
+	// rules of the clients' node were updated accordingly.
 	EndpointsNS *int64 `json:"endpoints_ns,omitempty"`
 	RulesNS     *int64 `json:"rules_ns,omitempty"`
-	// Endpoints is the number of pods to which those rules led when this pod was closed, itself
-	// included. It is 0 if no rule led to this pod then.
+	// Endpoints is the number of pods to which the rules of the clients' node led when this pod's
+	// listener was closed, this pod included. It is 0 if no rule led to this pod then.
 	Endpoints int `json:"endpoints,omitempty"`
 }
 
-// HalfOpen counts connections that were half-open when a step closed listeners: SYN answered, last
-// ACK held up.
+// HalfOpen counts connections that were half-open when a step closed listeners: the SYN was
+// answered, but the client's ACK was delayed on purpose.
 type HalfOpen struct {
 	Held int64 `json:"held"`
-	Lost int64 `json:"lost"` // of those held
+	Lost int64 `json:"lost"` // of the held connections
 }
 
 // ColdStart describes how a worker that starts cold came into service.
 type ColdStart struct {
-	// FirstServedNS is the time from when the newcomer was ready to its first response, or null if
-	// it gave none.
+	// FirstServedNS is the time from when the newcomer was ready until its first response. It is
+	// null if the newcomer gave none.
 	FirstServedNS *int64 `json:"first_served_ns"`
-	// FairShareNS is the time from when the newcomer was ready until it had served a fair share:
-	// 0.9/n of the last 50 n attempts of n workers. It is at least the time that those attempts
-	// took. It is null if the load ended earlier.
+	// FairShareNS is the time from when the newcomer was ready until it had served a fair share: at
+	// least 0.9/n of the last 50·n attempts, for n workers. These attempts alone take some time, so
+	// it is never shorter than that. It is null if the load ended earlier.
 	FairShareNS *int64 `json:"fair_share_ns"`
 	// Share is the newcomer's share of the served attempts, 0 to 1. It and the next two fields
 	// cover the time until the newcomer was warm.
@@ -484,8 +487,8 @@ type Worker struct {
 	Accepted int64  `json:"accepted"`
 	Served   int64  `json:"served"` // responses written in full
 	CPUNS    *int64 `json:"cpu_ns"` // user + system, during the load; null if unknown
-	// BindError is the reason why the worker could not bind its address, "EADDRINUSE". Such a
-	// worker ended without listening. It is empty if the worker listened.
+	// BindError is "EADDRINUSE" if the worker could not bind its address. Such a worker exited
+	// without listening. It is empty if the worker listened.
 	BindError string `json:"bind_error,omitempty"`
 	// Acceptor: the worker served no connection, but accepted connections for the other workers.
 	Acceptor bool `json:"acceptor,omitempty"`
@@ -497,9 +500,9 @@ type Worker struct {
 
 // Starts counts the workers that steps started.
 type Starts struct {
-	Start       vocabulary.Start `json:"start"`        // how workers were to start: server.start
+	Start       vocabulary.Start `json:"start"`        // the value of server.start
 	Parked      int64            `json:"parked"`       // process started before the load
-	ParkedLater int64            `json:"parked_later"` // … during the load, ahead of the step
+	ParkedLater int64            `json:"parked_later"` // … during the load, before the step
 	Cold        int64            `json:"cold"`         // … by the step
 }
 
@@ -522,16 +525,16 @@ const (
 // during the load.
 type Relay struct {
 	Packets int64 `json:"packets"` // passed on, in both directions
-	// Dropped is the number of packets that were lost because too many waited for the relay. If it
-	// is not 0, the trial is invalid.
+	// Dropped is the number of packets that were lost because too many were waiting to be read by
+	// the relay. If it is not 0, the trial is invalid.
 	Dropped int64 `json:"dropped"`
 	HeldMax int64 `json:"held_max"` // the most packets held at a time, in one direction
 	// ExcessNS is how much longer than half of AskedNS the relay held each packet, from reading it
 	// until just before passing it on. It is null if there were no packets.
 	ExcessNS *Percentiles `json:"excess_ns"`
-	// WaitNS is the mean time that the relay waited for its CPU after it was woken. Packets that
-	// came meanwhile were read that much later, which ExcessNS does not include. It is null if the
-	// kernel does not report it.
+	// WaitNS is the relay's mean wait for its CPU after a wake-up. Packets that arrive during this
+	// wait are read late; ExcessNS does not include that delay. WaitNS is null if the kernel does
+	// not report it.
 	WaitNS *int64 `json:"wait_ns"`
 	CPUNS  *int64 `json:"cpu_ns"` // null where the kernel does not report it
 }
@@ -541,13 +544,13 @@ type Relay struct {
 type Retries struct {
 	Tries      int64 `json:"tries"`       // of all attempts, the first included
 	TriedAgain int64 `json:"tried_again"` // attempts with more than one try
-	Masked     int64 `json:"masked"`      // of those, served in the end
+	Masked     int64 `json:"masked"`      // attempts served after more than one try
 	// Repeated is the number of attempts whose request a server read more than once.
 	Repeated int64 `json:"repeated"`
-	// RepeatedUnhandled is the number of those attempts that reached a handler at most once: the
-	// server dropped the other readings, as it does after http.Server.Shutdown. The rest may have
-	// been carried out twice, which does harm if the request is not idempotent. It is absent in
-	// older runs.
+	// RepeatedUnhandled is the number of Repeated attempts whose request reached a handler at most
+	// once, because servers discarded the other copies, as http.Server does after Shutdown. The
+	// requests of the other Repeated attempts may have been carried out twice, which does harm if
+	// they are not idempotent. It is absent in older runs.
 	RepeatedUnhandled *int64 `json:"repeated_unhandled,omitempty"`
 	// Failed counts the tries that were followed by another try, by the kind of failure.
 	Failed map[string]int64 `json:"failed,omitempty"`
@@ -557,7 +560,7 @@ type Retries struct {
 	NoTime     int64 `json:"no_time"`
 	OverBudget int64 `json:"over_budget"`
 	// MaskedNS has the response times of the masked attempts, including failed tries and the waits
-	// between them. It is null without any.
+	// between tries. It is null if there are no masked attempts.
 	MaskedNS *Percentiles `json:"masked_ns,omitempty"`
 }
 
@@ -567,12 +570,13 @@ type Fairness struct {
 	Generation  int     `json:"generation"`
 	Jain        float64 `json:"jain"`          // (Σx)²/(n·Σx²), 1/n to 1
 	MaxOverMean float64 `json:"max_over_mean"` // 1 to n
-	// TopShare is the largest share that one worker got, 1/n to 1. It is absent in older runs.
+	// TopShare is the largest share of the connections that one worker got, 1/n to 1. It is absent
+	// in older runs.
 	TopShare float64 `json:"top_share,omitempty"`
 	Chi2P    float64 `json:"chi2_p"` // p of Pearson's χ² against equal shares
 	// Requests is the spread of answered requests. BusyTime is the spread of the time from reading
-	// a request to handing over its answer. They are null if there was none, and absent in older
-	// runs.
+	// a request to handing over its response. Each is null if there was nothing to spread, and
+	// absent in older runs.
 	Requests *Spread `json:"requests,omitempty"`
 	BusyTime *Spread `json:"busy_time,omitempty"`
 	// Windows is the spread of connections over time, from the first scheduled attempt. Windows in
@@ -601,14 +605,14 @@ const FairnessWindowNS = int64(100 * time.Millisecond)
 
 // Queues describes the lengths of the accept queues during the load.
 type Queues struct {
-	// Source says how Max and Mean of the listeners were found. It is one of the constants below,
-	// and empty in older runs, which sampled.
+	// Source says how Max and Mean of the listeners were determined. It is one of the constants
+	// below. It is empty in older runs, which sampled the queues.
 	Source string `json:"source,omitempty"`
-	// Unplaced is the number of the load's connections that waited at an unknown listener, because
-	// no worker accepted them. No figure includes them. It exists only if the figures are computed.
+	// Unplaced is the number of the load's connections that waited in an unknown queue, because no
+	// worker accepted them. No figure includes them. Only runs with QueuesComputed have it.
 	Unplaced int64 `json:"unplaced,omitempty"`
 
-	// The samples: their number, the mean interval between them, and the mean CPU time of one.
+	// The number of samples, the mean interval between them, and the mean CPU time of one.
 	Samples    int64 `json:"samples,omitempty"`
 	IntervalNS int64 `json:"interval_ns,omitempty"`
 	CostNS     int64 `json:"cost_ns,omitempty"`
@@ -618,37 +622,37 @@ type Queues struct {
 
 // The sources of a queue's length.
 const (
-	// QueuesComputed: each connection of the load counts from when its client had sent its request
-	// until a worker recorded its accept.
+	// QueuesComputed: a connection of the load counts as queued from when its client has sent the
+	// request until a worker records its accept.
 	QueuesComputed = "computed"
-	// QueuesSampled: the kernel was asked (sock_diag), Samples times.
+	// QueuesSampled: the lengths were read from the kernel (sock_diag), Samples times.
 	QueuesSampled = "sampled"
 )
 
 // ListenerQueue is the accept queue of one listener, in connections. The mean is over time, or over
 // samples.
 type ListenerQueue struct {
-	Worker *int    `json:"worker"` // null: the shared socket
+	Worker *int    `json:"worker"` // null: the queue of the shared socket
 	Max    int64   `json:"max"`
 	Mean   float64 `json:"mean"`
-	// SampledMax and SampledMean are what samples found, if Max and Mean are computed. They are
+	// SampledMax and SampledMean are the sampled values, if Max and Mean are computed. They are
 	// null without samples.
 	SampledMax  *int64   `json:"sampled_max,omitempty"`
 	SampledMean *float64 `json:"sampled_mean,omitempty"`
 }
 
-// Series shows what happened over time, with one value for each window of WindowNS. Windows after
-// the last value are 0.
+// Series shows what happened over time, with one value for each window of WindowNS. A list may end
+// early: it has the value 0 in all later windows.
 type Series struct {
-	FromNS   int64         `json:"from_ns"` // where the first window begins
+	FromNS   int64         `json:"from_ns"` // start of the first window
 	WindowNS int64         `json:"window_ns"`
 	Queues   []QueueSeries `json:"queues"` // listeners at which connections waited
 	// Overflows and Migrations exist only in older runs, which read the kernel's counters at the
-	// end of each window. They are null in others.
+	// end of each window. They are null in newer runs.
 	Overflows  []int64 `json:"overflows"`
 	Migrations []int64 `json:"migrations"`
-	// Counted lists the changes of the kernel's counters between two readings, if there was any.
-	// The counters are read before and after the steps, and at the end.
+	// Counted lists the intervals between readings of the kernel's counters in which a counter
+	// changed. The counters are read before and after the steps, and at the end.
 	Counted []Counted `json:"counted,omitempty"`
 	Lost    []int64   `json:"lost"` // attempts, by the instant at which they ended
 }
@@ -663,9 +667,9 @@ type Counted struct {
 	Migrations int64 `json:"migrations"`
 }
 
-// QueueSeries is the greatest length of one accept queue in each window, in connections.
+// QueueSeries has the greatest length of one accept queue in each window, in connections.
 type QueueSeries struct {
-	Worker  *int    `json:"worker"` // null: the shared socket
+	Worker  *int    `json:"worker"` // null: the queue of the shared socket
 	First   int     `json:"first"`  // the window of the first value
 	Longest []int64 `json:"longest"`
 }
@@ -681,21 +685,20 @@ func (q QueueSeries) At(window int) int64 {
 // CPU is the processor time used in a trial.
 type CPU struct {
 	LoadNS *int64 `json:"load_ns"`
-	// LoadDriveNS is the part of LoadNS during which attempts were in flight. It is absent in older
-	// runs.
+	// LoadDriveNS is the part of LoadNS that was used while attempts were in flight. It is absent
+	// in older runs.
 	LoadDriveNS *int64 `json:"load_drive_ns,omitempty"`
 	ServersNS   *int64 `json:"servers_ns"`
 	// ProxyNS is the time used by HAProxy. It is null without HAProxy.
 	ProxyNS *int64 `json:"proxy_ns,omitempty"`
 	// HarnessNS is the time that this program itself used within WatchedNS, without its children.
-	// WatchNS is the part spent observing the trial. StandInNS is the part spent standing in for a
-	// real system: for a supervisor that carries out the steps and, in a cluster, for the control
-	// plane, kubelets and DNS server. The rest is bookkeeping. HarnessNS is absent in older runs.
+	// WatchNS is the part spent observing the trial. StandInNS is the part spent in place of a real
+	// system: of a supervisor that carries out the steps and, in a cluster, of the control plane,
+	// kubelets and DNS server. The rest is bookkeeping. HarnessNS is absent in older runs.
 	HarnessNS *int64 `json:"harness_ns,omitempty"`
 	WatchNS   *int64 `json:"watch_ns,omitempty"`
 	StandInNS *int64 `json:"stand_in_ns,omitempty"`
-	// WatchedNS is the length of the time that HarnessNS and the fields below cover: that of the
-	// load.
+	// WatchedNS is the duration of the load. HarnessNS and the fields below cover this time.
 	WatchedNS   *int64 `json:"watched_ns"`
 	StealNS     *int64 `json:"steal_ns"`      // taken from the servers' CPUs by the hypervisor
 	LoadStealNS *int64 `json:"load_steal_ns"` // taken from the load's CPUs
@@ -703,13 +706,14 @@ type CPU struct {
 	Pressure *float64 `json:"pressure"`
 	// RunQueueDelayNS is defined as in Step.
 	RunQueueDelayNS *int64 `json:"run_queue_delay_ns"`
-	// ThrottledNS is how long a CPU quota stopped this program and everything that it had started,
-	// summed over the CPUs. It is absent if the kernel does not report it, and in older runs.
+	// ThrottledNS is the total time for which this program and everything that it had started were
+	// throttled for exhausting a CPU quota, summed over the CPUs. It is absent if the kernel does
+	// not report it, and in older runs.
 	ThrottledNS *int64 `json:"throttled_ns,omitempty"`
 }
 
-// Threads says where the threads of a process were allowed to run, and where each ran last
-// (/proc/self/task).
+// Threads lists the CPUs on which the threads of a process were allowed to run, and the CPU on
+// which each ran last (/proc/self/task).
 type Threads struct {
 	N       int   `json:"n"`
 	Allowed []int `json:"allowed"` // CPUs, over all threads
@@ -725,8 +729,9 @@ type Memory struct {
 	// a worker gives back the pages of program text that its start touched, and resets its peak, if
 	// the kernel allows it (servers/sys/program.go).
 	WorkerBytes *int64 `json:"worker_bytes"`
-	// WorkerProportionalBytes is the memory of the largest such worker at the end, with the size of
-	// each shared page divided by the number of its sharers (Pss).
+	// WorkerProportionalBytes is the memory of the largest worker of the last generation at the
+	// end, with the size of each shared page divided by the number of processes that share it
+	// (Pss).
 	WorkerProportionalBytes *int64 `json:"worker_proportional_bytes"`
 	// SampleFlushes is the number of times that a load process wrote samples before its last
 	// attempt had ended, because it had more than it can keep. It is null in older runs, which
@@ -737,12 +742,12 @@ type Memory struct {
 // Selector describes what an eBPF program that chooses among a group's sockets did in the trial,
 // according to the kernel's statistics and its own.
 type Selector struct {
-	Runs     int64 `json:"runs"`       // also for segments that open no connection
+	Runs     int64 `json:"runs"`       // runs for segments that open no connection included
 	NSPerRun int64 `json:"ns_per_run"` // including the two clock readings that measure it
 	Selected int64 `json:"selected"`   // connections that the program gave to a worker
 	Fallback int64 `json:"fallback"`   // connections that it left to the kernel's hash
-	// Avoided is the number of selected connections that went to a worker that should be avoided,
-	// because all workers should be.
+	// Avoided is the number of selected connections that went to a worker marked as one to avoid,
+	// because all workers were.
 	Avoided int64 `json:"avoided"`
 }
 
@@ -754,7 +759,7 @@ type Occupancy struct {
 	// Load is the share of the time in which the workers were occupied, 0 to 1.
 	Load float64 `json:"load"`
 	// WaitNS is the mean response time of served attempts minus MeanNS and, if a round trip was
-	// added, minus two round trips. It consists of the wait for a worker and the client's own time.
+	// added, minus two round trips. It is the wait for a worker plus the client's own time.
 	WaitNS int64 `json:"wait_ns"`
 	// PredictedWaitNS is the mean wait for a worker that theory predicts for independent arrivals
 	// at that load. It is null if arrivals were not independent, or if no formula is known. See
@@ -773,7 +778,7 @@ type Search struct {
 type Try struct {
 	PerSecond float64 `json:"per_second"`
 	Outcome   string  `json:"outcome"` // passed | failed | invalid
-	Note      string  `json:"note"`    // why it did not pass
+	Note      string  `json:"note"`    // the reason why the rate did not pass
 }
 
 // The outcomes of a Try.
@@ -783,9 +788,9 @@ const (
 	TryInvalid = "invalid"
 )
 
-// Equality compares a counter of the kernel with its expected value according to the ledger. They
-// may differ, because the counter also counts events that no attempt notices. The difference is the
-// number of such events.
+// Equality compares a counter of the kernel with the value that follows from the ledger. They may
+// differ: the counter also counts events that no attempt notices. The difference is the number of
+// these events.
 type Equality struct {
 	Counter string `json:"counter"`
 	Kernel  int64  `json:"kernel"`
@@ -804,23 +809,24 @@ type LedgerRow struct {
 	Explained bool `json:"explained"`
 }
 
-// Trace holds what the kernel reported about the losses. eBPF programs observe the places where the
+// Trace holds the kernel's events about the losses. eBPF programs observe the places where the
 // kernel resets connections and drops segments.
 type Trace struct {
-	// Unavailable is the reason why the kernel was not asked. Causes are inferred then.
+	// Unavailable is the reason why no events were observed. Causes are then inferred without them.
 	Unavailable string   `json:"unavailable,omitempty"`
 	Missing     []string `json:"missing,omitempty"` // tracepoints that this kernel lacks
 	Events      int64    `json:"events"`
-	Resets      int64    `json:"resets"`  // of those, RSTs that the kernel sent
+	Resets      int64    `json:"resets"`  // events that are RSTs sent by the kernel
 	Dropped     int64    `json:"dropped"` // events lost because a buffer was full
-	// Unheard is the number of resets that the kernel counted (TcpOutRsts) but did not report as
-	// events.
+	// Unheard is the number of resets that the kernel counted (TcpOutRsts) but for which no event
+	// was observed.
 	Unheard int64 `json:"unheard,omitempty"`
 	// Agreement compares the inferred causes with those from the kernel's events.
 	Agreement []Agreement `json:"agreement,omitempty"`
 }
 
-// Agreement counts lost attempts by their inferred cause and the cause from the trace.
+// Agreement counts lost attempts by their inferred cause and their cause according to the kernel's
+// events.
 type Agreement struct {
 	Inferred string `json:"inferred"`
 	Traced   string `json:"traced"`
@@ -840,19 +846,19 @@ type Loss struct {
 	Server      string `json:"server"` // the server side's outcome
 	Cause       string `json:"cause"`
 	Evidence    string `json:"evidence"`
-	// Kernel is the kernel's reason for the event that decided the cause, and says whether the
-	// event was a reset or a drop. It is empty without such an event.
+	// Kernel is the event that decided the cause, a reset or a drop, with the reason that the
+	// kernel gave for it. It is empty without such an event.
 	Kernel string `json:"kernel,omitempty"`
-	Worker *int   `json:"worker"` // whose close, crash or answer it was, where known
+	Worker *int   `json:"worker"` // the worker that closed, crashed or answered; null if unknown
 	Step   *int   `json:"step"`   // index into Steps
-	// Tries is the number of tries that the attempt made, if more than one. The other fields
-	// describe the last try, except SentNS, which is when the first was sent.
+	// Tries is the number of the attempt's tries, if more than one. SentNS is when the first try
+	// was sent; the other fields describe the last try.
 	Tries int `json:"tries,omitempty"`
 }
 
-// Claim is one row of the claims ledger, decided by this run.
+// Claim is one row of the claims ledger, as decided by this run.
 type Claim struct {
 	ID       string   `json:"id"`
 	Verdict  string   `json:"verdict"`  // holds | fails | conditional | not tested
-	Evidence []string `json:"evidence"` // the figures that decided it, or why it was not tested
+	Evidence []string `json:"evidence"` // figures that decided it, or why it was not tested
 }

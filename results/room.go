@@ -7,9 +7,9 @@ import (
 	"reuseport-bench/results/jsonfile"
 )
 
-// A size is the part of a run's bounds that one trial or all trials use, in bytes.
+// A size is the size of one trial, or of all trials of a run, in bytes.
 type size struct {
-	text   int64 // in RunFile, indented; TrialsFile is smaller
+	text   int64 // in RunFile, where it is indented; in TrialsFile it is smaller
 	memory int64 // after decoding
 }
 
@@ -21,28 +21,28 @@ func sizeOf(t *Trial) (size, error) {
 	return size{text, jsonfile.Memory(t)}, err
 }
 
-// maxSize returns the bound for all trials of a run: what Load accepts, minus a part for everything
-// else in the run.
+// maxSize returns the bound for all trials of a run: what Load accepts, minus a reserve for
+// everything else in the run.
 func maxSize() size { return size{maxBytes - maxBytes/8, maxMemory - maxMemory/16} }
 
 // A room keeps a run small enough for Load to read.
 type room struct {
-	planned int // without repeats of invalid trials
-	block   int // trials of one block
-	// alike: all planned trials are of one scenario and will be run, so the sizes of the first
-	// trials predict those of the rest.
+	planned int // trials, without repeats of invalid ones
+	block   int // number of trials in one block
+	// alike: all planned trials belong to one scenario and will be run, so the sizes of the first
+	// trials predict the sizes of the rest.
 	alike  bool
-	trials int // so far
+	trials int // number of trials added so far
 	used   size
 }
 
-// newRoom returns the room for a run that has no trials yet.
+// newRoom returns the room for a run without trials.
 func newRoom(run *Run) (r room) {
 	r.alike = len(run.Scenarios) == 1
 	for _, s := range run.Scenarios {
 		blocks := s.Trials
 		for _, look := range s.Looks {
-			blocks, r.alike = max(blocks, look), false // blocks may be added up to this look
+			blocks, r.alike = max(blocks, look), false // up to this many blocks may be run
 		}
 		for _, v := range s.Variants {
 			if v.SkippedReason == nil {
@@ -77,9 +77,10 @@ func (r *room) addRun(run *Run) error {
 	return nil
 }
 
-// fit returns the size of one more trial. If the trial takes more than its share, fit shortens its
-// list of losses. It returns an error if this trial makes the run too large. It also does so if a
-// block is complete, the planned trials are alike, and all of them would make the run too large.
+// fit returns the size of one more trial. It shortens the trial's list of losses if the trial would
+// take more than an equal share of the bounds. It returns an error if the run would become too
+// large with this trial. Once a block is complete, it also does so if the trials are alike and all
+// planned ones would be too large.
 func (r *room) fit(t *Trial) (size, error) {
 	s, err := sizeOf(t)
 	if err != nil {
@@ -89,7 +90,8 @@ func (r *room) fit(t *Trial) (size, error) {
 	// Leave room for repeats of invalid trials: at most three for every eight.
 	share := int64(max(1, r.planned) + r.planned/2)
 	if s.text > limit.text/share || s.memory > limit.memory/share {
-		// Search for the length, because the size of a list grows in steps.
+		// Search for the longest list that fits. Its length cannot be computed, because memory
+		// grows in steps.
 		listed := t.Losses
 		keep := sort.Search(len(listed), func(n int) bool {
 			t.Losses = listed[:n+1]

@@ -9,14 +9,14 @@ import (
 	"reuseport-bench/results/jsonfile"
 )
 
-// plannedRun returns a run of one scenario and two variants, with this many planned trials each.
+// plannedRun returns a run of one scenario and two variants, each with this many planned trials.
 func plannedRun(trials int) *Run {
 	run := newRun()
 	run.Scenarios[0].Trials = trials
 	return run
 }
 
-// longTrial returns a trial that lost this many attempts, and lists them all.
+// longTrial returns a trial with this many lost attempts, all of them listed.
 func longTrial(losses int) *Trial {
 	t := restartTrial(int64(losses))
 	t.Attempts, t.Served = 10_000, 10_000-t.Lost
@@ -30,7 +30,7 @@ func longTrial(losses int) *Trial {
 	return t
 }
 
-// In a run of many trials, each lists as many losses as fit; all are counted.
+// In a run of many trials, each trial lists only as many losses as fit, but counts all.
 func TestLossesAreCutShort(t *testing.T) {
 	for _, test := range []struct{ trials, least, most int }{
 		{8, 2000, 2000}, {200, 700, 1999}, {1000, 50, 400},
@@ -46,7 +46,7 @@ func TestLossesAreCutShort(t *testing.T) {
 			t.Errorf("of %d trials each lists %d losses and omits %d, want %d to %d", test.trials,
 				n, trial.LossesOmitted, test.least, test.most)
 		}
-		all := int64(2*test.trials) * 11 / 8 // with repeats of invalid ones
+		all := int64(2*test.trials) * 11 / 8 // including repeats of invalid trials
 		if limit := maxSize(); size.text*all > limit.text || size.memory*all > limit.memory {
 			t.Errorf("%d trials of %+v are more than %+v", all, size, limit)
 		}
@@ -126,7 +126,7 @@ func TestRoomWithoutExtrapolation(t *testing.T) {
 	}
 }
 
-// A trial that could not be read again is not written.
+// Append does not write a trial that Load could not read.
 func TestUnreadableTrial(t *testing.T) {
 	s, err := Create(t.TempDir(), plannedRun(1))
 	if err != nil {
@@ -145,7 +145,7 @@ func TestUnreadableTrial(t *testing.T) {
 	}
 }
 
-// sizeOf returns what a trial adds to the file.
+// sizeOf returns the number of bytes that a trial adds to RunFile.
 func TestSizeOf(t *testing.T) {
 	run := newRun()
 	run.FinishedAt = new(startedAt())

@@ -11,8 +11,8 @@ import (
 	"reuseport-bench/scenarios/vocabulary"
 )
 
-// A Sample is the client's record of one attempt. Instants are CLOCK_MONOTONIC nanoseconds. An
-// instant is 0 if the attempt did not reach it.
+// A Sample is the client's record of one attempt. Instants are CLOCK_MONOTONIC nanoseconds, or 0 if
+// the attempt did not get that far.
 type Sample struct {
 	Process  int
 	Sequence uint64 // within the load process
@@ -20,25 +20,26 @@ type Sample struct {
 	Scheduled, Sent, Connected, FirstByte, Done int64
 
 	Source netip.AddrPort // local address of the connection
-	Phase  Phase          // where it was lost
+	Phase  Phase          // the phase in which the attempt was lost
 	Class  Class          // ClassNone: the attempt was served
 	Errno  int            // for ClassLocal; 0 if no system call failed
 	Status int            // HTTP status, 0 without a response head
-	// Worker and Generation are the numbers in the response, or indices of load.Identities; -1
-	// without one.
+	// Worker and Generation say who answered: the numbers in the response or, if headers of a
+	// third-party server name them, indices into load.Identities. They are -1 if unknown.
 	Worker, Generation int
-	// Written is how many bytes of the request the kernel took, and Received how many of the answer
-	// arrived.
+	// Written is the number of bytes of the request that the kernel accepted. Received is the
+	// number of bytes of the response that arrived.
 	Written, Received int
-	// Unverified: served, and the end of the connection ended the body, so that one cut short looks
-	// the same.
+	// Unverified: the attempt was served, but only the end of the connection marked the end of the
+	// body, so a truncated response would look the same.
 	Unverified bool
-	// Retriable: lost, and many clients would have sent the request once more without telling.
+	// Retriable: the attempt was lost, but many HTTP clients would have silently sent its request
+	// once more.
 	Retriable bool
 
 	// Failed lists, in order, the tries that were followed by another; at most MaxFailed. Scheduled
 	// and Sent describe the first try, the other fields the last. LastSent is when the last try
-	// began, or 0 without Failed.
+	// began, or 0 if Failed is empty.
 	Failed   []FailedTry
 	LastSent int64
 	GaveUp   GaveUp
@@ -51,13 +52,13 @@ const MaxFailed = 10
 // A FailedTry is a try that was followed by another.
 type FailedTry struct {
 	Failure Failure
-	Opened  bool // true: it opened a connection; false: it was sent on an idle one
+	Opened  bool // true: it opened a connection; false: it used an idle one
 }
 
 // Failure is the way in which a try failed, if a client may retry after it.
 type Failure uint8
 
-// The failures. A reset or close of the connection is one of the last two.
+// The failures. If the connection is reset or closed, the failure is one of the last two.
 const (
 	FailureNone           Failure = iota // never retried
 	FailureRefused                       // the connection was refused
@@ -82,7 +83,7 @@ var failureCauses = [...]vocabulary.RetryCause{
 
 func (f Failure) String() string { return string(nameOf(failureCauses[:], int(f))) }
 
-// GaveUp is the reason why a client made no other try after a failure that its policy retries.
+// GaveUp is the reason why a client did not try again after a failure that its policy retries.
 type GaveUp uint8
 
 // The reasons to give up.
@@ -102,7 +103,7 @@ type Phase uint8
 // The phases, in the order of an attempt's life.
 const (
 	PhaseNone    Phase = iota // served
-	PhaseConnect              // until the connection is established, or a kept one is free
+	PhaseConnect              // until a connection is established, or a kept one is free
 	PhaseSend                 // until the request is handed to the kernel
 	PhaseWait                 // until the first byte of the response
 	PhaseBody                 // until the last byte of the response
@@ -126,11 +127,11 @@ const (
 	ClassEOF                      // FIN before the response was complete
 	ClassTimeout                  // the attempt's timeout
 	ClassUnreachable              // EHOSTUNREACH, ENETUNREACH
-	ClassInvalid                  // a malformed response; in old recordings, also one not 200
+	ClassInvalid                  // malformed response; in old recordings, also any status but 200
 	ClassLocal                    // the client's own error: EADDRINUSE, EMFILE, …
 	ClassUnsent                   // the generator never reached the attempt
 	ClassAborted                  // the load reset the connection on purpose
-	ClassErrorAnswer              // a whole response with a status that does not serve
+	ClassErrorAnswer              // a complete response whose status counts as an error
 )
 
 var classNames = [...]string{
@@ -147,12 +148,12 @@ func nameOf[T ~string](names []T, i int) T {
 	return T(fmt.Sprintf("unknown(%d)", i))
 }
 
-// MaxSample is the maximum size of an encoded sample, in bytes: eight varints for instants and
-// numbers, five short varints, an address, and single bytes.
+// MaxSample is the maximum size of an encoded sample, in bytes. A sample has eight varints for
+// instants and numbers, five short varints, an address, and a few single bytes.
 const MaxSample = 144
 
-// Append appends the sample's encoding: a length byte, then the fields. Instants are encoded as
-// differences, most of which fit in three bytes.
+// Append appends the sample's encoding to dst: a length byte, then the fields. Instants are encoded
+// as differences, most of which fit in three bytes.
 func (s *Sample) Append(dst []byte) []byte {
 	at := len(dst)
 	dst = append(dst, 0)
@@ -162,8 +163,8 @@ func (s *Sample) Append(dst []byte) []byte {
 	for _, i := range [...]int64{s.Sent, s.Connected, s.FirstByte, s.Done} {
 		dst = s.appendInstant(dst, i)
 	}
-	// The phase and GaveUp take three bits each, the class and the number of failed tries four,
-	// so samples without flags and retries are not longer.
+	// The phase shares a byte with the number of failed tries (four bits) and a flag, and the class
+	// (four bits) shares one with a flag and GaveUp.
 	phase, class := byte(s.Phase)|byte(len(s.Failed))<<4, byte(s.Class)|byte(s.GaveUp)<<5
 	if s.Retriable {
 		phase |= retriableBit

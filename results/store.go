@@ -38,7 +38,7 @@ func noRunHint() string { return fmt.Sprintf("make one with %q", command.Line("r
 
 // A Store writes one run directory. Every trial is on disk when Append returns, so a crash costs at
 // most one trial. The caller must call Finish, Discard or Close. A Store is not safe for concurrent
-// use. A lock on TrialsFile keeps out other processes.
+// use. A lock on TrialsFile keeps other processes from writing.
 type Store struct {
 	dir    string
 	trials *os.File
@@ -71,8 +71,8 @@ func Create(dir string, run *Run) (*Store, error) {
 	return s, nil
 }
 
-// Vacant returns an error if no run can start in dir: it is not a directory, not empty, or not
-// writable.
+// Vacant returns an error if no run can start in dir, because it is not a directory, not empty, or
+// not writable.
 func Vacant(dir string) error {
 	entries, err := os.ReadDir(dir)
 	switch {
@@ -95,7 +95,7 @@ func Vacant(dir string) error {
 // goOn returns the advice to resume the run in dir, for the end of a message. It returns "" if the
 // run has finished.
 func goOn(dir string) string {
-	if _, err := os.Stat(filepath.Join(dir, TrialsFile)); err != nil { // Finish removes it
+	if _, err := os.Stat(filepath.Join(dir, TrialsFile)); err != nil { // Finish has removed it
 		return ""
 	}
 	return ", or go on with that one: " + command.Line("run", "--resume", dir)
@@ -124,7 +124,7 @@ func LoadUnfinished(dir string) (*Run, error) {
 // Open resumes the run in dir, and returns it as LoadUnfinished does. If a crash cut off the last
 // line, Open removes it, and that trial must be run again.
 func Open(dir string) (*Store, *Run, error) {
-	run, err := LoadUnfinished(dir) // before TrialsFile is created
+	run, err := LoadUnfinished(dir) // before openTrials creates TrialsFile
 	if err != nil {
 		return nil, nil, err
 	}
@@ -132,7 +132,8 @@ func Open(dir string) (*Store, *Run, error) {
 	if err := s.openTrials(os.O_CREATE); err != nil {
 		return nil, nil, err
 	}
-	// Read again under the lock: another process may have added trials, or finished the run.
+	// Read again under the lock: meanwhile, another process may have added trials or finished the
+	// run.
 	run, err = LoadUnfinished(dir)
 	if err == nil {
 		err = s.countTrials(run)
@@ -153,8 +154,8 @@ func (s *Store) openTrials(flags int) error {
 	case err != nil:
 		return fmt.Errorf("run directory: %w", err)
 	}
-	// The kernel releases the lock (flock(2)) with the last descriptor, also when the process is
-	// killed.
+	// The kernel releases the lock (flock(2)) when the last descriptor is closed, even if the
+	// process is killed.
 	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
 		err = fmt.Errorf("%s: locked (%w); another process is still working on this run", s.path(),
 			err)
@@ -186,8 +187,8 @@ func (s *Store) path() string { return filepath.Join(s.dir, TrialsFile) }
 func (s *Store) Dir() string { return s.dir }
 
 // Append saves one trial, valid or not. The trial is on disk when Append returns nil. After an
-// error the file is unchanged, and Append may be called again. To keep the run readable, Append
-// shortens the list of losses of a trial that is too large, in *t as well.
+// error the file is unchanged, and Append may be called again. If a trial is too large to keep the
+// run readable, Append shortens its list of losses, in *t as well.
 func (s *Store) Append(scenario string, labels map[string]string, t *Trial) error {
 	fail := func(err error) error {
 		return fmt.Errorf("trial of %q, %q: %w", scenario, LabelString(labels), err)
@@ -258,13 +259,13 @@ func (s *Store) Finish(run *Run) error {
 	return errors.Join(syncDir(s.dir), s.Close())
 }
 
-// Discard closes the store and removes its files. The directory is then as Create found it.
+// Discard closes the store and removes its files. The directory stays, and is empty.
 func (s *Store) Discard() error {
 	err := removeIfThere(filepath.Join(s.dir, RunFile))
 	return errors.Join(err, removeIfThere(s.path()), s.Close())
 }
 
-// Close ends writing. Closing again does nothing.
+// Close closes TrialsFile, which releases the lock. Further calls do nothing.
 func (s *Store) Close() error {
 	if s.trials == nil {
 		return nil
@@ -320,8 +321,8 @@ func EncodeJSON(w io.Writer, run *Run) error {
 	return jsonfile.EncodeIndented(w, stored)
 }
 
-// writeRun replaces RunFile atomically: readers see either the old file or the new one, complete.
-// If the new one could not be read back, it returns an error and keeps the old one.
+// writeRun replaces RunFile atomically: readers see either the old file or the whole new file. If
+// Load could not read the new file, writeRun returns an error and keeps the old file.
 func writeRun(dir string, run *Run) (err error) {
 	file := filepath.Join(dir, RunFile)
 	f, err := os.CreateTemp(dir, RunFile+".*")
@@ -360,7 +361,8 @@ func removeIfThere(path string) error {
 	return nil
 }
 
-// syncDir makes renames, creations and removals in dir survive a crash of the machine (fsync(2)).
+// syncDir makes renames, creations and removals in dir durable across a crash of the machine
+// (fsync(2)).
 func syncDir(dir string) error {
 	d, err := os.Open(dir)
 	if err != nil {

@@ -38,8 +38,8 @@ func newRun() *Run {
 	}
 }
 
-// restartTrial returns a valid trial of 1000 attempts at 2000/s. lost has the number of attempts
-// that each restart lost.
+// restartTrial returns a valid trial of 1000 attempts at 2000/s, with one restart per argument.
+// Each argument is the number of attempts that the restart lost.
 func restartTrial(lost ...int64) *Trial {
 	t := &Trial{
 		Valid: true, Attempts: 1000, OfferedPerSecond: new(2000.),
@@ -152,7 +152,7 @@ func TestUnfinishedRunIsReadable(t *testing.T) {
 	}
 }
 
-// Create leaves out trials that the caller's run already has. Append adds trials one by one.
+// Create does not write trials that are already in the caller's run. Append adds trials one by one.
 func TestCreateLeavesOutTrials(t *testing.T) {
 	run := newRun()
 	run.Scenarios[0].Variants[0].Trials = []*Trial{restartTrial(1)}
@@ -244,7 +244,7 @@ func TestCreateRefusesUsedDirectories(t *testing.T) {
 	wantError(t, Vacant(file), strconv.Quote(file)+" is a file")
 }
 
-// Another run starts in the directory after Vacant and before the first file.
+// Create fails if another run starts in the directory after Vacant has found it empty.
 func TestCreateIsExclusive(t *testing.T) {
 	s := create(t)
 	err := (&Store{dir: s.Dir()}).openTrials(os.O_CREATE | os.O_EXCL)
@@ -578,7 +578,7 @@ func TestTwiceCountedTrials(t *testing.T) {
 	wantError(t, err, TrialsFile, `unfinished but already holds trials of "rolling-restart"`)
 }
 
-// full makes every write of the store fail, as with a full disk.
+// full makes every write of the store fail, as a full disk would.
 func full(t *testing.T, s *Store) {
 	t.Helper()
 	dev, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
@@ -633,7 +633,7 @@ func TestFinishFails(t *testing.T) {
 
 func TestLatest(t *testing.T) {
 	parent := t.TempDir()
-	for i, name := range []string{"b", "c", "a"} { // the first is the newest
+	for i, name := range []string{"b", "c", "a"} { // the first has the latest start
 		run := newRun()
 		run.StartedAt = startedAt().Add(time.Duration(-i) * time.Hour)
 		s, err := Create(filepath.Join(parent, name), run)

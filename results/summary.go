@@ -2,7 +2,7 @@ package results
 
 import "fmt"
 
-// The methods for computing the interval of a Summary.
+// The methods of computing the interval of a Summary.
 const (
 	// MethodNone: there is no interval; lo and hi are null.
 	MethodNone = "none"
@@ -19,9 +19,9 @@ const (
 	// MethodRankSum: the ratios or differences of two samples that the Mann-Whitney test does not
 	// reject.
 	MethodRankSum = "rank_sum"
-	// MethodDifference: the difference of two rates, from the intervals of both (MOVER).
+	// MethodDifference: the difference of two rates, computed from the interval of each (MOVER).
 	MethodDifference = "mover"
-	// MethodRuleOfThree: nothing was seen; hi is a one-sided 95 % bound, 3/exposure.
+	// MethodRuleOfThree: the count is 0; hi is a one-sided 95 % bound, 3/exposure.
 	MethodRuleOfThree = "rule_of_three"
 )
 
@@ -30,7 +30,7 @@ func (s *Summary) Bound(lo, hi, level float64, method string) {
 	s.Lo, s.Hi, s.Confidence, s.Method = &lo, &hi, level, method
 }
 
-// Warn attaches a footnote.
+// Warn adds a warning, which reports print as a footnote.
 func (s *Summary) Warn(format string, args ...any) {
 	s.Warnings = append(s.Warnings, fmt.Sprintf(format, args...))
 }

@@ -25,10 +25,10 @@ func (v *Variant) ValidTrials() []*Trial {
 	return valid
 }
 
-// Invalid is a reason why trials of a variant do not count, with the number of these trials.
+// Invalid is a reason why trials of a variant do not count, and the number of trials that have it.
 type Invalid struct {
 	Reason string // as worded in the first such trial
-	Varied bool   // the numbers differ in other trials
+	Varied bool   // other trials have the same reason with other numbers
 	Trials int
 }
 
@@ -36,7 +36,7 @@ type Invalid struct {
 // most frequent first. Reasons that differ only in numbers count as one. A trial with two reasons
 // counts for both.
 func (v *Variant) InvalidTrials() (trials int, reasons []Invalid) {
-	known := map[string]int{} // shape → index of the reason
+	known := map[string]int{} // reason without numbers → index in reasons
 	for _, t := range v.Trials {
 		if t.Usable() {
 			continue
@@ -81,11 +81,11 @@ func Remedy(reason string) string {
 
 var parentheses = regexp.MustCompile(` *\([^()]*\)`)
 
-// ReasonCount finds the most common among many reasons. Reasons that differ only in numbers count
+// A ReasonCount finds the most frequent of many reasons. Reasons that differ only in numbers count
 // as one.
 type ReasonCount struct {
 	counts map[string]int // by short reason without numbers
-	most   string         // the most common one, whole
+	most   string         // the most frequent reason, in full
 	n      int            // the count of that reason
 }
 
@@ -100,7 +100,7 @@ func (c *ReasonCount) Add(reason string) {
 	}
 }
 
-// Commonest returns the most common reason, in its latest wording, and its count.
+// Commonest returns the most frequent reason, in its latest wording, and its count.
 func (c *ReasonCount) Commonest() (reason string, n int) { return c.most, c.n }
 
 // numbers matches a number, and a unit directly after it.
@@ -108,8 +108,8 @@ var numbers = regexp.MustCompile(`[0-9][0-9.]*[a-zµ]*`)
 
 func withoutNumbers(reason string) string { return numbers.ReplaceAllString(reason, "#") }
 
-// Reasons returns the reasons why the trial does not count: InvalidReasons or, if that is empty, a
-// substitute. It returns nil for a trial that counts.
+// Reasons returns the reasons why the trial does not count. If it does not count but InvalidReasons
+// is empty, they are a substitute. For a trial that counts, Reasons returns nil.
 func (t *Trial) Reasons() []string {
 	switch {
 	case t.Usable():
@@ -133,8 +133,8 @@ func (s *Step) Restarts() bool {
 	return s.Do.Kind().Restarts && s.BindError == ""
 }
 
-// HandledTwice returns the number of attempts that were given to a handler more than once. It
-// returns false for an older run, which lacks the number.
+// HandledTwice returns the number of attempts that were given to a handler more than once. known is
+// false for an older run, which lacks the number.
 func (r *Retries) HandledTwice() (n int64, known bool) {
 	if r.RepeatedUnhandled == nil {
 		return 0, false
@@ -142,8 +142,8 @@ func (r *Retries) HandledTwice() (n int64, known bool) {
 	return r.Repeated - *r.RepeatedUnhandled, true
 }
 
-// Start returns how the trial's steps started workers, as a value of server.start. It returns "" if
-// they started none. In older runs all workers started cold.
+// Start returns the way in which the trial's steps started workers, a value of server.start. It
+// returns "" if they started none. In older runs all workers started cold.
 func (t *Trial) Start() vocabulary.Start {
 	switch {
 	case t.Starts != nil:
@@ -154,8 +154,8 @@ func (t *Trial) Start() vocabulary.Start {
 	return ""
 }
 
-// ReadyAfterNS returns the time from the start of a step until the last worker that it started was
-// ready. It returns nil if the step started none, or stopped other workers before all were ready.
+// ReadyAfterNS returns the time from the start of a step until all workers that it started were
+// ready. It returns nil if the step started none, or stopped other workers before then.
 func (s *Step) ReadyAfterNS() *int64 {
 	if !s.Do.Kind().Starts || s.ReadyNS == nil || s.StopNS != nil && *s.StopNS < *s.ReadyNS {
 		return nil
@@ -163,8 +163,9 @@ func (s *Step) ReadyAfterNS() *int64 {
 	return new(*s.ReadyNS - s.AtNS)
 }
 
-// StepDropped returns the number of attempts that step k dropped, and false if it is unknown. Older
-// runs did not store it; for them it counts the list of losses, unless that was cut short.
+// StepDropped returns the number of attempts that step k dropped. ok is false if it is unknown.
+// Older runs did not store the number; for them, StepDropped counts the list of losses, unless the
+// list was cut short.
 func (t *Trial) StepDropped(k int) (n int64, ok bool) {
 	s := &t.Steps[k]
 	switch {
@@ -184,8 +185,8 @@ func (t *Trial) StepDropped(k int) (n int64, ok bool) {
 	return n, true
 }
 
-// Unsent returns the number of attempts that the load never reached, and false if it is unknown.
-// For older runs it reads the ledger.
+// Unsent returns the number of attempts that the load never reached. ok is false if it is unknown.
+// For older runs, the number comes from the ledger.
 func (t *Trial) Unsent() (n int64, ok bool) {
 	if t.NeverSent != nil {
 		return *t.NeverSent, true
@@ -218,8 +219,8 @@ func (s *Scenario) Causes() []string {
 const synRepeatedNS = 1e9
 
 // PredictedLost returns the number of attempts that a step was expected to lose, or nil if it is
-// unknown. Older runs stored only the dead time. The number follows from it only if clients gave up
-// before they sent a second SYN.
+// unknown. Older runs stored only the dead time, from which the number follows only if clients
+// timed out before they sent a second SYN.
 func (t *Trial) PredictedLost(s *Step) *float64 {
 	recent := s.PredictedLost != nil || s.Unpredicted != ""
 	if recent || s.DeadNS == nil || t.OfferedPerSecond == nil || t.TimeoutNS >= synRepeatedNS {
@@ -229,8 +230,8 @@ func (t *Trial) PredictedLost(s *Step) *float64 {
 	return &lost
 }
 
-// Unpredicted returns the reason why one of the variant's steps has no predicted loss. It returns
-// "" if all steps have one or need none.
+// Unpredicted returns the reason why a step of the variant has no predicted loss. It returns "" if
+// every step has one or needs none.
 func (v *Variant) Unpredicted() string {
 	for _, t := range v.ValidTrials() {
 		for i := range t.Steps {
