@@ -23,9 +23,10 @@ import (
 //
 // Counts are exact. For a figure with an interval, the gate is evaluated at the center and at both
 // ends of the interval. A comparison with the baseline uses the interval of the paired ratio or
-// difference (see compare.Variants). A gate is undecided if the results disagree, or if there is no
-// interval. All gates that are judged by intervals form one family with error probability alpha, by
-// Holm's method: while m gates are undecided, the level of their intervals is 1 − alpha/m.
+// difference (see compare.Variants). A gate is undecided if these evaluations disagree, or if there
+// is no interval. All gates that are judged by intervals form one family with error probability
+// alpha, by Holm's method: while m gates are undecided, the level of their intervals is 1 −
+// alpha/m.
 func Evaluate(s *scenarios.Scenario, out *results.Scenario, alpha float64) error {
 	j := &gateJudge{out: out, summaries: map[summaryKey]map[string]results.Summary{}}
 	if v := out.BaselineVariant(); v != nil && v.SkippedReason == nil {
@@ -79,8 +80,8 @@ func Evaluate(s *scenarios.Scenario, out *results.Scenario, alpha float64) error
 	return nil
 }
 
-// ControlMetrics returns the metrics by which a scenario's baseline is compared with itself: those
-// that its gates name. The list is empty if no gate names a figure that can vary by chance.
+// ControlMetrics returns the metrics in which a scenario's baseline is compared with its A/A arm:
+// those that its gates name. The list is empty if no gate names a figure that can vary by chance.
 func ControlMetrics(s *scenarios.Scenario) (names []string) {
 	for _, g := range s.Gates {
 		expectation, err := g.Compile()
@@ -125,16 +126,16 @@ func lossMetric(s *scenarios.Scenario, name string) string {
 type judgedGate struct {
 	expect  *scenarios.Expectation
 	variant *results.Variant
-	counts  map[string]float64 // the variant's counts that the gate names
+	counts  map[string]float64 // the variant's values of the counts that the gate names
 	result  results.GateResult
 
-	uncounted string // a count that the gate names and no trial has, or ""
+	uncounted string // a count that the gate names and no trial measured, or ""
 }
 
 // names reports whether name is in the expectation of the gate.
 func (p *judgedGate) names(name string) bool { return slices.Contains(p.expect.Names, name) }
 
-// count sums the counts that the gate names.
+// count computes the total of each count that the gate names.
 func (p *judgedGate) count() {
 	p.counts = map[string]float64{}
 	for _, name := range p.expect.Names {
@@ -206,17 +207,17 @@ func (j *gateJudge) judge(p *judgedGate, level float64) {
 	r.Note = describeRanges(ranges, level) + gateNote(p, n)
 }
 
-// A figureRange holds the range of a variant's figure and, if the gate names both, the range of the
-// baseline's figure.
+// A figureRange holds the range of a figure of the variant and, if the gate also names it for the
+// baseline, the range of the baseline's.
 type figureRange struct {
 	name     string
 	variant  [3]float64 // center, lowest, highest
 	baseline [3]float64
-	change   string // the ratio or difference as text, if both are named
+	change   string // the variant's change from the baseline as text, if both are named
 }
 
-// ranges returns the ranges of the figures with intervals that the gate names, or says why one of
-// them has none.
+// ranges returns the ranges of the figures with intervals that the gate names, or the reason why
+// one of them has no range.
 func (j *gateJudge) ranges(p *judgedGate, level float64) ([]figureRange, string) {
 	var all []figureRange
 	for _, metric := range p.expect.Figures() {
@@ -318,7 +319,8 @@ func (p *judgedGate) decide(ranges []figureRange, shrink float64) (met, decided 
 	return met, true, nil
 }
 
-// at evaluates the expectation with every figure at one point of its range.
+// at evaluates the expectation with figure i at the end or center point(i) of its range, shrunk as
+// in decide.
 func (p *judgedGate) at(ranges []figureRange, point func(int) int, shrink float64) (bool, error) {
 	values := maps.Clone(p.counts)
 	for i, r := range ranges {
@@ -329,8 +331,9 @@ func (p *judgedGate) at(ranges []figureRange, point func(int) int, shrink float6
 	return p.expect.Eval(func(name string) (float64, bool) { x, ok := values[name]; return x, ok })
 }
 
-// straddles estimates how many more trials would decide a gate. The width of an interval falls with
-// the square root of the number of trials.
+// straddles estimates how many more trials would decide a gate, and returns the estimate as text
+// and as a number. It assumes that the width of an interval falls with the square root of the
+// number of trials.
 func straddles(p *judgedGate, ranges []figureRange, n int) (string, *int) {
 	lo, hi := 0.0, 1.0
 	for range 30 {
@@ -350,7 +353,7 @@ func straddles(p *judgedGate, ranges []figureRange, n int) (string, *int) {
 		unit.Plural(whole, "more trial"), n+whole), &whole
 }
 
-// gateNote returns the counts on which the outcome is based.
+// gateNote describes the counts on which the outcome is based.
 func gateNote(p *judgedGate, n int) string {
 	f := results.Total(p.variant.ValidTrials())
 	residual := results.Total(p.variant.Trials).Residual

@@ -13,8 +13,8 @@ import (
 	"reuseport-bench/results/metrics"
 )
 
-// drifting returns trials of a machine whose response times grow up to fourfold from block to block
-// and fall again. Within a block they differ by a few per cent.
+// drifting returns the trials of a variant on a machine whose response times grow up to fourfold
+// from block to block and fall again. Two variants in the same block differ only by their factors.
 func drifting(factor float64) gatestest.Series {
 	return gatestest.Timed(func(block int) float64 {
 		return factor * 100 * (1 + float64(block%4)) * (1 + 0.01*float64(block%3))
@@ -56,7 +56,7 @@ func TestGateOutcomes(t *testing.T) {
 		blocks int
 		of     map[string]gatestest.Series
 		want   []string
-		note   string // a part of the last gate's note
+		note   string // part of the last gate's note
 	}{
 		{
 			"a count is exact", "  - expect: lost_by_cause.reset_at_close == 0\n", 8,
@@ -70,7 +70,7 @@ func TestGateOutcomes(t *testing.T) {
 			[]string{"1 undecided", "2 undecided"}, "2 valid trials, 3 are needed",
 		},
 		{
-			// The medians of the blocks overlap, but not the pairs.
+			// Over the blocks, the variants' medians overlap. Within each block, the ratio is 1.2.
 			"a ratio is paired",
 			gateOnTwo("response.p50 < 1.1 * baseline.response.p50"), 8,
 			map[string]gatestest.Series{"1": drifting(1), "2": drifting(1.2)},
@@ -141,8 +141,8 @@ func TestGateOutcomes(t *testing.T) {
 	}
 }
 
-// More gates make each harder to decide: a gate that fails alone is undecided among eight undecided
-// ones. Decided gates leave their share of the error to the others.
+// The more gates are undecided, the wider their intervals: a gate that fails when it is alone is
+// undecided among eight undecided gates. Decided gates do not widen the intervals of the others.
 func TestGatesAreAFamily(t *testing.T) {
 	noisy := gatestest.Timed(func(block int) float64 { return 100 + float64(block%7) })
 	slower := gatestest.Timed(func(block int) float64 { return 108 + float64(block*5%11) })
@@ -168,7 +168,7 @@ func TestGatesAreAFamily(t *testing.T) {
 	}
 }
 
-// The estimate of further trials is about right: with twice as many, the gate is decided.
+// MoreTrials is about right: with twice as many more trials, the gate is decided.
 func TestMoreTrials(t *testing.T) {
 	s := gatestest.Scenario(t, gateOnTwo("response.p50 < 1.1 * baseline.response.p50"))
 	base := gatestest.Timed(func(int) float64 { return 100 })
@@ -195,7 +195,7 @@ func TestMoreTrials(t *testing.T) {
 	if !strings.Contains(first.Note, want) {
 		t.Errorf("note %q does not say %q", first.Note, want)
 	}
-	// A bound at the center is never decided.
+	// If the true ratio equals the bound, no number of trials decides the gate.
 	same := gatestest.Scenario(t, gateOnTwo("response.p50 < 1.06 * baseline.response.p50"))
 	out := gatestest.Measured(11, map[string]gatestest.Series{"1": base, "2": head})
 	if err := Evaluate(same, out, compare.Alpha); err != nil {
@@ -257,7 +257,7 @@ func TestControlMetrics(t *testing.T) {
 		{"dropped_per_restart < 0.1 && lost_by_cause.client == 0",
 			[]string{metrics.DroppedPerRestart, metrics.LostPerRestart}},
 		{"response_p99_ns < 1s && response_sd_ns < 1s", []string{"response_p99_ns", "response_sd_ns"}},
-		{"workers_listening > 1", nil}, // describes a trial
+		{"workers_listening > 1", nil}, // not a figure that varies by chance
 		{"lost == 0 && response.p99 < 1s", []string{metrics.LostPerRestart, "response_p99_ns"}},
 		{"service.max < baseline.service.max", []string{"service_max_ns"}},
 		{"lost_per_attempt < 0.1", []string{metrics.LostPerRestart}},
@@ -269,7 +269,7 @@ func TestControlMetrics(t *testing.T) {
 	}
 }
 
-// Gates are undecided after a quick look, which has fewer trials than they need.
+// After a quick look, which has fewer trials than the gates need, they are undecided.
 func TestGatesOfQuickLook(t *testing.T) {
 	out := gatestest.Measured(2, map[string]gatestest.Series{"1": drifting(1), "2": drifting(1)})
 	out.Trials = 2
@@ -283,8 +283,8 @@ func TestGatesOfQuickLook(t *testing.T) {
 	}
 }
 
-// A gate that no further trial can decide does not prolong a run. An expression that fails, such as
-// a division by zero, does not make the run fail.
+// No blocks are added for a gate that cannot be decided. An expression that fails, such as a
+// division by zero, does not make the run fail.
 func TestGatesThatCannotBeDecided(t *testing.T) {
 	second := map[string]gatestest.Series{"2": drifting(1)}
 	both := map[string]gatestest.Series{"1": drifting(1), "2": drifting(1)}

@@ -14,8 +14,9 @@ import (
 
 var selftest = flag.Bool("selftest", false, "run 1000 rounds of judging gates, not 20")
 
-// bankGates are two gates that hold if nothing differs, and one whose bound is exactly the value if
-// nothing differs. The third can fail only by chance, so its failures must be rare.
+// bankGates are three gates. If the variant equals the baseline, the first two hold, and the third
+// has its bound exactly at the true value. The third can then fail only by chance, so its failures
+// must be rare.
 const bankGates = `name: bank
 about: Gates on recorded trials.
 load: {rate: 1000/s, duration: 1s}
