@@ -1,6 +1,6 @@
 // Package generators measures load generators against one worker that does nothing but answer. It
-// compares our own generator, one that makes only the same system calls, and third-party ones. make
-// bench-engine runs it.
+// compares our own generator with third-party generators, and with a bare loop that makes only the
+// same system calls. "make bench-engine" runs it.
 package generators
 
 import (
@@ -34,8 +34,8 @@ import (
 // Config configures Measure.
 type Config struct {
 	Roles trial.Roles
-	// Floor returns the command of a load process that makes only the system calls
-	// (load.FloorMain).
+	// Floor returns the command of a load process that makes the necessary system calls and does
+	// nothing else (load.FloorMain).
 	Floor func() *exec.Cmd
 	// Tools maps the names of third-party load generators to their executables.
 	Tools map[string]string
@@ -43,8 +43,8 @@ type Config struct {
 	// this order.
 	Generators, Connections []string
 	// Repeat is the number of rounds to keep; each round measures every generator once. Up to
-	// maxRounds times as many rounds are run. Those from which the host stole the least CPU time
-	// are kept.
+	// Repeat × maxRounds rounds are run, and those in which the host stole the least CPU time are
+	// kept.
 	Repeat int
 	// Duration is the length of one measurement.
 	Duration time.Duration
@@ -53,7 +53,8 @@ type Config struct {
 	Progress func(string)
 }
 
-// Pace is the rate of attempts, per second, at which generators are compared besides flat out.
+// Pace is the rate, in attempts per second, at which generators are measured in addition to flat
+// out.
 const Pace = 2000
 
 // The names of our own and of the known third-party generators.
@@ -64,7 +65,7 @@ const (
 	Wrk    = "wrk"
 	Hey    = "hey"
 	H2load = "h2load"
-	// Our own generators as the load of a whole trial, with all its observers.
+	// Our own generators, measured as the load of a whole trial with all its observers.
 	OursInTrial  = "reuseport-bench-in-trial"
 	FloorInTrial = "floor-in-trial"
 )
@@ -90,7 +91,7 @@ type Generator struct {
 	Name        string `json:"name"`
 	Connections string `json:"connections"` // new or reused
 	Runs        []Run  `json:"runs"`
-	// Problem says why its measurements ended early; empty: they did not.
+	// Problem is the reason why the generator's measurements ended early, or "".
 	Problem string `json:"problem,omitempty"`
 }
 
@@ -98,8 +99,8 @@ type Generator struct {
 type Run struct {
 	Flat  *Flat  `json:"flat_out"` // nil in a trial
 	Paced *Paced `json:"paced"`    // nil if the generator keeps no rate
-	// Stolen is the share of both CPUs' time that the host took, flat out or at the pace, whichever
-	// is larger. It is also 0 if the kernel does not report it.
+	// Stolen is the share of both CPUs' time that the host took: the larger of the share during
+	// Flat and the share during Paced. It is also 0 if the kernel does not report it.
 	Stolen float64 `json:"stolen_share"`
 }
 
@@ -107,7 +108,7 @@ type Run struct {
 type Flat struct {
 	PerSecond  float64       `json:"responses_per_second"` // according to the worker's journal
 	CPU        time.Duration `json:"cpu_per_response_ns"`  // of the generator
-	WorkerBusy float64       `json:"worker_busy_share"`    // of the time, on its CPU
+	WorkerBusy float64       `json:"worker_busy_share"`    // share of the time, on its CPU
 }
 
 // A Paced is the performance of a generator at Pace.
@@ -116,7 +117,7 @@ type Paced struct {
 	// Lag is the 99th percentile of the schedule lag; nil, like Response, if the generator does
 	// not report it.
 	Lag      *time.Duration       `json:"schedule_lag_p99_ns"`
-	Response *results.Percentiles `json:"response_ns"` // from the scheduled instant on
+	Response *results.Percentiles `json:"response_ns"` // from the scheduled instant
 }
 
 // InFlight is the number of concurrent attempts of a generator flat out, and the number of
@@ -124,17 +125,17 @@ type Paced struct {
 const InFlight = 64
 
 // A round is repeated if the host took more than maxStolen of the two CPUs' time during one of its
-// measurements, because its generators then did not have the same machine. At most maxRounds times
-// as many rounds as wanted are run.
+// measurements, because its generators were then not measured under equal conditions. At most
+// maxRounds times the wanted number of rounds are run.
 const (
 	maxRounds = 3
 	maxStolen = 0.02
 )
 
 // Measure measures load generators in turn against one worker that does nothing but answer. The
-// worker is pinned to one CPU, each generator to another. It returns the number of rounds run. It
-// fails only if one of our own generators fails; the failure of another ends only its own
-// measurements.
+// worker is pinned to one CPU, each generator to another. rounds is the number of rounds run.
+// Measure fails only if one of our own generators fails; if a third-party generator fails, only its
+// own measurements end.
 func Measure(ctx context.Context, cfg Config) (all []*Generator, rounds int, err error) {
 	for _, connections := range cfg.Connections {
 		for _, name := range cfg.Generators {
@@ -156,8 +157,8 @@ func Measure(ctx context.Context, cfg Config) (all []*Generator, rounds int, err
 	return all, rounds, nil
 }
 
-// measureRound measures each generator once more, except those that have failed. The order is
-// random, because a host may take more time from the first.
+// measureRound measures once each generator that has not failed yet. The order is random, because
+// the host may take more CPU time from whichever is first.
 func measureRound(ctx context.Context, cfg Config, all []*Generator, round int) error {
 	place := cfg.Machine.Place()
 	for _, i := range rand.Perm(len(all)) {
@@ -198,8 +199,8 @@ func stolenIn(all []*Generator, round int) (most float64) {
 	return most
 }
 
-// keepQuietest keeps only the runs of the n rounds from which the host took the least CPU time, in
-// their order.
+// keepQuietest keeps the runs of the n rounds in which the host took the least CPU time, in their
+// original order, and drops all others.
 func keepQuietest(all []*Generator, n, rounds int) {
 	order := make([]int, rounds)
 	for i := range order {
@@ -328,7 +329,7 @@ func (r *measurement) watchSteal() func() float64 {
 	}
 }
 
-// measure runs the generator once, in a lab of its own; rate 0 means flat out.
+// measure runs the generator once, in a lab of its own. If rate is 0, the generator runs flat out.
 func (r *measurement) measure(ctx context.Context, rate float64) (f figures, err error) {
 	p, err := r.plan()
 	if err != nil {
@@ -336,7 +337,7 @@ func (r *measurement) measure(ctx context.Context, rate float64) (f figures, err
 	}
 	variant := p.Scenarios[0].Variants[0]
 	answered := responses{within: r.Duration}
-	// Third-party generators let the kernel choose ports, so they get many.
+	// Third-party generators let the kernel choose local ports, so the range must be wide.
 	ports := plan.Sysctl{Name: "net.ipv4.ip_local_port_range", Value: "1024 65535"}
 	sysctls := append(variant.Sysctls, ports)
 	rig, err := trial.NewRig(ctx, trial.RigOptions{
@@ -372,14 +373,14 @@ func (r *measurement) measure(ctx context.Context, rate float64) (f figures, err
 	return f, nil
 }
 
-// responses counts what the worker answered. This measure is the same for every generator, and
-// independent of what the generator reports.
+// responses counts the responses in the worker's journal. This measure is the same for every
+// generator, and independent of what the generator reports.
 type responses struct {
-	within time.Duration // after the first connection
+	within time.Duration // inTime counts responses this long after the first accept
 
 	mu          sync.Mutex
 	n, inTime   int
-	first, last clock.Instant // the first accept, the last response
+	first, last clock.Instant // of the first accept, of the last response
 }
 
 func (c *responses) record(_ *servers.Worker, r journal.Record) {
@@ -430,7 +431,7 @@ func (r *measurement) driveOurs(
 	return cpu, nil
 }
 
-// toolLimit is the time that a generator may take in addition to its duration.
+// toolLimit is the additional time that a third-party generator may take beyond Duration.
 const toolLimit = 10 * time.Second
 
 // driveTool runs a third-party generator and returns its CPU time. It ignores the generator's
@@ -457,8 +458,8 @@ func (r *measurement) driveTool(
 	return cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime(), nil
 }
 
-// arguments returns the arguments that make a third-party generator send for Duration, with one
-// thread if it has a choice.
+// arguments returns the arguments with which a third-party generator sends for Duration. It uses
+// one thread if that can be chosen.
 func (r *measurement) arguments(url string, rate float64) (args []string) {
 	isNew := r.generator.Connections == string(vocabulary.ConnectionsNew)
 	seconds := strconv.Itoa(int(r.Duration.Seconds()))

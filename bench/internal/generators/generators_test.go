@@ -6,8 +6,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// TestKeepQuietest checks that a round is kept or dropped as a whole, so that the compared runs had
-// the same machine.
+// TestKeepQuietest checks that a round is kept or dropped as a whole, so that the generators are
+// compared under the same conditions.
 func TestKeepQuietest(t *testing.T) {
 	runs := func(stolen ...float64) (all []Run) {
 		for i, s := range stolen {

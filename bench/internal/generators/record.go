@@ -22,19 +22,19 @@ type Record struct {
 	Go         string       `json:"go"`
 	CPUModel   string       `json:"cpu_model"`
 	CPUs       int          `json:"cpus"`    // usable by the program
-	Seconds    int          `json:"seconds"` // of one measurement
+	Seconds    int          `json:"seconds"` // duration of one measurement
 	Rounds     int          `json:"rounds"`  // rounds run; Generators has those that were kept
 	Generators []*Generator `json:"generators"`
 }
 
-// A summed is a Record as it is stored in a file. The checksum covers the other fields: see
+// A summed is a Record in the form of a file. The checksum covers the other fields: see
 // jsonfile.Decoder.Checksum.
 type summed struct {
 	*Record
 	Checksum string `json:"checksum,omitempty"`
 }
 
-// maxRecord is the maximum size of a file, in bytes. A file with hundreds of rounds is smaller.
+// maxRecord is the maximum size of a file, in bytes. It suffices for hundreds of rounds.
 const maxRecord = 1 << 20
 
 // Write writes the record as JSON, with its checksum.
