@@ -14,9 +14,9 @@ type Config struct {
 	Listen   netip.AddrPort // where clients connect
 	Backends []Backend
 	Checks   vocabulary.HealthChecks // "" is ChecksDefault
-	// Redispatch retries a connection that a backend refused at another backend, at once: with
-	// balance roundrobin and more than one backend up, HAProxy does not wait for the last retry,
-	// although the manual says that it does (4.2, "option redispatch"; stream_choose_redispatch in
+	// Redispatch makes HAProxy retry a refused connection at another backend, at once: with balance
+	// roundrobin and more than one backend up, HAProxy does not wait for the last retry, although
+	// the manual says that it does (4.2, "option redispatch"; stream_choose_redispatch in
 	// include/haproxy/stream.h).
 	Redispatch bool
 	Threads    int // 0: HAProxy's default, one for each CPU it may use (3.2, "nbthread")

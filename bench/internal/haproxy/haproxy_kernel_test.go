@@ -49,7 +49,7 @@ func envOf(l *netlab.Lab) Env {
 }
 
 // A backend answers every request with its name. When a request for /slow arrives, the backend
-// sends its name on slow, and answers when released.
+// sends its name to the channel slow, and answers when it is released.
 type backend struct {
 	Backend
 	lab     *netlab.Lab
@@ -287,8 +287,8 @@ func testDrain(t *testing.T, s *site) {
 	}
 }
 
-// TestKernelChecksNotice checks that a backend goes down when it stops, and comes back up; that the
-// client gets a 503 if no backend is up; and that Ready waits for a backend that went down while it
+// TestKernelChecksNotice checks three things: a backend goes down when it stops, and comes back up;
+// the client gets a 503 if no backend is up; and Ready waits for a backend that went down while it
 // was drained.
 func TestKernelChecksNotice(t *testing.T) {
 	s := newSite(t, vocabulary.IPv4, Config{Checks: vocabulary.ChecksFast})
@@ -367,7 +367,7 @@ func TestKernelRedispatch(t *testing.T) {
 				}
 				return
 			}
-			// A retry would have waited a second.
+			// With a retry, the answer would have taken a second longer.
 			if ok != 2 || slowest > 900*time.Millisecond ||
 				one.Redispatches == 0 || one.Retries != 0 {
 				t.Errorf("statuses %v, the slowest after %v; %+v; want 200 at once, from the other",
@@ -406,8 +406,8 @@ func TestKernelStartFails(t *testing.T) {
 	}
 }
 
-// TestKernelStartIsBounded checks that Start waits no longer than its context for a HAProxy that
-// never answers.
+// TestKernelStartIsBounded checks that Start returns when its context ends, even if HAProxy never
+// answers.
 func TestKernelStartIsBounded(t *testing.T) {
 	requireHAProxy(t)
 	l := newLab(t)

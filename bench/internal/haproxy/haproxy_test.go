@@ -92,8 +92,8 @@ func TestConfigurationIsValid(t *testing.T) {
 	}
 }
 
-// TestReadStats reads statistics recorded with fast checks: backend one was stopped, and one
-// request to it failed; backend two broke off one request and has one in progress.
+// TestReadStats reads recorded statistics. Backend one was stopped, and one request to it failed.
+// Backend two aborted one request and has one in progress.
 func TestReadStats(t *testing.T) {
 	f, err := os.Open("testdata/haproxy-2.6/show_stat")
 	if err != nil {

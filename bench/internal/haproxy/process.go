@@ -18,8 +18,8 @@ import (
 	"reuseport-bench/servers/sys"
 )
 
-// answerLimit bounds the time from a command to its answer. The first answer comes once HAProxy has
-// started.
+// answerLimit bounds the time from a command to its answer. For the first command, this includes
+// the start of HAProxy.
 const answerLimit = 10 * time.Second
 
 // Env is the environment in which a HAProxy runs.
@@ -40,8 +40,8 @@ type Process struct {
 }
 
 // Start starts a HAProxy and returns when its frontend accepts connections and its runtime API
-// answers, within ten seconds. An error includes HAProxy's output. The caller ends the process with
-// Close.
+// answers. It waits at most ten seconds. An error includes HAProxy's output. The caller ends the
+// process with Close.
 func Start(ctx context.Context, cfg Config, env Env) (*Process, error) {
 	p := &Process{env: env}
 	if err := p.launch(cfg); err != nil {
@@ -49,7 +49,7 @@ func Start(ctx context.Context, cfg Config, env Env) (*Process, error) {
 	}
 	// HAProxy binds all listeners before it answers a command.
 	if _, err := p.command(ctx, "show version"); err != nil {
-		select { // if HAProxy rejects its configuration, it is about to exit with a message
+		select { // if the configuration is wrong, HAProxy soon exits with a message
 		case <-p.Exited():
 		case <-ctx.Done():
 		case <-time.After(time.Second):
@@ -113,8 +113,8 @@ func (p *Process) PID() int { return p.process.PID() }
 // Exited returns a channel that is closed when the process has ended for any reason.
 func (p *Process) Exited() <-chan struct{} { return p.process.Exited() }
 
-// Err returns why the process has ended. It returns nil while the process runs, and if Close ended
-// the process.
+// Err returns the reason why the process has ended. It returns nil while the process runs, and if
+// Close ended the process.
 func (p *Process) Err() error {
 	select {
 	case <-p.Exited():

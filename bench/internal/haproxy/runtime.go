@@ -13,24 +13,24 @@ import (
 	"time"
 )
 
-// pollInterval is the time between two polls in Drain and Ready. HAProxy 2.6 has no command that
-// waits. A poll takes 0.1 ms of HAProxy's CPU time.
+// pollInterval is the time between two polls in Drain and Ready, because HAProxy 2.6 has no command
+// that waits. A poll takes 0.1 ms of HAProxy's CPU time.
 const pollInterval = 10 * time.Millisecond
 
-// ServerStats holds HAProxy's statistics of one backend. Counts are since its start (management
-// manual 9.1).
+// ServerStats holds HAProxy's statistics of one backend. Counts are since HAProxy's start
+// (management manual 9.1).
 type ServerStats struct {
 	Name string
 	// Status is "UP", "UP 1/3" on the way down, "DOWN", "DOWN 1/2" on the way up, "DRAIN", "MAINT"
 	// or "no check".
 	Status           string
 	CurrentSessions  int64 // scur: requests in progress; idle connections do not count
-	Sessions         int64 // stot: requests sent to it; each retry counts again
-	ConnectionErrors int64 // econ: requests that failed for want of a connection to it
-	ResponseErrors   int64 // eresp: requests it did not answer, except on reused connections
+	Sessions         int64 // stot: requests sent to the backend; each retry counts again
+	ConnectionErrors int64 // econ: requests that failed because it accepted no connection
+	ResponseErrors   int64 // eresp: unanswered requests, except on reused connections
 	Retries          int64 // wretr: connections retried
 	Redispatches     int64 // wredis: requests moved to another backend
-	FailedChecks     int64 // chkfail: failed checks while it was up
+	FailedChecks     int64 // chkfail: failed checks while the backend was up
 	Downs            int64 // chkdown: changes from up to down
 }
 
@@ -60,8 +60,8 @@ func (p *Process) Stats(ctx context.Context) ([]ServerStats, error) {
 func (p *Process) Drain(ctx context.Context, backend string) error {
 	err := p.setState(ctx, backend, "drain")
 	if err == nil {
-		// The first poll comes a little later. By then a request that another thread just sent to
-		// the backend is counted.
+		// until waits for one interval before it polls. By then, a request that another thread has
+		// just sent to the backend is counted.
 		err = p.until(ctx, backend, func(s ServerStats) bool { return s.CurrentSessions == 0 })
 	}
 	if err != nil {
