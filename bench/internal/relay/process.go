@@ -25,7 +25,7 @@ type Process struct{ process *child.Process }
 // Env holds what Start needs to run a relay.
 type Env struct {
 	Command func() *exec.Cmd      // makes the command that runs Main
-	Start   func(*exec.Cmd) error // starts it, so that it dies with the caller
+	Start   func(*exec.Cmd) error // starts a command whose process dies with the caller
 	Devices [2]*os.File           // two TUN devices, which the caller closes
 }
 
@@ -52,7 +52,7 @@ func Start(ctx context.Context, cfg Config, env Env) (*Process, error) {
 // PID returns the process's number in the caller's PID namespace.
 func (p *Process) PID() int { return p.process.PID() }
 
-// End ends the process in order, and returns its report. It fails if the process had ended before,
+// End asks the process to exit, and returns its report. It fails if the process had already exited,
 // because packets were then lost.
 func (p *Process) End() (r Report, err error) {
 	ctx, cancel := context.WithTimeout(context.Background(), endLimit)
@@ -63,7 +63,7 @@ func (p *Process) End() (r Report, err error) {
 		err = json.NewDecoder(events).Decode(&r)
 	}
 	if ended := p.process.Wait(ctx); ended != nil {
-		err = ended // includes what the process wrote to its standard error
+		err = ended // the error includes what the process wrote to standard error
 	}
 	if err = errors.Join(err, p.process.Close()); err != nil {
 		return Report{}, fmt.Errorf("relay: %w", err)
@@ -71,7 +71,7 @@ func (p *Process) End() (r Report, err error) {
 	return r, nil
 }
 
-// Close kills the process if it is still running, and waits until it has ended. It may be called
+// Close kills the process if it is still running, and waits until it has exited. It may be called
 // twice, and after End.
 func (p *Process) Close() error {
 	if err := p.process.Close(); err != nil {

@@ -1,11 +1,11 @@
 // Package relay delays packets where the kernel cannot. It stands in for netem (tc-netem(8)), which
-// many kernels are built without. A relay is a process between two TUN devices. It takes the
-// packets that leave a host through one device, and passes them on to the other host: each after
-// the same delay, in order and without loss.
+// many kernels are built without. A relay is a process between two TUN devices, one for each of two
+// hosts. It reads a host's packets from its device, and writes them to the device of the other
+// host: each after the same delay, in order and without loss.
 //
-// A relay measures how long it held each packet beyond the configured delay. It cannot see how long
-// a packet waited to be read. The scheduler statistics of its process (kernel.Schedstat) tell how
-// long the process waited for its CPU.
+// A relay measures how much longer than the configured delay it held each packet. It cannot measure
+// the time for which a packet waited to be read. The scheduler statistics of its process
+// (kernel.Schedstat) show the time for which the process waited for its CPU.
 package relay
 
 import (
@@ -50,11 +50,11 @@ const (
 	controlName
 )
 
-// Main runs a relay process. It reads the configuration from the control pipe, and ends when that
-// pipe ends. The devices are the first files after the pipes.
+// Main runs a relay process. It reads the configuration from the control pipe, and returns at EOF
+// on that pipe. The devices are the first files after the pipes.
 func Main() error {
 	control := os.NewFile(child.ControlFD, "control")
-	defer control.Close() // run waits for the end of the pipe
+	defer control.Close() // run reads it until EOF
 	var cfg Config
 	if err := json.NewDecoder(control).Decode(&cfg); err != nil {
 		return fmt.Errorf("relay: configuration: %w", err)
@@ -65,13 +65,14 @@ func Main() error {
 	return nil
 }
 
-// run passes packets on until the control pipe ends. Then it writes its report to events.
+// run passes packets on until it reads EOF from the control pipe. Then it writes its report to
+// events.
 func run(cfg Config, events *os.File) error {
 	r, err := newRelay(cfg, [2]int{child.FilesFD, child.FilesFD + 1}, child.ControlFD)
 	if err != nil {
 		return err
 	}
-	_ = sys.ReleaseProgram() // it only saves memory
+	_ = sys.ReleaseProgram() // failure only costs memory
 	runtime.GC()
 	if _, err := events.Write([]byte{'r'}); err != nil {
 		return errors.Join(fmt.Errorf("ready: %w", err), r.close())
@@ -92,7 +93,7 @@ type relay struct {
 	lanes  [2]lane
 	epoll  int
 	alarm  clock.Alarm
-	set    clock.Instant // when the alarm goes off; 0: it is not set
+	set    clock.Instant // the instant for which the alarm is set; 0: not set
 	events [4]unix.EpollEvent
 
 	heldMax int
@@ -105,7 +106,7 @@ type lane struct {
 	held     queue
 }
 
-// newRelay makes a relay between two devices, which ends with the control pipe. It makes the
+// newRelay makes a relay between two devices. The relay stops at EOF on control. newRelay makes the
 // devices non-blocking, and closes none of the descriptors. The caller closes the relay.
 func newRelay(cfg Config, devices [2]int, control int) (*relay, error) {
 	r := &relay{oneWay: cfg.OneWay, excess: results.NewHistogram()}
@@ -146,7 +147,7 @@ func newRelay(cfg Config, devices [2]int, control int) (*relay, error) {
 func (r *relay) close() error { return errors.Join(r.alarm.Close(), unix.Close(r.epoll)) }
 
 // turn waits for an event, then reads at most a batch of packets from each lane, and passes on at
-// most a batch. more is false once the control pipe has ended.
+// most a batch. more is false once the control pipe is at EOF.
 func (r *relay) turn() (more bool, err error) {
 	n, err := socket.EpollWait(r.epoll, r.events[:], -1)
 	if err != nil && !errors.Is(err, unix.EINTR) {
@@ -167,7 +168,7 @@ func (r *relay) turn() (more bool, err error) {
 	return true, r.passOn()
 }
 
-// read reads the packets that wait at a lane's device, at most a batch.
+// read reads packets that are waiting at the device of a lane, at most a batch.
 func (r *relay) read(l *lane) error {
 	for range batch {
 		p := l.held.next()

@@ -77,8 +77,8 @@ func TestKernelRelayBetweenHosts(t *testing.T) {
 	}
 }
 
-// connect connects from the clients to the servers, and returns how long the client's connect took.
-// It returns after the server has received the last ACK.
+// connect connects from the clients to the servers, and returns the time that the client's connect
+// took. It returns after the server has received the last ACK.
 func connect(l *netlab.Lab, family vocabulary.Family) (took time.Duration, err error) {
 	a := netlab.AddressesOf(vocabulary.NetworkVeth, family)
 	var listener net.Listener

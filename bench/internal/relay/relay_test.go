@@ -95,7 +95,8 @@ func TestRelayDelays(t *testing.T) {
 	}
 }
 
-// send sends packets of different lengths from an end, each with its name and the current time.
+// send sends packets of different lengths from one end. Each contains its name and the current
+// time.
 func send(clk *clock.Clock, to *os.File, end, packets int) error {
 	for i := range packets {
 		b := binary.BigEndian.AppendUint64(nil, name(end, i))
@@ -110,7 +111,7 @@ func send(clk *clock.Clock, to *os.File, end, packets int) error {
 // name returns a packet's name, which is unique among the packets of both ends.
 func name(end, number int) uint64 { return uint64(end)<<32 | uint64(number) }
 
-// receive receives and checks the packets that send sends from an end.
+// receive receives the packets that send sends from the given end, and checks them.
 func receive(clk *clock.Clock, from *os.File, end int, oneWay time.Duration, packets int) error {
 	b := make([]byte, maxPacket)
 	for i := range packets {
@@ -120,7 +121,7 @@ func receive(clk *clock.Clock, from *os.File, end int, oneWay time.Duration, pac
 		}
 		got, sent := binary.BigEndian.Uint64(b), binary.BigEndian.Uint64(b[8:])
 		took := clk.Now().Sub(clock.Instant(sent))
-		const tolerance = 10 * time.Microsecond // between two processes' readings of the clock
+		const tolerance = 10 * time.Microsecond // for differences between readings of the clock
 		if n != 16+i || got != name(end, i) || took < oneWay-tolerance {
 			return fmt.Errorf("packet %x of end %d arrived as %x with %d bytes after %v; "+
 				"want %d bytes after %v or more", i, end, got, n, took, 16+i, oneWay)
@@ -129,7 +130,7 @@ func receive(clk *clock.Clock, from *os.File, end int, oneWay time.Duration, pac
 	return nil
 }
 
-// TestRelayFails checks that a relay that fails says why.
+// TestRelayFails checks that a relay that fails reports the reason.
 func TestRelayFails(t *testing.T) {
 	near, far := devices(t)
 	env := Env{Command: self, Start: (*exec.Cmd).Start, Devices: near}
@@ -137,7 +138,7 @@ func TestRelayFails(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// After the other far end is shut down, the relay cannot pass packets on.
+	// The other far end accepts no data after the shutdown, so the relay cannot pass packets on.
 	if err := unix.Shutdown(int(far[1].Fd()), unix.SHUT_RD); err != nil {
 		t.Fatal(err)
 	}
