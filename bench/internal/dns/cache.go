@@ -16,20 +16,20 @@ import (
 	"reuseport-bench/scenarios/vocabulary"
 )
 
-// negativeForever is the time for which DNSCacheForever keeps failures, including network errors.
+// With DNSCacheForever, failures are cached for negativeForever, including network errors.
 const negativeForever = 10 * time.Second
 
 // Options configures a Resolver.
 type Options struct {
 	Server netip.AddrPort
 	Policy vocabulary.DNSCache
-	// Timeout is the timeout of one try, and Tries the number of tries in a lookup. 0 means 5 s and
-	// 2 tries (resolv.conf(5): timeout, attempts).
+	// Timeout is the timeout of one try, and Tries the largest number of tries in a lookup. If they
+	// are 0, they are 5 s and 2 (resolv.conf(5): timeout, attempts).
 	Timeout time.Duration
 	Tries   int
 	// Source is the address that questions are sent from. With the zero Addr the kernel chooses.
 	Source netip.Addr
-	// Seed determines the random age of first answers with DNSCacheTTL.
+	// Seed determines the random age of the first answer for each name with DNSCacheTTL.
 	Seed uint64
 }
 
@@ -39,13 +39,13 @@ const (
 	defaultTries   = 2
 )
 
-// An Answer is the result of a successful lookup, and what it cost.
+// An Answer is the result of a successful lookup, with its cost.
 type Answer struct {
 	Addrs []netip.Addr  // at least one, in the server's order; shared, so do not modify
-	TTL   time.Duration // from the server
-	Age   time.Duration // since it arrived from the server; excludes a first answer's random age
-	Took  time.Duration // how long the caller waited
-	Tries int           // questions sent for this lookup; 0: it used the cache or another lookup
+	TTL   time.Duration // as sent by the server
+	Age   time.Duration // time since it arrived; excludes a first answer's random age
+	Took  time.Duration // the time that the caller waited
+	Tries int           // questions sent by this lookup; 0 if it needed none
 }
 
 // The errors of a lookup, apart from network errors (such as ECONNREFUSED) and those of the
@@ -61,7 +61,7 @@ var (
 type LookupError struct {
 	Name   string
 	Server netip.AddrPort
-	Took   time.Duration // how long the caller waited
+	Took   time.Duration // the time that the caller waited
 	Tries  int           // as in Answer
 	Err    error
 }
@@ -76,7 +76,8 @@ func (e *LookupError) Unwrap() error { return e.Err }
 // A Resolver is one client's view of names: it asks a server and caches according to its policy. It
 // needs no closing and is safe for concurrent use.
 //
-// It looks up only IPv4 addresses of absolute names: no search list, no AAAA beside the A.
+// It looks up only the IPv4 addresses of absolute names. It has no search list and sends no AAAA
+// questions.
 type Resolver struct {
 	options  Options
 	exchange func(ctx context.Context, network string, question *dns.Msg) (*dns.Msg, error)
@@ -88,10 +89,10 @@ type Resolver struct {
 
 // entry is what the resolver knows about a name.
 type entry struct {
-	reply   *reply // the cached reply; nil: none
+	reply   *reply // the cached reply, or nil
 	expires time.Time
 	primed  bool     // the first answer has arrived
-	asking  *inquiry // the inquiry under way; nil: none
+	asking  *inquiry // the inquiry in progress, or nil
 	open    int      // open connections, with DNSCachePool
 }
 
@@ -107,10 +108,10 @@ type reply struct {
 // inquiry is a question that several lookups wait for.
 type inquiry struct {
 	done  chan struct{} // closed when reply is set
-	reply *reply        // nil: the lookup that asked was cancelled
+	reply *reply        // nil: the lookup that sent the question was cancelled
 }
 
-// NewResolver makes a resolver with an empty cache. An error means that the caller made a mistake.
+// NewResolver makes a resolver with an empty cache. It fails only if the options are invalid.
 func NewResolver(o Options) (*Resolver, error) {
 	switch o.Policy {
 	case vocabulary.DNSCacheNone, vocabulary.DNSCacheTTL, vocabulary.DNSCacheForever,
@@ -170,7 +171,8 @@ func (r *Resolver) Lookup(ctx context.Context, name string) (Answer, error) {
 			if q.reply != nil {
 				return l.result(q.reply, 0)
 			}
-			// The lookup that asked ran out of time. This one may have more.
+			// The lookup that sent the question was cancelled. This lookup may have time left to
+			// send its own.
 		case <-ctx.Done():
 			return l.failed(ctx.Err(), 0)
 		}
@@ -184,7 +186,7 @@ type lookup struct {
 	begin time.Time
 }
 
-// inquire asks for all lookups of the name and caches the reply.
+// inquire asks the server for all lookups that wait for the name, and caches the reply.
 func (l lookup) inquire(ctx context.Context, e *entry) (Answer, error) {
 	p, err := l.ask(ctx, l.name)
 	l.mu.Lock()
@@ -284,8 +286,8 @@ func (r *Resolver) opened(name string, n int) {
 	}
 }
 
-// ask asks until it gets an answer or has used up its tries. The error is the context's. The reply,
-// which is never nil, has the errors of the server and the network.
+// ask asks until it gets an answer or has used up its tries. It returns an error only if the
+// context has ended. Errors of the server and the network are in the reply, which is never nil.
 func (r *Resolver) ask(ctx context.Context, name string) (*reply, error) {
 	p := &reply{}
 	q := new(dns.Msg).SetQuestion(name, dns.TypeA)
@@ -309,7 +311,7 @@ func (r *Resolver) ask(ctx context.Context, name string) (*reply, error) {
 	return p, over(ctx)
 }
 
-// try asks once, and again over TCP if the answer was truncated.
+// try sends the question once over UDP, and over TCP if the answer was truncated.
 func (r *Resolver) try(ctx context.Context, q *dns.Msg) (*dns.Msg, error) {
 	ctx, cancel := context.WithTimeout(ctx, r.options.Timeout)
 	defer cancel()
@@ -338,7 +340,7 @@ func over(ctx context.Context) error {
 	return ctx.Err()
 }
 
-// read takes the addresses from an answer, or the reason why it has none.
+// read sets p from a message: to the addresses, or to the reason why there are none.
 func (p *reply) read(m *dns.Msg, name string) {
 	p.err = nil
 	ttl := uint32(1<<32 - 1)
@@ -392,7 +394,7 @@ func (r *Resolver) overNetwork(ctx context.Context, network string, q *dns.Msg) 
 			<-closed
 			return
 		}
-		_ = conn.Close() // the exchange has ended, so an error means nothing
+		_ = conn.Close() // the answer is complete, so an error does not matter
 	}()
 	// The context sets the timeout; the client's default would be two seconds.
 	client := dns.Client{Timeout: r.options.Timeout}

@@ -28,7 +28,7 @@ type network struct {
 	// fault returns the error with which question n (from 1) fails, or nil if it is answered.
 	fault func(n int64) error
 	asked atomic.Int64
-	tcp   atomic.Int64 // the part of asked that came over TCP
+	tcp   atomic.Int64 // questions over TCP; asked includes them
 }
 
 var errSilence = errors.New("no answer")
@@ -94,8 +94,8 @@ func skipFirst(t *testing.T, r *Resolver, n *network) {
 // TestPolicies checks each policy along one timeline: the addresses change at 1 s.
 func TestPolicies(t *testing.T) {
 	type step struct {
-		at    time.Duration // since the cached answer
-		old   bool          // the old addresses are returned
+		at    time.Duration // since the first answer was cached
+		old   bool          // the answer has the addresses from before 1 s
 		asked int64         // questions so far
 		age   time.Duration
 	}
@@ -171,8 +171,8 @@ func TestFirstAnswerHasAnAge(t *testing.T) {
 			x := phase.Seconds() / ttl
 			sum, squares = sum+x, squares+x*x
 		}
-		// Uniform on (0, 1]: mean 1/2 ± 1/√(12n), variance 1/12. The estimate of the variance has
-		// the standard deviation √((1/80 − 1/144)/n).
+		// A uniform variable on (0, 1] has the mean 1/2 ± 1/√(12n) and the variance 1/12. The
+		// estimate of the variance has the standard deviation √((1/80 − 1/144)/n).
 		mean := sum / seeds
 		variance := squares/seeds - mean*mean
 		if math.Abs(mean-0.5) > 5/math.Sqrt(12*seeds) ||
@@ -244,7 +244,7 @@ func TestMissesTogetherAskOnce(t *testing.T) {
 }
 
 // TestLookupCancelled checks that a lookup that waits for another lookup's question sends its own
-// when the other is cancelled.
+// when the other lookup is cancelled.
 func TestLookupCancelled(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r, n := newResolver(t, Options{Policy: vocabulary.DNSCacheTTL})
@@ -324,7 +324,7 @@ func TestFailuresKept(t *testing.T) {
 	}
 }
 
-// TestPool checks that the cached answer lives as long as any connection of the pool.
+// TestPool checks that an answer stays cached as long as any connection of the pool is open.
 func TestPool(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r, n := newResolver(t, Options{Policy: vocabulary.DNSCachePool})
@@ -349,7 +349,7 @@ func TestPool(t *testing.T) {
 			t.Errorf("error %v, want %v", err, ErrServer)
 		}
 		n.fault = nil
-		r.Opened(web) // an open connection does not bring the old answer back
+		r.Opened(web) // opening a connection does not restore the expired answer
 		expect("the last lookup failed", 5)
 		r.Closed(web)
 		defer func() {

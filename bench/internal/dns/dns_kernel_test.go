@@ -106,7 +106,8 @@ func TestKernelSilence(t *testing.T) {
 	}
 }
 
-// TestKernelServeFails checks that Serve fails on a closed socket and closes the other one.
+// TestKernelServeFails checks that Serve fails if one of its sockets is closed, and closes the
+// other one.
 func TestKernelServeFails(t *testing.T) {
 	packets, err := net.ListenPacket("udp4", "127.0.0.1:0")
 	if err != nil {

@@ -43,7 +43,7 @@ type Server struct {
 // part serves one socket.
 type part struct {
 	*dns.Server
-	ended chan error // receives the error of serving, once
+	ended chan error // receives the result of serving, once
 }
 
 type record struct {
@@ -95,7 +95,7 @@ func (s *Server) Close() error {
 			select {
 			case err := <-p.ended:
 				s.closed = errors.Join(s.closed, ignoreClosed(err))
-			case <-ctx.Done(): // ShutdownContext has returned that error
+			case <-ctx.Done(): // ShutdownContext has returned the error
 			}
 		}
 		if s.closed != nil {
@@ -113,9 +113,10 @@ func ignoreClosed(err error) error {
 }
 
 // Set replaces the addresses of a name at once and returns the instant of the change,
-// CLOCK_MONOTONIC in nanoseconds. Questions that the server reads later get the new addresses. The
-// addresses are IPv4, in any order. If there are none, the name ceases to exist. The TTL is in
-// whole seconds, as in DNS; 0 forbids caching. An error means that the caller made a mistake.
+// CLOCK_MONOTONIC in nanoseconds. Questions that the server reads after this instant get the new
+// addresses. The addresses are IPv4, in any order. If there are none, the name ceases to exist. The
+// TTL is in whole seconds, as in DNS; 0 forbids caching. Set fails only if its arguments are
+// invalid.
 func (s *Server) Set(
 	name string, addrs []netip.Addr, ttl time.Duration,
 ) (changed int64, err error) {
@@ -152,7 +153,8 @@ func (s *Server) Set(
 // maxTTL is the largest TTL of DNS (RFC 2181, 8).
 const maxTTL = (1<<31 - 1) * time.Second
 
-// Questions returns how many questions the server has answered, including negative answers.
+// Questions returns the number of questions that the server has answered, including negative
+// answers.
 func (s *Server) Questions() uint64 {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -169,7 +171,7 @@ func (s *Server) serve(w dns.ResponseWriter, question *dns.Msg) {
 	}
 	a := s.answer(question)
 	a.Truncate(size)
-	_ = w.WriteMsg(a) // a client without an answer asks again
+	_ = w.WriteMsg(a) // a client that gets no answer asks again
 }
 
 // answer answers a message with one question. The library rejects all others.
@@ -227,9 +229,9 @@ func (s *Server) hasSubdomain(name string) bool {
 	return false
 }
 
-// soa returns the SOA record. A negative answer may be kept for the lesser of the record's TTL and
-// its minimum (RFC 2308, 5). The other values are CoreDNS's (plugin/backend_lookup.go); this zone
-// is never transferred.
+// soa returns the SOA record. A client may cache a negative answer for the lesser of the record's
+// TTL and its minimum (RFC 2308, 5). The other values are CoreDNS's (plugin/backend_lookup.go).
+// They do not matter, because this zone is never transferred.
 func soa(ttl time.Duration) *dns.SOA {
 	seconds := uint32(ttl / time.Second)
 	return &dns.SOA{

@@ -56,7 +56,7 @@ func TestAnswer(t *testing.T) {
 		question *dns.Msg
 		rcode    int
 		answer   string        // the records
-		negative time.Duration // how long it may be cached; -1: no SOA
+		negative time.Duration // for how long a negative answer may be cached; -1: no SOA
 	}{
 		{"an address, once", question("web.default.svc.cluster.local.", dns.TypeA), dns.RcodeSuccess, "web.default.svc.cluster.local.\t30\tIN\tA\t198.18.1.2", -1},
 		{"upper case", question("WEB.default.svc.Cluster.local.", dns.TypeA), dns.RcodeSuccess, "WEB.default.svc.Cluster.local.\t30\tIN\tA\t198.18.1.2", -1},
@@ -160,7 +160,7 @@ func TestAnswerOrderIsRandom(t *testing.T) {
 		}
 		counts[strings.Join(order, "")]++
 	}
-	// Six orders, each 1,000 times; the standard deviation is √(6000·1/6·5/6) = 29.
+	// There are six orders, each expected 1,000 times with standard deviation √(6000·1/6·5/6) = 29.
 	if len(counts) != 6 {
 		t.Errorf("orders %v, want all six", counts)
 	}
@@ -171,8 +171,8 @@ func TestAnswerOrderIsRandom(t *testing.T) {
 	}
 }
 
-// TestAnswerFits checks that an answer too large for UDP is truncated and marked so (RFC 1035,
-// 4.2.1). A record takes 16 bytes here, since names are compressed.
+// TestAnswerFits checks that an answer too large for UDP is truncated, and has the flag that says
+// so (RFC 1035, 4.2.1). A record takes 16 bytes here, since names are compressed.
 func TestAnswerFits(t *testing.T) {
 	s := newServer()
 	name := Name("web", "default")
