@@ -1,8 +1,8 @@
-// Package loopback makes both ends of TCP connections on 127.0.0.1, to find out what the kernel
-// does with them: a group of listeners with SO_REUSEPORT, and clients.
+// Package loopback makes both ends of TCP connections on 127.0.0.1: a group of listeners with
+// SO_REUSEPORT, and clients. Its users observe what the kernel does with the connections.
 //
 // It uses plain system calls, because package net would add MPTCP, a poller and goroutines to what
-// is examined.
+// is observed.
 package loopback
 
 import (
@@ -17,7 +17,7 @@ import (
 	"reuseport-bench/servers/socket"
 )
 
-// Patience is the limit of each wait. On loopback things happen within microseconds; the rest is a
+// Patience is the limit of each wait. On loopback, events occur within microseconds; the rest is a
 // margin for busy machines.
 const Patience = 250 * time.Millisecond
 
@@ -25,13 +25,13 @@ const Patience = 250 * time.Millisecond
 var host = netip.AddrFrom4([4]byte{127, 0, 0, 1})
 
 // Sockets are a reuseport group and its clients, in the network namespace of the thread that makes
-// them. All are non-blocking. The zero value is ready to use. The caller closes it.
+// them. All are non-blocking. The zero value is ready to use. The caller must call Close.
 type Sockets struct {
 	Address netip.AddrPort // of the group; set by the first Listen
 	open    []int
 }
 
-// CloseSocket closes one socket ahead of Close.
+// CloseSocket closes one socket before Close does.
 func (s *Sockets) CloseSocket(fd int) {
 	if i := slices.Index(s.open, fd); i >= 0 {
 		unix.Close(fd)
@@ -39,7 +39,7 @@ func (s *Sockets) CloseSocket(fd int) {
 	}
 }
 
-// Close closes what is still open, last first. A second call does nothing.
+// Close closes the sockets that are still open, last first. A second call does nothing.
 func (s *Sockets) Close() {
 	for len(s.open) > 0 {
 		s.CloseSocket(s.open[len(s.open)-1])
@@ -49,10 +49,10 @@ func (s *Sockets) Close() {
 // Own makes Close close the descriptor, too.
 func (s *Sockets) Own(fd int) { s.open = append(s.open, fd) }
 
-// Listen adds a listener to the group. The kernel chooses the port of the first listener, and the
-// others share it.
+// Listen adds a listener to the group. The kernel chooses the port of the first listener; the
+// others use the same port.
 func (s *Sockets) Listen() (int, error) {
-	const backlog = 64 // more than any probe queues
+	const backlog = 64 // more connections than any probe queues
 	address := netip.AddrPortFrom(host, s.Address.Port())
 	listener, err := socket.Listen(address, socket.ListenOptions{Backlog: backlog, ReusePort: true})
 	if err != nil {
@@ -91,9 +91,9 @@ func (s *Sockets) Connect(n int, address netip.AddrPort) ([]int, error) {
 	return clients, nil
 }
 
-// Queue connects n clients to the group, and waits until all are in listener's accept queue. That
-// is later than Connect: a client is established when it has the SYN-ACK, the server's side when
-// the ACK has arrived.
+// Queue connects n clients to the group, and waits until all are in listener's accept queue. Queue
+// waits longer than Connect: a client's socket is established when the SYN-ACK has arrived, the
+// server's only when the ACK has.
 func (s *Sockets) Queue(n int, listener int) ([]int, error) {
 	clients, err := s.Connect(n, s.Address)
 	if err != nil {
@@ -110,12 +110,12 @@ func (s *Sockets) Queue(n int, listener int) ([]int, error) {
 		if time.Now().After(end) {
 			return nil, fmt.Errorf("%d of %d connections reached the listener's queue", queued, n)
 		}
-		unix.Poll(nil, 1) // no event tells the length of a queue
+		unix.Poll(nil, 1) // no event reports the length of a queue
 	}
 }
 
-// Accept accepts from listeners until it has n connections in all, or Patience ends. It returns
-// them by listener.
+// Accept accepts connections from listeners until it has n in all, or Patience has passed. It
+// returns the connections of each listener.
 func (s *Sockets) Accept(n int, listeners ...int) ([][]int, error) {
 	accepted := make([][]int, len(listeners))
 	polled := make([]unix.PollFd, len(listeners))
@@ -147,13 +147,13 @@ func (s *Sockets) Accept(n int, listeners ...int) ([][]int, error) {
 }
 
 // Wait waits for one of events, an error or a hang-up on the descriptor. It returns false if none
-// occurs within limit.
+// of these occurs within limit.
 func Wait(descriptor int, events int16, limit time.Duration) (bool, error) {
 	return pollUntil([]unix.PollFd{{Fd: int32(descriptor), Events: events}}, time.Now().Add(limit))
 }
 
-// pollUntil calls poll(2) with an end instead of a timeout, so that signals do not prolong it. Go's
-// runtime sends itself many.
+// pollUntil calls poll(2) until a fixed end, so that signals, of which Go's runtime sends itself
+// many, do not prolong the wait.
 func pollUntil(polled []unix.PollFd, end time.Time) (bool, error) {
 	for {
 		n, err := unix.Poll(polled, milliseconds(time.Until(end)))
