@@ -32,9 +32,9 @@ import (
 // format are percent-encoded (url.PathUnescape reverses it): load.rate=2000%2Fs. A scenario's
 // baseline comes first, so that -col compares with it.
 //
-// Configuration lines show what benchstat must not mix by default. It prints a table for each
-// kernel and each CPU, or compares them with "-col kernel". Seed, version and time of the run are
-// in a comment, because runs that differ only in those are comparable.
+// Configuration lines show what benchstat must not mix by default. benchstat prints a table for
+// each kernel and each CPU, or compares kernels with "-col kernel". Seed, version and time of the
+// run are in a comment, because runs that differ only in these are comparable.
 //
 // Units are base units. Times are in "sec", not "ns": benchstat's reader converts "ns" to "sec",
 // but not if the value is 0, and many gaps are 0.
@@ -43,7 +43,7 @@ func Benchfmt(w io.Writer, run *results.Run, opts report.Options) error {
 	if err != nil {
 		return err
 	}
-	out := bufio.NewWriter(w) // keeps its first error until Flush
+	out := bufio.NewWriter(w) // Flush returns the first error
 	benchHead(out, run, scenarios)
 	for _, m := range unitsOf(scenarios) {
 		if m.Better != "" {
@@ -69,8 +69,8 @@ func benchUnits() []metrics.Metric {
 	return slices.DeleteFunc(metrics.All(), func(m metrics.Metric) bool { return m.Bench == "" })
 }
 
-// benchFigure returns the trial's value of the metric, in base units. It returns false if the trial
-// has none.
+// benchFigure returns the trial's value of the metric, in base units, or false if the trial has
+// none.
 func benchFigure(m metrics.Metric, t *results.Trial) (float64, bool) {
 	x, ok := m.Of(t)
 	switch {
@@ -123,7 +123,7 @@ func benchHead(out io.Writer, run *results.Run, scenarios []*results.Scenario) {
 	}
 }
 
-// benchOutside writes comments about what the scenario's lines leave out, or show incompletely.
+// benchOutside writes comments about what the scenario's lines leave out or show only in part.
 func benchOutside(out io.Writer, s *results.Scenario) {
 	for _, v := range s.Variants {
 		name := s.Name + " " + results.LabelString(v.Labels)
@@ -196,8 +196,8 @@ func benchName(scenario string, labels map[string]string) string {
 }
 
 // benchTitle turns rolling-restart into RollingRestart, because "Benchmark" must be followed by a
-// capital letter in a benchmark's name. It percent-encodes a hyphen before a digit, which has no
-// capital form.
+// capital letter in a benchmark's name. It percent-encodes a hyphen before a digit, because a digit
+// has no capital form.
 func benchTitle(scenario string) string {
 	var title strings.Builder
 	for i, word := range strings.Split(percentEncoded(scenario), "-") {
@@ -212,8 +212,8 @@ func benchTitle(scenario string) string {
 	return title.String()
 }
 
-// benchValue encodes the value of a label. It escapes the hyphen of a final "-2", which benchstat
-// would read as GOMAXPROCS.
+// benchValue encodes the value of a label. If the value ends like "-2", it escapes the hyphen,
+// because benchstat would read the 2 as GOMAXPROCS.
 func benchValue(value string) string {
 	value = percentEncoded(value)
 	rest := strings.TrimRight(value, "0123456789")

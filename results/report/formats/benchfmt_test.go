@@ -111,8 +111,8 @@ func TestBenchfmtValues(t *testing.T) {
 	}
 }
 
-// Units are base units. The reader does not convert the unit of a 0, so "0 gap-ns" and "500000
-// gap-ns" would have different units in benchstat.
+// Units are base units. The reader does not convert the unit of a 0, so in benchstat "0 gap-ns" and
+// "500000 gap-ns" would have different units.
 func TestBenchUnits(t *testing.T) {
 	for _, m := range benchUnits() {
 		_, tidy := benchunit.Tidy(1, m.Bench)
@@ -183,8 +183,8 @@ func TestBenchName(t *testing.T) {
 
 var capitalOrEscape = regexp.MustCompile(`%[0-9A-F]{2}|[A-Z]`)
 
-// back checks that a benchmark's name can be turned back into scenario and labels, using
-// benchstat's split of the name into parts.
+// back checks that a benchmark's name can be turned back into the scenario's name and the labels.
+// It splits the name with benchstat's own function.
 func back(t *testing.T, r *benchfmt.Result, scenario string, want map[string]string) {
 	t.Helper()
 	base, parts := r.Name.Parts()
@@ -213,8 +213,8 @@ func back(t *testing.T, r *benchfmt.Result, scenario string, want map[string]str
 	}
 }
 
-// benchstat's -col /stop, -col /load.rate and -filter find the labels, and the baseline is the
-// column that others are compared with.
+// benchstat's -col /stop, -col /load.rate and -filter find the labels. It compares the other
+// columns with the baseline's.
 func TestBenchfmtProjections(t *testing.T) {
 	run := reporttest.FinishedRun()
 	s := run.Scenarios[0]
@@ -255,7 +255,7 @@ func TestBenchfmtProjections(t *testing.T) {
 	}
 }
 
-// Newlines in values do not split lines. Comments say what no line shows.
+// Newlines in values do not split lines. What no line shows is in a comment.
 func TestBenchfmtComments(t *testing.T) {
 	run := reporttest.FinishedRun()
 	run.Warnings = []string{"two\nBenchmarkLines 1 1 gap-sec"}

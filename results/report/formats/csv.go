@@ -18,8 +18,8 @@ import (
 
 // CSV prints one row per trial, valid or not, for spreadsheets and data frames. The first columns
 // are the scenario, one "label.…" per label of any variant, block and order. Then come validity,
-// counts, one "lost_by_cause.…" per cause that occurred, and the figures of metrics.Figures. An
-// empty field means that the trial has no such figure.
+// counts, one "lost_by_cause.…" per cause that occurred, and the figures of metrics.Figures. A
+// field is empty if the trial lacks the figure.
 func CSV(w io.Writer, run *results.Run, opts report.Options) error {
 	scenarios, err := opts.Select(run)
 	if err != nil {

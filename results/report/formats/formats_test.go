@@ -15,7 +15,7 @@ import (
 	"reuseport-bench/servers/testkit"
 )
 
-// printers are the package's formats.
+// printers has the functions that print the package's formats.
 var printers = map[string]func(io.Writer, *results.Run, report.Options) error{
 	"csv": CSV, "junit": JUnit, "benchfmt": Benchfmt,
 }
@@ -64,7 +64,7 @@ func TestOptionsScenarios(t *testing.T) {
 	}
 }
 
-// A write error, such as a full disk, must be returned.
+// The printers return write errors, such as that of a full disk.
 func TestWriteErrors(t *testing.T) {
 	for format, p := range printers {
 		whole := len(reporttest.Printed(t, p, reporttest.FinishedRun()))
@@ -89,7 +89,7 @@ func TestFormatsKeepPrecision(t *testing.T) {
 	}
 }
 
-// A run that was stored and loaded is printed like the original.
+// A run that was stored and loaded is printed like the run before it was stored.
 func TestStoredRun(t *testing.T) {
 	run, err := stored.Load("../testdata/small.json")
 	if err != nil {

@@ -26,9 +26,9 @@ import (
 //   - "A/A: …" if the baseline was measured twice: an error if it differs from itself;
 //   - "finished" only if the run did not finish: an error, as its gates were not judged.
 //
-// The time of a case is how long the load ran in the case's trials. The time of a suite is the sum
-// over its cases. A time is left out if that of any trial is unknown. A timestamp is the run's
-// start. Characters that XML cannot represent, or that are not printable, become U+FFFD.
+// The time of a case is the time for which the load ran in the case's trials. The time of a suite
+// is the sum over its cases. A time is left out if that of any trial is unknown. A timestamp is the
+// start of the run. Characters that XML cannot represent, or that are not printable, become U+FFFD.
 func JUnit(w io.Writer, run *results.Run, opts report.Options) error {
 	scenarios, err := opts.Select(run)
 	if err != nil {
@@ -89,8 +89,8 @@ type (
 		Failure   *junitProblem `xml:"failure"`
 		SystemOut string        `xml:"system-out,omitempty"`
 	}
-	// junitProblem has everything that a reader needs in its text, because GitLab shows the text
-	// but not the message.
+	// junitProblem repeats everything important in its text, because GitLab shows the text but not
+	// the message.
 	junitProblem struct {
 		Type    string `xml:"type,attr,omitempty"`
 		Message string `xml:"message,attr"`
@@ -149,8 +149,8 @@ func junitScenario(run *results.Run, s *results.Scenario) junitSuite {
 	return suite
 }
 
-// junitProperties returns what could have changed a figure, except what identifies the machine. It
-// leaves out properties that the run lacks.
+// junitProperties returns the properties of the run that may have influenced a figure, except those
+// that identify the machine. It leaves out properties that the run lacks.
 func junitProperties(run *results.Run, s *results.Scenario) []junitProperty {
 	e := run.Environment
 	properties := []junitProperty{
@@ -201,7 +201,7 @@ func gateCase(s *results.Scenario, g results.GateResult) junitCase {
 	case results.GateUndecided:
 		problem := &junitProblem{results.GateUndecided, g.Note, text}
 		if g.Soft {
-			problem.Type = "" // a skip has none
+			problem.Type = "" // a skip has no type
 			c.Skipped = problem
 		} else {
 			c.Error = problem
@@ -213,8 +213,9 @@ func gateCase(s *results.Scenario, g results.GateResult) junitCase {
 	return c
 }
 
-// watched returns how long the load ran in the variants' trials, in seconds with the three decimals
-// that the schema allows. It returns "" without trials, or if the time of one trial is unknown.
+// watched returns the time for which the load ran in the variants' trials, in seconds with the
+// three decimals that the schema allows. It returns "" if there are no trials, or if the time of
+// one trial is unknown.
 func watched(variants []*results.Variant) string {
 	var total time.Duration
 	trials := 0

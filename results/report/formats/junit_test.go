@@ -59,7 +59,7 @@ var junitSchema = map[string]junitElement{
 // surefireTime is the schema's pattern for a suite's time, without thousands separators.
 var surefireTime = regexp.MustCompile(`^[0-9]+\.[0-9]{3}$`)
 
-// checkJUnit returns an error that says where a document violates the schema, and which counts
+// checkJUnit returns an error that lists where a document violates the schema, and the counts that
 // differ from the number of elements.
 func checkJUnit(document string) error {
 	var problems []error
@@ -246,7 +246,7 @@ func TestJUnitOutcomes(t *testing.T) {
 	}
 }
 
-// Gates that were not judged, and variants that were not measured, must not look like a pass.
+// Gates that were not judged, and variants that were not measured, must not be reported as passed.
 func TestJUnitNoFalsePass(t *testing.T) {
 	unfinished := reporttest.FinishedRun()
 	unfinished.FinishedAt = nil
@@ -267,7 +267,7 @@ func TestJUnitNoFalsePass(t *testing.T) {
 	}
 }
 
-// setWatched sets how long the load ran in every trial of the scenario.
+// setWatched sets the time for which the load ran in every trial of the scenario.
 func setWatched(s *results.Scenario, ns int64) {
 	for _, v := range s.Variants {
 		for _, t := range v.Trials {
