@@ -8,7 +8,7 @@ import (
 )
 
 // AA compares the scenario's A/A arm with its baseline in these metrics. The deltas are a family of
-// their own. It returns nil without an A/A arm or baseline, or if no metric can be compared.
+// their own. AA returns nil if the arm or the baseline is missing, or if no metric can be compared.
 func AA(s *results.Scenario, names []string) []*results.Delta {
 	control, baseline := s.ControlArm(), s.BaselineVariant()
 	if control == nil || baseline == nil {
@@ -24,7 +24,8 @@ func AA(s *results.Scenario, names []string) []*results.Delta {
 	return deltas
 }
 
-// Void returns the reason why the deltas of an A/A arm void the scenario, or "" if they do not.
+// Void returns the reason why the deltas of an A/A arm make the scenario void, or "" if they do
+// not.
 func Void(aa []*results.Delta) string {
 	for _, d := range aa {
 		if d.Outcome != results.DeltaNone {

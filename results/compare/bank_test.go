@@ -11,15 +11,15 @@ import (
 	"reuseport-bench/results/stats"
 )
 
-// bankDir holds recorded trials of variants that differ only in name: any two trials of a block are
-// an A/A pair.
+// bankDir holds runs of variants that differ only in name: any two trials of the same block are an
+// A/A pair.
 const bankDir = "../baseline/bank"
 
 // A bank is the recorded valid trials of each stop mode, by block.
 type bank map[string][][]*results.Trial
 
-// loadBank reads the bank. It leaves out blocks with fewer than two valid trials, which have no
-// pair.
+// loadBank reads the bank. It leaves out blocks with fewer than two valid trials, from which no
+// pair can be drawn.
 func loadBank(t *testing.T) bank {
 	t.Helper()
 	runs, err := results.LoadAll(bankDir)
@@ -55,7 +55,7 @@ func loadBank(t *testing.T) bank {
 	return all
 }
 
-// A fault returns a copy of a recorded trial with a regression that a comparison should find.
+// A fault returns a copy of a recorded trial, changed in a way that a comparison should find.
 type fault func(results.Trial) results.Trial
 
 func noFault(t results.Trial) results.Trial { return t }
@@ -86,7 +86,7 @@ func oneMoreLost(t results.Trial) results.Trial {
 	return t
 }
 
-// gapOf makes every restart's gap at least this long.
+// gapOf makes the gap of every restart at least ns.
 func gapOf(ns int64) fault {
 	return func(t results.Trial) results.Trial {
 		t.Steps = slices.Clone(t.Steps)
@@ -97,8 +97,8 @@ func gapOf(ns int64) fault {
 	}
 }
 
-// pairs draws n blocks at random, and two trials from each. The second trial gets the fault. Blocks
-// are drawn with replacement only if n is greater than their number.
+// pairs draws n blocks at random, and two trials from each. The second trial gets the fault. A
+// block is drawn repeatedly only if n is greater than the number of blocks.
 func (b bank) pairs(random *rand.Rand, stop string, n int, f fault) (base, head *results.Variant) {
 	blocks := b[stop]
 	order := random.Perm(len(blocks))
@@ -116,7 +116,7 @@ func (b bank) pairs(random *rand.Rand, stop string, n int, f fault) (base, head 
 	return base, head
 }
 
-// outcomes compares two variants in the same way as Runs compares a scenario with one variant.
+// outcomes compares two variants as Runs compares a scenario with one variant.
 func outcomes(t *testing.T, base, head *results.Variant) map[string]string {
 	t.Helper()
 	var family []*results.Delta
@@ -135,7 +135,7 @@ func outcomes(t *testing.T, base, head *results.Variant) map[string]string {
 	return of
 }
 
-// TestSelfBankFalseAlarms compares recorded trials that do not differ. At most 2 % of the
+// TestSelfBankFalseAlarms compares recorded trials of the same setup. At most 2 % of the
 // comparisons may report a difference.
 func TestSelfBankFalseAlarms(t *testing.T) {
 	b := loadBank(t)
@@ -172,12 +172,12 @@ func TestSelfBankFalseAlarms(t *testing.T) {
 	}
 }
 
-// TestSelfBankPower puts faults of known size into recorded trials, and counts how often they are
-// found.
+// TestSelfBankPower puts faults of known size into recorded trials, and counts how many of the
+// faults the comparisons find.
 func TestSelfBankPower(t *testing.T) {
 	b := loadBank(t)
 	rounds := 60
-	var sizes []int // the short form tries only the size that must suffice
+	var sizes []int // without -selftest, only the size that must suffice
 	if *selftest {
 		rounds, sizes = 1000, []int{8, 12, 16, 20, 30, 40, 60, 90, 120, 160, 240}
 	}
@@ -186,7 +186,7 @@ func TestSelfBankPower(t *testing.T) {
 		fault  fault
 		stop   string
 		metric string
-		blocks int // with this many blocks, 95 % of the faults must be found
+		blocks int // with this many, 95 % of the faults must be found
 	}{
 		{"2 ms response time + 10 %", slower(1.1), "handoff", "response_p50_ns", 8},
 		{"0.2 ms response time + 10 %", slower(1.1), "drain", "response_p50_ns", 12},

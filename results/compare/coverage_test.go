@@ -22,8 +22,8 @@ import (
 var selftest = flag.Bool("selftest", false,
 	"simulate coverage and error rates in the long form: 10 000 rounds each")
 
-// simulationRounds returns how often a row is simulated. The short form simulates mostly n = 8,
-// where methods differ most.
+// simulationRounds returns the number of times that a row is simulated with n trials. Without
+// -selftest, most are of n = 8, where methods differ most.
 func simulationRounds(n int) int {
 	switch {
 	case *selftest:
@@ -34,8 +34,8 @@ func simulationRounds(n int) int {
 	return 100
 }
 
-// twoErrors returns two standard errors of a simulated share c, 2√(c(1−c)/rounds): the tolerance of
-// the short form. The long form has none.
+// twoErrors returns two standard errors of a simulated share, 2√(share·(1−share)/rounds). It is the
+// tolerance without -selftest. With -selftest it returns 0.
 func twoErrors(share float64, rounds int) float64 {
 	if *selftest {
 		return 0
@@ -46,7 +46,7 @@ func twoErrors(share float64, rounds int) float64 {
 // dice generates the data of a simulation.
 type dice struct{ *rand.Rand }
 
-// newDice derives the seed from the name, so that a row's data do not depend on the rows above it.
+// newDice derives the seed from the row's name, so that the row's data do not depend on other rows.
 func newDice(name string) dice {
 	return dice{rand.New(rand.NewChaCha8(sha256.Sum256([]byte(name))))}
 }
@@ -73,7 +73,8 @@ func skewed() shape {
 	return shape{"lognormal 0.3", 1, func(d dice) float64 { return d.lognormal(0.3) }}
 }
 
-// bimodal returns a shape in which a share of the trials takes three times as long.
+// bimodal returns a shape in which the given share of the trials takes three times as long as the
+// rest.
 func bimodal(share float64) shape {
 	const sigma = 0.1
 	below := func(log float64) float64 {
@@ -153,21 +154,21 @@ func (s spread) trials(d dice, n int, mean float64) []metrics.Tally {
 type coverage struct {
 	method, data string
 	truth        float64
-	unpromised   bool // known to cover less than 93 %: shown as such, not asserted
+	unpromised   bool // known to cover less than 93 %: shown but not asserted
 	sample       sampler
 }
 
-// A sampler generates data, and returns its interval and a function that resamples the data for the
-// bootstrap.
+// A sampler generates data, and returns their interval and a function that resamples the data for
+// the bootstrap.
 type sampler func(d dice, n int) (results.Summary, func() float64)
 
-// notPromised marks a row whose data do not suit the method.
+// notPromised marks a row whose data do not meet the assumptions of the method.
 func notPromised(c coverage) coverage {
 	c.unpromised = true
 	return c
 }
 
-const trueRatio = 1.1 // in the rows that compare
+const trueRatio = 1.1 // head ÷ base, in the rows that compare
 
 func pairedRatio(s shape) coverage {
 	sample := func(d dice, n int) (results.Summary, func() float64) {
@@ -184,7 +185,7 @@ func pairedRatio(s shape) coverage {
 }
 
 // oneSided compares pairs in which only the head has slow trials, so the quotients are skewed. The
-// true value is the pseudomedian of the quotients, which is what the center estimates.
+// true value is the pseudomedian of the quotients, because the center estimates it.
 func oneSided(slow shape) coverage {
 	var truth []float64
 	d := newDice("oneSided")
@@ -245,7 +246,7 @@ func unpaired(s shape) coverage {
 	return coverage{method: "UnpairedRatio", data: s.name, truth: trueRatio, sample: sample}
 }
 
-// lostPerRestart returns the rate of trials with these counts.
+// lostPerRestart returns the rate of losses per restart over the trials.
 func lostPerRestart(trials []metrics.Tally) results.Summary {
 	m, _ := metrics.Find(metrics.LostPerRestart)
 	return summary.Counted(m, trials, stats.Confidence)
@@ -321,7 +322,7 @@ func countedPairs(base, head []metrics.Tally) sides {
 }
 
 // resampledMedian returns a function that draws len(values) values with replacement, and returns
-// their median.
+// the median of the drawn values.
 func resampledMedian(d dice, values []float64) func() float64 {
 	sorted := slices.Sorted(slices.Values(values))
 	n := len(sorted)
@@ -342,8 +343,9 @@ func resampledMedian(d dice, values []float64) func() float64 {
 	}
 }
 
-// resampledRate returns a function that draws len(trials) trials with replacement, and returns
-// their rate. It draws whole trials, as the restarts of a trial are not independent.
+// resampledRate returns a function that draws len(trials) trials with replacement, and returns the
+// rate of the drawn trials. It draws whole trials, because the restarts of a trial are not
+// independent.
 func resampledRate(d dice, trials []metrics.Tally) func() float64 {
 	sums := summary.ByTrial(trials)
 	return func() float64 {
@@ -356,7 +358,7 @@ func resampledRate(d dice, trials []metrics.Tally) func() float64 {
 	}
 }
 
-// percentiles returns the bootstrap's interval at 95 %.
+// percentiles returns the 95 % interval of the bootstrap.
 func percentiles(draw func() float64) (lo, hi float64) {
 	// (resamples+1)·2.5 % is an integer: Davison & Hinkley, Bootstrap Methods and their
 	// Application, 1997, §2.4.
@@ -369,7 +371,8 @@ func percentiles(draw func() float64) (lo, hi float64) {
 	return drawn[9], drawn[389]
 }
 
-// tallied holds how often intervals covered the truth, and how wide the intervals were.
+// tallied has the share of the intervals that covered the true value, and the mean width of the
+// intervals.
 type tallied struct{ covered, width float64 }
 
 func (c *tallied) add(lo, hi, truth float64) {
@@ -383,12 +386,12 @@ func (c tallied) per(rounds int) tallied {
 	return tallied{c.covered / float64(rounds), c.width / float64(rounds)}
 }
 
-// bootstrapEvery: one round in this many also computes the bootstrap, which takes nearly all the
-// time and is not asserted.
+// One round in bootstrapEvery also computes the bootstrap, which takes nearly all the time and is
+// not asserted.
 const bootstrapEvery = 10
 
 // run simulates the row with n trials or blocks. It returns the tallies of our method and of the
-// percentile bootstrap. A missing interval counts as one that does not cover.
+// percentile bootstrap. A missing interval counts as not covering the true value.
 func (c coverage) run(n, rounds int) (ours, bootstrap tallied) {
 	d := newDice(fmt.Sprintf("%d %s %s", n, c.data, c.method))
 	for round := range rounds {
@@ -404,25 +407,26 @@ func (c coverage) run(n, rounds int) (ours, bootstrap tallied) {
 	return ours.per(rounds), bootstrap.per(rounds / bootstrapEvery)
 }
 
-// everyN lists the numbers of trials, or of blocks.
+// everyN lists the numbers of trials, or of blocks, that are simulated.
 var everyN = []int{8, 12, 20}
 
-// TestIntervalCoverage checks intervals at 95 % on data whose true value is known. At least 93 %
-// must cover it; the short form allows twoErrors less. The table also shows the percentile
-// bootstrap, from fewer rounds, to show why we do not use it.
+// TestIntervalCoverage checks intervals at 95 % on data whose true value is known. At least 93 % of
+// the intervals must cover it, without -selftest twoErrors less. The table also shows the
+// percentile bootstrap, from fewer rounds; it covers less often, which is why we do not use it.
 func TestIntervalCoverage(t *testing.T) {
 	rows := []coverage{
 		pairedRatio(skewed()), pairedRatio(bimodal(0.1)), pairedRatio(bimodal(0.3)),
-		// Slow trials on one side change the shape, not the scale. The interval inverts a test that
-		// assumes a symmetric distribution of the quotients' logarithms.
+		// Slow trials on one side change the shape of the distribution, not only its scale. The
+		// interval inverts a test that assumes that the logarithms of the quotients are
+		// symmetrically distributed.
 		notPromised(oneSided(bimodal(0.3))),
 		pairedDifference(skewed()), pairedDifference(bimodal(0.1)), pairedDifference(bimodal(0.3)),
 		median(skewed()), median(bimodal(0.1)), median(bimodal(0.3)),
 		unpaired(skewed()), unpaired(bimodal(0.1)), unpaired(bimodal(0.3)),
 		rate(gammaPoisson(1), 0.3), rate(gammaPoisson(1), 2), rate(gammaPoisson(3), 2),
 		rate(gammaPoisson(3), 10),
-		// Three trials in five lose nothing, and one in seventeen loses ten or more. A sample that
-		// lacks either kind shows neither the rate nor the dispersion.
+		// Three trials in five lose nothing, and one in seventeen loses ten or more. A sample
+		// without either kind shows neither the rate nor the dispersion.
 		notPromised(rate(gammaPoisson(11), 2)),
 		rate(twoLevels(0), 0.3), rate(twoLevels(0), 2), rate(twoLevels(0.3), 2),
 		rate(twoLevels(0.5), 0.3), rate(twoLevels(0.5), 2),
@@ -457,8 +461,8 @@ func TestIntervalCoverage(t *testing.T) {
 	t.Log(table.String())
 }
 
-// TestPIsCalibrated checks that p is at most 0.05 in at most 5 % of comparisons if nothing differs.
-// It allows 5.5 %, and in the short form twoErrors more.
+// TestPIsCalibrated checks that p is at most 0.05 in at most 5 % of the comparisons of sides that
+// do not differ. It allows 5.5 %, and without -selftest twoErrors more.
 func TestPIsCalibrated(t *testing.T) {
 	ratios := func(d dice, n int) float64 {
 		xs := make([]float64, n)
@@ -481,12 +485,12 @@ func TestPIsCalibrated(t *testing.T) {
 			return stats.PoissonP(exposed(s.trials(d, n, mean)), exposed(s.trials(d, n, mean)))
 		}
 	}
-	// pairedCounts runs all of compareCounts, which chooses its test by the data.
+	// pairedCounts calls compareCounts, which chooses its test according to the data.
 	pairedCounts := func(s spread, mean float64) func(d dice, n int) float64 {
 		return func(d dice, n int) float64 {
 			var base, head []metrics.Tally
 			for range n {
-				drift := d.lognormal(0.3) // shared by the trials of a block
+				drift := d.lognormal(0.3) // the same for both trials of a block
 				base = append(base, s.trials(d, 1, drift*mean)...)
 				head = append(head, s.trials(d, 1, drift*mean)...)
 			}
@@ -540,7 +544,7 @@ func TestPIsCalibrated(t *testing.T) {
 }
 
 // TestDecideErrorRate checks Decide with four correlated metrics, none of which differs. Decide may
-// report a difference in at most a share Alpha of scenarios; the test allows a tenth more.
+// report a difference in at most a share Alpha of the families; the test allows a tenth more.
 func TestDecideErrorRate(t *testing.T) {
 	const most = 1.1 * Alpha
 	for _, n := range everyN {
@@ -549,14 +553,14 @@ func TestDecideErrorRate(t *testing.T) {
 		for range rounds {
 			var changes [metrics.MaxGating][]float64
 			for range n {
-				common := d.lognormal(0.3) / d.lognormal(0.3) // of the two trials, in all metrics
+				common := d.lognormal(0.3) / d.lognormal(0.3) // shared by all metrics of the pair
 				for i := range changes {
 					changes[i] = append(changes[i], common*d.lognormal(0.2)/d.lognormal(0.2))
 				}
 			}
 			var family []*results.Delta
 			for _, ratios := range changes {
-				// The threshold is 0: any size of change matters.
+				// With threshold 0, a change of any size matters.
 				one := &results.Delta{Metric: "response_p50_ns", Scale: results.ScaleRatio}
 				one.Change, one.P = stats.PairedRatio(ratios, stats.Confidence)
 				family = append(family, one)

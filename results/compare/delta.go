@@ -15,9 +15,10 @@ import (
 )
 
 // Alpha bounds the probability that any comparison in a family reports a difference when nothing
-// differs (Holm). At 0.05, 2.4 % of A/A comparisons of recorded trials raised a false alarm; at
-// most 2 % may (TestSelfBankFalseAlarms). Alpha cannot be much smaller: if all eight blocks change
-// in the same direction in four metrics, the adjusted p is 4·2/2⁸ = 0.03125.
+// differs (Holm). With Alpha = 0.05, 2.4 % of the A/A comparisons of recorded trials reported a
+// difference; the limit is 2 % (TestSelfBankFalseAlarms). Alpha cannot be much smaller than 0.032:
+// if all eight blocks change in the same direction in four metrics, the adjusted p is 4·2/2⁸ =
+// 0.03125.
 const Alpha = 0.032
 
 // beyond reports whether the center of the change is at or beyond the threshold.
@@ -35,7 +36,7 @@ func decide(d *results.Delta, holm float64) {
 	judge(d, holm)
 }
 
-// judge sets the verdict, and the number of further trials that would decide it.
+// judge sets the verdict and, if it is unknown, the number of further trials that would decide it.
 func judge(d *results.Delta, holm float64) {
 	d.Verdict, d.MoreTrials = d.Outcome, nil
 	switch {
@@ -74,8 +75,8 @@ func decideOutcome(d *results.Delta) {
 	}
 }
 
-// distances returns the change, its interval and the threshold as distances from no change. For
-// ratios it returns logarithms, so that a ratio and its inverse are equally far from no change.
+// distances returns the change, its interval and the threshold as distances from "no change". For
+// ratios it returns logarithms, so that a ratio and its inverse have the same distance.
 func distances(d *results.Delta) (center, lo, hi, threshold float64) {
 	center, lo, hi, threshold = d.Change.Center, *d.Change.Lo, *d.Change.Hi, d.Threshold
 	if d.Scale == results.ScaleRatio {
@@ -85,7 +86,7 @@ func distances(d *results.Delta) (center, lo, hi, threshold float64) {
 	return center, lo, hi, threshold
 }
 
-// within reports whether the whole interval lies within the threshold.
+// within reports whether the whole interval lies inside the threshold, in both directions.
 func within(d *results.Delta) bool {
 	if d.Change.Lo == nil || d.Change.Hi == nil || Clustered(d) {
 		return false
@@ -94,41 +95,41 @@ func within(d *results.Delta) bool {
 	return lo == 0 && hi == 0 || -threshold < lo && hi < threshold
 }
 
-// Clustered reports whether the change compares typical trials, because losses come in clusters.
-// Then even a narrow interval does not show that both sides lose equally much.
+// Clustered reports whether the change compares typical trials, because losses come in clusters. If
+// so, even a narrow interval does not show that both sides lose equally much.
 func Clustered(d *results.Delta) bool {
 	return slices.Contains(d.Change.Warnings, clusteredWarning)
 }
 
-// MaxMore is the largest number of further trials that is suggested. Larger numbers are
+// MaxMore is the largest number of further trials that messages suggest. Larger numbers are
 // impractical.
 const MaxMore = 10_000
 
-// moreTrials estimates how many more trials would decide the verdict, if the center does not move.
+// moreTrials estimates how many more trials would decide the verdict if the center did not move.
 // The interval's width falls with the square root of the number of trials. The verdict is decided
 // when the interval lies within the threshold or, if the center is beyond the threshold, when p is
-// low enough. It returns nil if there is no estimate.
+// low enough. moreTrials returns nil if there is no estimate.
 func moreTrials(d *results.Delta, holm float64) *int {
 	if d.Change.Lo == nil || d.Change.Hi == nil || d.Change.N == 0 || Clustered(d) && !beyond(d) {
 		return nil
 	}
 	center, lo, hi, threshold := distances(d)
-	var shrink float64 // the deciding width of the interval, as a part of the present one
+	var shrink float64 // the width at which the verdict is decided ÷ the present width
 	if beyond(d) {
 		shrink = stats.NormalQuantile(1-d.P/2) / stats.NormalQuantile(1-Alpha/holm/2)
 	} else {
 		shrink = min((threshold-center)/(hi-center), (threshold+center)/(center-lo))
 	}
-	enough := 1 / (shrink * shrink) // the factor for the number of trials
+	enough := 1 / (shrink * shrink) // trials needed ÷ present trials
 	if d.Base.Method == results.MethodRuleOfThree && d.Head.Method == results.MethodRuleOfThree {
-		enough = 1 / shrink // without events, the bounds fall in proportion to trials
+		enough = 1 / shrink // without events, the bounds are inversely proportional to the trials
 	}
 	more := float64(d.Change.N) * (enough - 1)
 	if !(shrink > 0) || !(more <= MaxMore) {
 		return nil
 	}
 	whole := max(1, int(math.Ceil(more)))
-	// Round up to two digits: it is an estimate.
+	// Round up to two digits, because it is an estimate.
 	unit := int(math.Pow(10, max(0, math.Floor(math.Log10(float64(whole)))-1)))
 	whole = (whole + unit - 1) / unit * unit
 	return &whole
@@ -147,11 +148,11 @@ func Decide(family []*results.Delta) {
 	}
 }
 
-// Variants compares a metric of two variants over their valid trials, paired by block: the trials
+// Variants compares a metric of two variants over their valid trials, paired by block. The trials
 // of a block ran close together in time, while the quotient of two medians would include the
-// machine's drift between blocks. See stats.PairedRatio and, for losses, compareCounts. It returns
-// false if the metric cannot be compared, or if no block has both variants. P is not yet adjusted
-// for a family; Decide does that.
+// machine's drift between blocks. See stats.PairedRatio and, for losses, compareCounts. Variants
+// returns false if the metric cannot be compared, or if no block has both variants. It does not
+// adjust P for a family; Decide does that.
 func Variants(head, base *results.Variant, metric string, level float64) (results.Delta, bool) {
 	s := sides{base: base.ValidTrials(), head: head.ValidTrials()}
 	s.pairs = pairsOf(s.base, s.head)
@@ -173,10 +174,11 @@ func pairsOf(base, head []*results.Trial) [][2]*results.Trial {
 	return pairs
 }
 
-// sides are the trials of the base and of the head that are compared.
+// sides has the trials of the base and of the head of a comparison.
 type sides struct {
 	base, head []*results.Trial
-	// pairs are trials that ran close together, base first. Nil: the trials are not paired.
+	// pairs has trials that ran close together, base first. Nil means that the trials are not
+	// paired.
 	pairs [][2]*results.Trial
 }
 
@@ -199,8 +201,8 @@ func (s sides) compare(metric string, level float64) (results.Delta, bool) {
 	return d, ok
 }
 
-// rateShare is the largest difference between the offered rates of comparable sides, as a share of
-// the lower rate.
+// Sides are comparable if their offered rates differ by at most rateShare, as a share of the lower
+// rate.
 const rateShare = 0.05
 
 // unlike returns the reason why the two sides are not comparable, or "" if none is known.
@@ -208,8 +210,7 @@ func (s sides) unlike() string {
 	return cmp.Or(s.unlikeLoad(), s.unlikeStart())
 }
 
-// unlikeStart describes how the two sides' steps started workers, if they started them in different
-// ways.
+// unlikeStart describes the ways in which the two sides' steps started workers, if the ways differ.
 func (s sides) unlikeStart() string {
 	base, head := startOf(s.base), startOf(s.head)
 	if base == "" || head == "" || base == head {
@@ -219,7 +220,7 @@ func (s sides) unlikeStart() string {
 		"cold start uses the servers' CPU just before the stop", head, base)
 }
 
-// startOf returns how the steps of trials started workers, or "" if they started none.
+// startOf returns the way in which the steps of trials started workers, or "" if they started none.
 func startOf(trials []*results.Trial) vocabulary.Start {
 	for _, t := range trials {
 		if start := t.Start(); start != "" {
@@ -229,8 +230,8 @@ func startOf(trials []*results.Trial) vocabulary.Start {
 	return ""
 }
 
-// unlikeLoad describes the loads that were offered to the two sides, if the loads differ. A rate
-// that a search found is a result, and may differ.
+// unlikeLoad describes the loads that were offered to the two sides, if the loads differ. Rates
+// that a search found may differ, because they are results.
 func (s sides) unlikeLoad() string {
 	if base, head := loopOf(s.base), loopOf(s.head); base != head {
 		return fmt.Sprintf("not like for like: its load was %s, its counterpart's %s; in a closed "+
@@ -323,9 +324,9 @@ func (s sides) compareValues(d *results.Delta, m metrics.Metric, level float64) 
 // change is the difference of the rates. Its interval combines each side's interval (MOVER: Zou &
 // Donner, Statist. Med. 27 (2008) 1693). p is exact, given the total count (Przyborowski &
 // Wilenski, Biometrika 31 (1940) 313). If events come in clusters, a single cluster can outweigh
-// all other trials. Then the rates of the trials are compared by rank, like other metrics. A
-// permutation test of the sums needed three times as many trials to find one more lost attempt per
-// restart (TestSelfBankPower).
+// all other trials, so the rates of the trials are compared by rank, like other metrics. A
+// permutation test of the sums would need three times as many trials to find one more lost attempt
+// per restart (TestSelfBankPower).
 func (s sides) compareCounts(d *results.Delta, m metrics.Metric, level float64) bool {
 	base, head := m.Tallies(s.base), m.Tallies(s.head)
 	if len(base) == 0 || len(head) == 0 || s.pairs != nil && len(s.pairs) == 0 {

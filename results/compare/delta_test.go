@@ -16,7 +16,7 @@ import (
 	"reuseport-bench/scenarios/vocabulary"
 )
 
-// blocks returns a variant with one trial per block, numbered from 0, with these p99.
+// blocks returns a variant with one trial per block, numbered from 0. The trials have these p99.
 func blocks(p99 ...int64) *results.Variant {
 	v := &results.Variant{}
 	for block, ns := range p99 {
@@ -27,8 +27,8 @@ func blocks(p99 ...int64) *results.Variant {
 	return v
 }
 
-// Each block is twice as slow as the one before, but the quotient of every pair is 1.5. Blocks with
-// only one variant, invalid trials and values of 0 are left out.
+// Each block is twice as slow as the previous one, but the quotient of every pair is 1.5. Blocks
+// with only one variant, invalid trials and values of 0 are left out.
 func TestCompareIsByBlock(t *testing.T) {
 	head := blocks(3, 6, 12, 24, 48, 96, 192, 1000, 1000, 1000)
 	base := blocks(2, 4, 8, 16, 32, 64, 128, 1, 0)
@@ -81,8 +81,7 @@ func TestCompareNeedsBoth(t *testing.T) {
 	}
 }
 
-// Swapping base and head changes only the sign of a difference, and only the sign of a ratio's
-// logarithm.
+// Swapping base and head changes only the sign of a difference, or of the logarithm of a ratio.
 func TestCompareIsSymmetric(t *testing.T) {
 	a := blocks(103, 120, 95, 230, 111, 87, 140, 99)
 	b := blocks(100, 100, 105, 200, 121, 80, 133, 110)
@@ -117,8 +116,8 @@ func TestCompareIsSymmetric(t *testing.T) {
 	}
 }
 
-// One side loses nothing; the other loses one in two restarts: 20 of 40, Poisson, see
-// TestSummarizeRestarts.
+// The base loses nothing. The head loses one attempt in every second restart, 20 in 40 restarts, so
+// its losses count as Poisson; see TestSummarizeRestarts.
 func TestCompareCounts(t *testing.T) {
 	head, base := &results.Variant{}, &results.Variant{}
 	for block := range 10 {
@@ -143,8 +142,8 @@ func TestCompareCounts(t *testing.T) {
 	}
 }
 
-// Where losses come in clusters, the rates of the trials are compared by rank. The figures of base
-// and head are still pooled.
+// If losses come in clusters, the rates of the trials are compared by rank. The figures of base and
+// head are still pooled over the trials.
 func TestCompareClusters(t *testing.T) {
 	var base, head []metrics.Tally
 	for range 10 {
@@ -164,8 +163,8 @@ func TestCompareClusters(t *testing.T) {
 		outcome      string
 	}{
 		{
-			// The differences are ½, nine times, and 7¾. The last ten of 55 Walsh averages are 4⅛,
-			// nine times, and 7¾. T = 8, with 25 subsets.
+			// Nine differences are ½ and one is 7¾. Of the 55 Walsh averages, the last ten are nine
+			// of 4⅛ and one of 7¾. T is 8, and 25 subsets of the ranks have a sum of at most 8.
 			"one cluster in blocks", metrics.LostPerRestart, countedPairs(base, head), 0, 49. / 40,
 			results.Summary{
 				Center: 0.5, Lo: new(0.5), Hi: new(4.125), Confidence: 1 - 2*25./1024, N: 10,
@@ -183,8 +182,8 @@ func TestCompareClusters(t *testing.T) {
 			2. / 1024, results.DeltaBetter,
 		},
 		{
-			// The differences are 10, 20, 30, 40 and 50, five times each, cut at the third; see
-			// TestRankSum.
+			// The differences are 10, 20, 30, 40 and 50, five times each. The ends are the third
+			// from below and from above; see TestRankSumInterval.
 			"no pairs", metrics.LostPerRestart,
 			counted(single(0, 0, 0, 0, 0), single(10, 20, 30, 40, 50)), 0, 30,
 			results.Summary{
@@ -194,8 +193,8 @@ func TestCompareClusters(t *testing.T) {
 			2. / 252, results.DeltaWorse,
 		},
 		{
-			// 63 of 8750 attempts; per trial 1, 4, 16, 4, 16 and 8 per 1000. The 11th of 21 Walsh
-			// averages is 8½, after 1, 2½, 2½, 4, 4, 4, 4½, 6, 6 and 8.
+			// 63 of 8750 attempts were lost. Per thousand, the trials lost 1, 4, 16, 4, 16 and 8.
+			// The 11th of the 21 Walsh averages is 8½, after 1, 2½, 2½, 4, 4, 4, 4½, 6, 6 and 8.
 			"per attempt", metrics.LostPerAttempt, byAttempt, 0, 63. / 8750,
 			results.Summary{
 				Center: 0.0085, Lo: new(0.001), Hi: new(0.016), Confidence: 1 - 2./64, N: 6,
@@ -231,10 +230,10 @@ func TestDispersed(t *testing.T) {
 	}{
 		{"nothing lost", single(0, 0, 0), false},
 		{"one count", single(9), false},
-		{"1.25", single(0, 0, 0, 0, 0, 2, 2, 2, 2), false}, // 2 × zeros ÷ (n−1)
+		{"1.25", single(0, 0, 0, 0, 0, 2, 2, 2, 2), false}, // the dispersion is 2 × zeros ÷ (n−1)
 		{"1.56", single(0, 0, 0, 0, 0, 0, 0, 2, 2, 2), true},
 		{"one trial of clusters", []metrics.Tally{ofRestarts(0, 0, 0, 4)}, true},
-		// Four per trial: the dispersion between trials is 0, within trials 48/15.
+		// Every trial lost four. The dispersion between trials is 0, within trials 48/15.
 		{
 			"within trials",
 			[]metrics.Tally{
@@ -243,7 +242,7 @@ func TestDispersed(t *testing.T) {
 			},
 			true,
 		},
-		// 0, 0, 8 and 8 by trial: the dispersion of trials is 16/3, of restarts 16/15.
+		// The trials lost 0, 0, 8 and 8. The dispersion over trials is 16/3, over restarts 16/15.
 		{
 			"between trials",
 			[]metrics.Tally{
@@ -260,7 +259,7 @@ func TestDispersed(t *testing.T) {
 	}
 }
 
-// single returns trials of one restart each.
+// single returns one trial per count, with one restart each.
 func single(counts ...int64) []metrics.Tally {
 	var trials []metrics.Tally
 	for _, c := range counts {
@@ -304,9 +303,10 @@ func TestDecideAdjusts(t *testing.T) {
 	}
 }
 
-// If the interval of 10 pairs is twice as wide as allowed, 40 pairs are enough. A p of 0.1 is 1.645
-// standard deviations and 0.032 is 2.144, so (2.144 ÷ 1.645)² = 1.70 times as many pairs are
-// enough. With two comparisons the limit is 0.016, which is 2.409: 2.14 times as many.
+// The tests' numbers of further pairs, by hand. If the interval of 10 pairs is twice as wide as
+// allowed, 40 pairs are enough. A p of 0.1 is 1.645 standard deviations and 0.032 is 2.144, so
+// (2.144 ÷ 1.645)² = 1.70 times as many pairs are enough. With two comparisons the limit is 0.016,
+// which is 2.409, so 2.14 times as many are.
 func TestVerdict(t *testing.T) {
 	delta := func(scale string, p, threshold, center, lo, hi float64, n int) *results.Delta {
 		d := &results.Delta{
@@ -327,7 +327,7 @@ func TestVerdict(t *testing.T) {
 	far := delta(results.ScaleRatio, 0.1, 0.1, math.Exp(0.2), math.Exp(-0.1), math.Exp(0.5), 10)
 	for _, test := range []struct {
 		name   string
-		family []*results.Delta // the first is checked
+		family []*results.Delta // the test checks the first delta
 		want   string
 		more   *int
 	}{
@@ -403,8 +403,8 @@ func TestVerdict(t *testing.T) {
 }
 
 // Two sides are not comparable if their offered rates differ by more than 5 %, unless a search
-// found the rates. Nor are they if their steps started workers in different ways. In older runs all
-// workers started cold.
+// found the rates, or if their steps started workers in different ways. In older runs all workers
+// started cold.
 func TestUnlike(t *testing.T) {
 	variant := func(rate float64, search *results.Search) *results.Variant {
 		trial := resultstest.RestartTrial(0)
@@ -488,7 +488,7 @@ func TestDecideOutcome(t *testing.T) {
 	}
 }
 
-// Where trials lost nearly everything, the intervals of the shares end at 1.
+// If trials lost nearly everything, the intervals of the shares end at 1.
 func TestCompareLostShareIsAtMostAll(t *testing.T) {
 	v := &results.Variant{}
 	for i := range int64(8) {

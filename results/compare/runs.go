@@ -1,6 +1,7 @@
-// Package compare compares variants of a run, a baseline with itself, and runs with one another.
-// Trials that ran close together are paired by block. The p values of each family of comparisons
-// are adjusted by Holm's method. Each metric has a threshold below which changes do not matter.
+// Package compare compares variants of a run, a baseline with its A/A arm, and runs with one
+// another. Trials that ran close together are paired by block. The p values of each family of
+// comparisons are adjusted by Holm's method. Each metric has a threshold below which changes do not
+// matter.
 package compare
 
 import (
@@ -20,7 +21,7 @@ import (
 	"reuseport-bench/results/unit"
 )
 
-// The properties that must be equal in two runs for a comparison. Options.Allow takes these names.
+// The properties in which two runs must be equal to be compared. Options.Allow lists exceptions.
 const (
 	AllowKernel     = "kernel"
 	AllowCPUs       = "cpus"
@@ -37,27 +38,27 @@ func Allowances() []string {
 // ErrRefused is wrapped by the errors about runs that are not comparable.
 var ErrRefused = errors.New("not comparable")
 
-// Options say what to compare, and how strictly. The zero value compares everything, strictly.
+// Options say what to compare. In the zero value they compare everything and allow no exception.
 type Options struct {
-	// Scenarios are the names of the scenarios to compare. Empty: all scenarios that both sides
-	// have.
+	// Scenarios are the names of the scenarios to compare. Empty means all scenarios that both
+	// sides have.
 	Scenarios []string
-	// Only selects the variants whose labels include these.
+	// Only selects the variants whose labels include all of Only.
 	Only map[string]string
-	// Metrics are the metrics that decide, at most metrics.MaxGating. Empty: those of
-	// metrics.Gating.
+	// Metrics are the metrics that decide, at most metrics.MaxGating. Empty means those that
+	// metrics.Gating returns.
 	Metrics []string
 	// Thresholds replace the metrics' own thresholds: metric → smallest change that matters.
 	Thresholds map[string]float64
-	// Allow names what may differ between the sides.
+	// Allow names the properties that may differ between the sides.
 	Allow []string
 }
 
-// A Comparison is what changed from the base to the head. Each side is one run or several.
+// A Comparison describes what changed from the base to the head. Each side is one run or several.
 type Comparison struct {
 	Base Side `json:"base"`
 	Head Side `json:"head"`
-	// Paired: the runs of the two sides have one block each and alternated. They are compared in
+	// Paired: each run has one block and the runs of the two sides alternated. They are compared in
 	// pairs.
 	Paired    bool                  `json:"paired"`
 	Scenarios []*ScenarioComparison `json:"scenarios"`
@@ -66,18 +67,18 @@ type Comparison struct {
 
 // A Side describes the base or the head: runs of one program on one machine.
 type Side struct {
-	// Name is what the user called the side, for reports. Runs leaves it empty.
+	// Name is the user's name for the side, for reports. Runs leaves it empty.
 	Name      string    `json:"name,omitempty"`
 	Version   string    `json:"version"`
 	Kernel    string    `json:"kernel"`
 	Runs      int       `json:"runs"`
-	StartedAt time.Time `json:"started_at"` // when the first run started
+	StartedAt time.Time `json:"started_at"` // start of the first run
 }
 
 // A ScenarioComparison compares one scenario. Its deltas are one family in Holm's adjustment.
 type ScenarioComparison struct {
 	Name     string               `json:"name"`
-	File     string               `json:"file,omitempty"` // the head's
+	File     string               `json:"file,omitempty"` // of the head
 	Variants []*VariantComparison `json:"variants"`
 	// Void lists the reasons why the comparison decides nothing: a side's A/A arm differs from its
 	// baseline. Unmeasured lists what could not be compared, and why.
@@ -85,7 +86,7 @@ type ScenarioComparison struct {
 	Unmeasured []string `json:"unmeasured"`
 	Warnings   []string `json:"warnings"`
 
-	none bool // no variant has all labels of Options.Only
+	none bool // no variant has all labels in Options.Only
 }
 
 // A VariantComparison compares one variant of both sides.
@@ -100,12 +101,12 @@ type VariantComparison struct {
 type Measured struct {
 	Trials int `json:"trials"`
 	Valid  int `json:"valid"`
-	// ResponseNS covers all attempts served in valid trials, from their merged histograms. It is
-	// null without histograms.
+	// ResponseNS covers all attempts served in valid trials. It is computed from the merged
+	// histograms of the trials, and null without histograms.
 	ResponseNS *results.Percentiles `json:"response_ns"`
 }
 
-// Worse lists the deltas that got worse, except those of void scenarios.
+// Worse lists the metrics that got worse, except in void scenarios.
 func (c *Comparison) Worse() (worse []string) {
 	for _, s := range c.Scenarios {
 		if len(s.Void) > 0 {
@@ -139,11 +140,11 @@ func byTime(runs []*results.Run) []*results.Run {
 	})
 }
 
-// Runs compares head with base, each at least one run. It compares pairs of runs (see
+// Runs compares head with base. Each has at least one run. It compares pairs of runs (see
 // stats.PairedRatio) if both sides have the same number of runs, of one block each, and the runs
 // alternated: base, head, head, base. Otherwise it compares two samples, which may also differ
-// because the machine drifted between them. It refuses, with ErrRefused, runs that differ in
-// kernel, CPUs, privileges or scenario, and runs that have nothing in common.
+// because the machine drifted between them. Runs that differ in kernel, CPUs, privileges or
+// scenario, or have nothing in common, are refused with ErrRefused.
 func Runs(base, head []*results.Run, o Options) (*Comparison, error) {
 	if err := o.check(); err != nil {
 		return nil, err
@@ -230,8 +231,8 @@ func sideOf(runs []*results.Run) Side {
 	}
 }
 
-// alternate reports whether the runs have one block each and the two sides took turns: of the first
-// two runs, the next two and so on, one is of the base and one of the head.
+// alternate reports whether all runs have one block each and the two sides took turns: of the first
+// two runs, one is of the base and one of the head, and so on for each next two.
 func alternate(base, head []*results.Run) bool {
 	if len(base) != len(head) || len(base) < 2 {
 		return false
@@ -270,7 +271,8 @@ func (r *refusal) Error() string {
 
 func (r *refusal) Unwrap() error { return ErrRefused }
 
-// refusals returns the differences between two runs that are not allowed.
+// refusals returns an error for each difference between two runs that Options.Allow does not
+// permit.
 func (o Options) refusals(a, b *results.Run) (errs []error) {
 	check := func(what, x, y string) {
 		if x != y && !slices.Contains(o.Allow, what) {
@@ -299,7 +301,7 @@ func (o Options) refusals(a, b *results.Run) (errs []error) {
 	return errs
 }
 
-// firstOfEach returns the errors without those that repeat the text of an earlier one.
+// firstOfEach returns errs without errors that have the same text as an earlier one.
 func firstOfEach(errs []error) (first []error) {
 	seen := map[string]bool{}
 	for _, err := range errs {
@@ -311,7 +313,7 @@ func firstOfEach(errs []error) (first []error) {
 	return first
 }
 
-// harnessOn describes where the harness ran during the load.
+// harnessOn describes the CPUs on which the harness ran during the load.
 func harnessOn(r *results.Run) string {
 	if r.Environment.HarnessCPUs == nil {
 		return "any CPU"
@@ -319,7 +321,8 @@ func harnessOn(r *results.Run) string {
 	return fmt.Sprintf("CPUs %v", r.Environment.HarnessCPUs)
 }
 
-// queueSources names the sources of the run's queue lengths. It returns "" without queue lengths.
+// queueSources names the sources of the run's queue lengths. It returns "" if the run has no queue
+// lengths.
 func queueSources(r *results.Run) string {
 	seen := map[string]bool{}
 	for _, s := range r.Scenarios {
@@ -385,14 +388,14 @@ func listText(names []string) string {
 }
 
 // mergeScenario returns the scenario with the trials of all runs. It renumbers the blocks of each
-// run so that they follow the blocks of the run before.
+// run so that they follow those of the previous run.
 func mergeScenario(runs []*results.Run, name string) *results.Scenario {
 	var merged *results.Scenario
 	blocks := 0
 	for _, r := range runs {
 		s := r.Scenario(name)
 		if s == nil {
-			blocks++ // keep later blocks paired with those of the other side
+			blocks++ // one block for the missing run, so that later pairs still match
 			continue
 		}
 		if merged == nil {
@@ -407,9 +410,9 @@ func mergeScenario(runs []*results.Run, name string) *results.Scenario {
 				merged.Variants = append(merged.Variants, into)
 			}
 			if len(v.Trials) > 0 {
-				into.SkippedReason = nil // only some of the runs skipped the variant
+				into.SkippedReason = nil // another run did not skip the variant
 			}
-			if blocks == 0 { // nothing to renumber
+			if blocks == 0 { // the first run keeps its numbers
 				into.Trials = append(into.Trials, v.Trials...)
 				continue
 			}
@@ -495,8 +498,8 @@ func (o Options) scenario(base, head *results.Scenario, paired bool) *ScenarioCo
 	return c
 }
 
-// needed returns the number of pairs, or of trials per side, that a comparison of all the variants
-// in both sides needs.
+// needed returns the number of pairs, or of trials per side, that are needed to compare all
+// variants that both sides have.
 func (o Options) needed(base, head *results.Scenario, paired bool) int {
 	n, each := 0, len(o.metrics(base, head))
 	for _, v := range base.Variants {
@@ -507,13 +510,13 @@ func (o Options) needed(base, head *results.Scenario, paired bool) int {
 	return replicatesFor(n, paired)
 }
 
-// minCompared is the number of valid trials, or pairs, that a comparison needs. Fewer have no 95 %
-// interval.
+// minCompared is the number of valid trials, or pairs, that a comparison needs. With fewer there is
+// no 95 % interval.
 const minCompared = 6
 
 // replicatesFor returns the number of pairs, or of trials per side, at which one of this many
-// comparisons can be significant when the others are not. With fewer, the smallest p of the test,
-// 2/2ⁿ or 2/C(2n, n), is above Holm's first limit.
+// comparisons can be significant even if the others are not. With fewer, the smallest possible p of
+// the test, 2/2ⁿ or 2/C(2n, n), is above Holm's first limit.
 func replicatesFor(comparisons int, paired bool) int {
 	level := Alpha / float64(max(1, comparisons))
 	if paired {
@@ -594,12 +597,12 @@ func measuredOf(v *results.Variant) Measured {
 	m := Measured{Trials: len(v.Trials), Valid: len(valid)}
 	all := results.NewHistogram()
 	for _, t := range valid {
-		if t.Histogram == "" { // an older run, or one without histograms to save room
+		if t.Histogram == "" { // an older run, or a histogram left out to save room
 			continue
 		}
 		h, err := results.DecodeHistogram(t.Histogram)
 		if err != nil {
-			return m // the percentiles of only some of the trials would mislead
+			return m // percentiles of only some trials would mislead
 		}
 		all.Merge(h)
 	}
@@ -607,7 +610,7 @@ func measuredOf(v *results.Variant) Measured {
 	return m
 }
 
-// replicates returns the number of pairs, or of trials of the smaller side.
+// replicates returns the number of pairs or, without pairs, of trials on the smaller side.
 func (s sides) replicates() int {
 	if s.pairs != nil {
 		return len(s.pairs)

@@ -17,11 +17,11 @@ import (
 
 // A runShape describes the runs of one side.
 type runShape struct {
-	starts []int // minutes, one run each
+	starts []int // start of each run, in minutes
 	blocks int   // per run
 	head   bool
-	// trial returns the trial of a block, numbered over all runs. Nil: each trial is
-	// RestartTrial(0).
+	// trial returns the trial of a block. Blocks are numbered over all runs. If trial is nil, each
+	// trial is RestartTrial(0).
 	trial func(block int) *results.Trial
 }
 
@@ -105,7 +105,7 @@ func TestAlternate(t *testing.T) {
 	}
 }
 
-// If the machine drifts tenfold, only pairs show that the head is 10 % slower.
+// If the machine drifts tenfold, only pairs reveal that the head is 10 % slower.
 func TestCompareRunsPairs(t *testing.T) {
 	b, h := abba(10)
 	slow := func(block int) *results.Trial { return timed(int64(1000 * (block + 1))) }
@@ -123,7 +123,7 @@ func TestCompareRunsPairs(t *testing.T) {
 		t.Errorf("got %+v, want a ratio of 1.1 of 10 pairs", d)
 	}
 	slices.SortFunc(head, func(a, b *results.Run) int { return a.StartedAt.Compare(b.StartedAt) })
-	for i, r := range head { // the same trials, but all of the head's after the base's
+	for i, r := range head { // the same trials, but the head's all ran after the base's
 		r.StartedAt = r.StartedAt.Add(time.Duration(100+i) * time.Minute)
 	}
 	if c := compareRuns(t, base, head, o); c.Paired || len(c.Worse()) != 0 {
@@ -195,7 +195,7 @@ func TestCompareRunsRefuses(t *testing.T) {
 			if _, err := Runs(base, head, Options{Allow: []string{allow}}); err != nil {
 				t.Errorf("allowed: %v", err)
 			}
-			test.change(head[0]) // both runs differ in the same way: one error
+			test.change(head[0]) // both runs of the head differ: one error
 			if _, err := Runs(base, head, Options{}); strings.Count(fmt.Sprint(err), "\n") != 0 {
 				t.Errorf("got the same error twice: %v", err)
 			}
@@ -307,7 +307,7 @@ func TestCompareRunsWarns(t *testing.T) {
 	}
 }
 
-// All runs of a side count. Their invalid trials do not.
+// The trials of all runs of a side count, except invalid trials.
 func TestCompareRunsMerges(t *testing.T) {
 	base := runShape{starts: []int{0, 1, 2}, blocks: 4}.runs()
 	head := runShape{starts: []int{3, 4}, blocks: 4, trial: func(block int) *results.Trial {
@@ -464,7 +464,7 @@ func TestReplicatesFor(t *testing.T) {
 	}
 }
 
-// If a baseline differs from itself, nothing is decided, not even by a large change.
+// If a baseline differs from its A/A arm, nothing is decided, not even by a large change.
 func TestCompareRunsVoid(t *testing.T) {
 	control := resultstest.CloseLabels()
 	control[results.LabelArm] = results.ArmControl
