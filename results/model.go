@@ -173,8 +173,8 @@ type Trial struct {
 	// Unverified is the number of served attempts for which only the end of the connection marked
 	// the end of the response. A truncated response would look the same.
 	Unverified int64 `json:"unverified,omitempty"`
-	// Witness says how the servers' side is known, if the servers keep no journal. It is null for
-	// workers of this program.
+	// Witness describes how the servers' side of connections was observed, if the servers keep no
+	// journal. It is null for workers of this program.
 	Witness *Witness `json:"witness,omitempty"`
 	// Background is the number of dropped attempts that were lost outside every step's window. It
 	// is null for workers of this program.
@@ -291,24 +291,24 @@ type Evidence struct {
 	Client  int64 `json:"client"`  // the client's view alone
 }
 
-// Witness says how it is known what became of connections to servers that keep no journal.
+// Witness describes how the ends of connections were observed at servers that keep no journal.
 type Witness struct {
-	// By is what saw the servers' ends of connections, one of the constants. It is empty if causes
-	// are known from the clients alone; ClientOnly then says why, and an unknown cause is no
-	// reason for the trial to be invalid.
+	// By is the means by which the servers' side was observed, one of the constants below. It is
+	// empty if causes were derived from the clients alone. ClientOnly is then the reason, and an
+	// unknown cause does not make the trial invalid.
 	By         string `json:"by,omitempty"`
 	ClientOnly string `json:"client_only,omitempty"`
-	// Untraced is the reason why connections were not traced.
+	// Untraced is the reason why connections were not traced, or empty.
 	Untraced string `json:"untraced,omitempty"`
-	// Connections is the number of connections that were seen, those of Strangers included:
-	// readiness probes, health checks of the server itself. Of Anonymous, the kernel had forgotten
-	// whose they were.
+	// Connections is the number of connections that were observed. It includes Strangers, which are
+	// not the load's: readiness probes, and health checks of the server itself. It also includes
+	// Anonymous, of whose clients only the address is known.
 	Connections int64 `json:"connections"`
 	Anonymous   int64 `json:"anonymous,omitempty"`
 	Strangers   int64 `json:"strangers,omitempty"`
 }
 
-// What sees the servers' ends of connections.
+// The means of observing the servers' side of connections.
 const (
 	ByTrace      = "trace"      // eBPF programs
 	ByObituaries = "obituaries" // the kernel's records of ended sockets (SKNLGRP_INET_TCP_DESTROY)
@@ -363,8 +363,8 @@ type Step struct {
 	EndpointsNS *int64 `json:"endpoints_ns,omitempty"`
 	RulesNS     *int64 `json:"rules_ns,omitempty"`
 	// Endpoints is the number of pods that the Service had before a step that removed one. It is 0
-	// for other steps and without a Service. Clients that connect to a pod's own address reach only
-	// that pod, whatever the number.
+	// for other steps and without a Service. Clients that connect to a pod's own address cannot use
+	// the other pods.
 	Endpoints int `json:"endpoints,omitempty"`
 
 	// DeadNS is the time from the step to the next step or the end of the schedule, weighted by the
@@ -479,11 +479,12 @@ type ColdStart struct {
 type Worker struct {
 	ID         int `json:"id"`
 	Generation int `json:"generation"`
-	// Name is what the answers of a server without a journal say of the process or, if they say
-	// nothing, its PID. It is empty for workers of this program.
+	// Name is the name by which the process identifies itself in its responses or, without one, its
+	// PID. It is empty for workers of this program.
 	Name string `json:"name,omitempty"`
-	// Accepted is a number of connections. If a server keeps no journal, they are those on which
-	// this process was the first to answer or to read.
+	// Accepted is the number of connections that the worker accepted. For a server without a
+	// journal, it is the number of connections on which this process was the first to answer or to
+	// read.
 	Accepted int64  `json:"accepted"`
 	Served   int64  `json:"served"` // responses written in full
 	CPUNS    *int64 `json:"cpu_ns"` // user + system, during the load; null if unknown
@@ -742,7 +743,7 @@ type Memory struct {
 // Selector describes what an eBPF program that chooses among a group's sockets did in the trial,
 // according to the kernel's statistics and its own.
 type Selector struct {
-	Runs     int64 `json:"runs"`       // runs for segments that open no connection included
+	Runs     int64 `json:"runs"`       // includes runs for segments that open no connection
 	NSPerRun int64 `json:"ns_per_run"` // including the two clock readings that measure it
 	Selected int64 `json:"selected"`   // connections that the program gave to a worker
 	Fallback int64 `json:"fallback"`   // connections that it left to the kernel's hash
