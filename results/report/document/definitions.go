@@ -9,15 +9,15 @@ import (
 type Definition struct{ Word, Text string }
 
 // WriteDefinitions prints definitions in lines of at most width columns. The words are in a column
-// indented by two, with the texts beside them. If there are no words, the texts are indented by
-// two.
+// indented by two, and the texts are beside them. If no definition has a word, the texts are
+// indented by two.
 func WriteDefinitions(w io.Writer, width int, all []Definition) error {
 	width = columns(width)
 	widest := 0
 	for _, d := range all {
 		widest = max(widest, DisplayWidth(d.Word))
 	}
-	column := Between // where the texts begin
+	column := Between // where the texts start
 	if widest > 0 {
 		column += widest + Between
 	}

@@ -7,12 +7,13 @@ import (
 	"unicode"
 )
 
-// A Document is what every format for people prints. The formats differ only in their markup.
+// A Document is the content that every format for people prints. The formats differ only in their
+// markup.
 type Document struct {
 	blocks []block
 }
 
-// A block is a heading, a paragraph, a lead, a list or a *Table.
+// A block is a heading, a paragraph, a list or a *Table.
 type block any
 
 type heading struct {
@@ -20,7 +21,7 @@ type heading struct {
 	text  string
 }
 
-// paragraph is text of one or more lines. A leading one introduces the next block.
+// paragraph is text of one or more lines. If it is a lead, it introduces the next block.
 type paragraph struct {
 	text    string
 	leading bool
@@ -32,12 +33,12 @@ type list []string
 // A Table is a table whose first column names the rows. If the table must be split, each part has
 // the first column.
 type Table struct {
-	Caption string // a line above the table; "": none
+	Caption string // a line above the table; "": no line
 	Columns []Column
 	Rows    [][]string
-	Ruled   bool // with a rule between rows, for rows of several lines
-	Plain   bool // as text without header row and rules: a list whose items have columns
-	Unnoted bool // without notes: Note has no effect
+	Ruled   bool // text has a rule between rows, for rows of several lines
+	Plain   bool // text has no header row and no rules: a list whose items have columns
+	Unnoted bool // the table has no notes: Note has no effect
 
 	notes notes
 }
@@ -45,13 +46,13 @@ type Table struct {
 // A Column is a column of a table. Its head may have several lines.
 type Column struct {
 	Head  string
-	Right bool // holds numbers, aligned to the right
-	// Tone returns the tone in which a cell is printed if text has colours. Nil: the cells have no
-	// tone.
+	Right bool // the column holds numbers, aligned to the right
+	// Tone returns the tone in which a cell is printed if the text has colours. If Tone is nil,
+	// cells have no tone.
 	Tone func(cell string) Tone
 }
 
-// A Tone says how good the news in a cell is.
+// A Tone says how good or bad a cell's content is. It decides the colour.
 type Tone int
 
 // The tones.
@@ -59,13 +60,14 @@ const (
 	Neutral Tone = iota
 	Good
 	Bad
-	Open // neither, or not known
+	Open // neither good nor bad, or not known
 )
 
 // Left returns a column of text, aligned to the left.
 func Left(head string) Column { return Column{Head: Clean(head)} }
 
-// Toned returns the column with cells printed in the tone that tone returns for each.
+// Toned returns a copy of the column in which each cell has the tone that the function returns for
+// it.
 func (c Column) Toned(tone func(cell string) Tone) Column {
 	c.Tone = tone
 	return c
@@ -84,7 +86,8 @@ func (d *Document) Paragraph(text string) {
 	d.blocks = append(d.blocks, paragraph{text: Clean(text)})
 }
 
-// Lead adds a paragraph that introduces the next block. In text no blank line separates the two.
+// Lead adds a paragraph that introduces the next block. In text, no blank line separates the
+// paragraph from the block.
 func (d *Document) Lead(text string) {
 	d.blocks = append(d.blocks, paragraph{text: Clean(text), leading: true})
 }
@@ -111,7 +114,7 @@ func (t *Table) Add(cells ...string) {
 }
 
 // Clean makes a string from a file safe to print. It replaces control characters, which could move
-// a terminal's cursor, by "�", and tabs by spaces.
+// a terminal's cursor, with "�", and tabs with spaces.
 func Clean(s string) string {
 	return strings.Map(func(r rune) rune {
 		switch {
@@ -126,7 +129,7 @@ func Clean(s string) string {
 	}, s)
 }
 
-// CleanAll returns the strings, each after Clean.
+// CleanAll returns the strings, with Clean applied to each.
 func CleanAll(all []string) []string {
 	cleaned := make([]string, len(all))
 	for i, s := range all {

@@ -23,7 +23,7 @@ func (d *Document) HTML(w io.Writer) error {
 	return page.Execute(w, blocks)
 }
 
-// An htmlBlock is a block for the HTML template. One of its fields is set.
+// An htmlBlock is a block for the HTML template. Exactly one of its fields is set.
 type htmlBlock struct {
 	H1, H2, H3, Paragraph string
 	List                  []string

@@ -19,7 +19,7 @@ const (
 	DefaultWidth = 100
 )
 
-// columns returns the number of columns that text takes for this Look.Width.
+// columns returns the number of columns that text takes if Look.Width is width.
 func columns(width int) int {
 	if width == 0 {
 		return DefaultWidth
@@ -38,7 +38,8 @@ const (
 
 var colours = map[Tone]string{Good: green, Bad: red, Open: yellow}
 
-// coloured puts the escape sequences around each line of the text.
+// coloured puts the escape sequence before each line of the text, and the sequence that resets it
+// after each line.
 func coloured(sequence, text string) string {
 	if sequence == "" || text == "" {
 		return text

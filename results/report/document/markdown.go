@@ -46,7 +46,8 @@ func markdownList(w io.Writer, items list) error {
 	return nil
 }
 
-// markdownNotes prints notes. It puts a backslash, Markdown's line break, after each but the last.
+// markdownNotes prints notes. It puts a backslash, Markdown's line break, after each note except
+// the last.
 func markdownNotes(w io.Writer, notes []string) error {
 	lines := make([]string, len(notes))
 	for i, note := range notes {
@@ -58,8 +59,8 @@ func markdownNotes(w io.Writer, notes []string) error {
 
 var markdownEscapes = strings.NewReplacer(`\`, `\\`, "`", "\\`", "*", `\*`, "<", "&lt;", "|", `\|`)
 
-// EscapeMarkdown escapes a string from a file so that it is not taken for markup. It leaves
-// underscores: within words they are not markup in GitHub's Markdown.
+// EscapeMarkdown escapes a string from a file so that the string is not taken for markup. It leaves
+// underscores as they are, because within words they are not markup in GitHub's Markdown.
 func EscapeMarkdown(s string) string { return markdownEscapes.Replace(s) }
 
 // escapeCells applies EscapeMarkdown to the cells of a row. Each cell has one line.

@@ -8,16 +8,16 @@ import (
 	"sync"
 )
 
-// notes are the notes of a table. Texts that differ only in numbers are one note.
+// notes are the notes of a table. Texts that differ only in numbers share one note.
 type notes []note
 
 type note struct {
 	shape string   // a text without its numbers
-	texts []string // all texts of that shape, each once
+	texts []string // all texts with that shape, each once
 }
 
-// Note adds the notes with these texts that the table does not have yet, and returns the marks of
-// all of them, each once. If the table is Unnoted, it adds nothing and returns "".
+// Note adds a note for each text, unless the table already has the note. It returns the marks of
+// these notes, each mark once. If the table is Unnoted, it adds nothing and returns "".
 func (t *Table) Note(texts ...string) string {
 	if t.Unnoted {
 		return ""
@@ -66,13 +66,13 @@ func mark(i int) string {
 	return string(all[i%len(all)]) + strings.Repeat("′", i/len(all))
 }
 
-// number matches the numbers in which the texts of one note may differ. It is compiled at the first
-// call.
+// number matches the numbers in which texts of the same note may differ. It is compiled at the
+// first call.
 var number = sync.OnceValue(func() *regexp.Regexp {
 	return regexp.MustCompile(`[0-9]+(\.[0-9]+)?`)
 })
 
-// String returns the note's text. It writes a number in which the texts differ as a range.
+// String returns the note's text. Where the texts have different numbers, it writes a range.
 func (n note) String() string {
 	first := n.texts[0]
 	if len(n.texts) == 1 {

@@ -12,19 +12,20 @@ import (
 	"github.com/olekukonko/tablewriter/tw"
 )
 
-// Only this file uses tablewriter. The library aligns, pads and draws; this file wraps and splits.
-// The library's own wrapping gives every column the same share of the width, truncates words that
-// are wider than their column, and cannot print a table whose columns do not fit.
+// Only this file uses tablewriter. The library aligns, pads and draws; this file wraps and splits,
+// because the library's own wrapping gives every column the same share of the width, truncates
+// words that are wider than their column, and cannot print a table whose columns do not fit.
 
 // Between is the space between two columns of a table.
 const Between = 2
 
-// narrow returns the smallest width for which words are broken in a column. For a smaller width the
-// table is split instead. Two columns of this width fit beside each other.
+// narrow returns the smallest width to which a column is narrowed by breaking words. If columns
+// would have to be narrower, the table is split instead. Two columns of this width fit beside each
+// other.
 func narrow(width int) int { return min(24, (width-Between)/2) }
 
 // DisplayWidth returns the number of terminal columns that s takes, without its escape sequences.
-// It does not depend on the locale. tablewriter measures in the same way.
+// It does not depend on the locale. It measures as tablewriter does.
 func DisplayWidth(s string) int {
 	return twwidth.WidthWithOptions(s, twwidth.Options{EastAsianWidth: false})
 }
@@ -79,15 +80,15 @@ func (t *Table) colour() {
 	}
 }
 
-// split divides the table's columns into parts that fit into width. It wraps cells before it
-// splits.
+// split divides the table's columns into parts that fit into width. Before it splits the table, it
+// tries to make it fit by wrapping cells.
 func (t *Table) split(width int) []*Table {
 	widths := t.widths()
 	if shrunk, ok := t.shrink(widths, width); ok {
 		return []*Table{t.wrapped(shrunk)}
 	}
-	// Any column fits beside the first column, which is in every part. A narrow first column makes
-	// fewer parts.
+	// Limit each column to half of the width, so that it fits beside the first column, which is in
+	// every part. A narrow first column leaves room for more columns, so there are fewer parts.
 	widest := (width - Between) / 2
 	widths[0] = min(widths[0], max(narrow(width), t.longestWord(0)), widest)
 	for i, c := range t.Columns {
@@ -121,7 +122,7 @@ func (t *Table) part(first, last int) *Table {
 	return p
 }
 
-// widths returns the widths of the columns without wrapping. An empty column has width 1, as
+// widths returns the widths of the columns if no cell is wrapped. An empty column has width 1, as
 // tablewriter draws it.
 func (t *Table) widths() []int {
 	widths := make([]int, len(t.Columns))
@@ -143,8 +144,8 @@ func blockWidth(s string) int {
 	return widest
 }
 
-// shrink narrows text columns, the widest first, until all columns fit into width. It reports
-// whether they fit.
+// shrink narrows text columns, always the widest one, until all columns fit into width. It returns
+// false if they cannot fit.
 func (t *Table) shrink(widths []int, width int) ([]int, bool) {
 	out := append([]int(nil), widths...)
 	least := make([]int, len(out))
@@ -170,7 +171,7 @@ func (t *Table) shrink(widths []int, width int) ([]int, bool) {
 	}
 }
 
-// longestWord returns the width that column i needs without breaking words.
+// longestWord returns the width that column i needs if no word is broken.
 func (t *Table) longestWord(i int) int {
 	words := strings.Fields(t.Columns[i].Head)
 	for _, row := range t.Rows {
@@ -199,7 +200,7 @@ func (t *Table) wrapped(widths []int) *Table {
 	return out
 }
 
-// render prints a table that fits.
+// render prints a table that fits into the width.
 func (t *Table) render(w io.Writer) error {
 	rules := tw.Off
 	if t.Ruled {
@@ -239,8 +240,8 @@ func (t *Table) markdown(w io.Writer) error {
 }
 
 // draw returns the table as the renderer draws it, with this configuration of cells. It turns off
-// tablewriter's defaults: rewriting headers ("p50" to "P 50"), trimming cells, and measuring by the
-// locale. It returns a string because tablewriter ignores the errors of a writer.
+// three defaults of tablewriter: rewriting headers ("p50" to "P 50"), trimming cells, and measuring
+// by the locale. It returns a string because tablewriter ignores write errors.
 func (t *Table) draw(look tw.Renderer, cells tw.CellConfig) (string, error) {
 	heads := make([]string, len(t.Columns))
 	aligns := make([]tw.Align, len(t.Columns))
@@ -308,7 +309,7 @@ func wrapLine(line string, width int) []string {
 }
 
 // cut splits word after as many whole characters as fit into width, but at least one. If the second
-// half of the width has a hyphen or a similar character, it splits after that.
+// half of these has a hyphen or a similar character, it splits after the last such character.
 func cut(word string, width int) (head, rest string) {
 	at := 0
 	for i, r := range word {
@@ -323,7 +324,7 @@ func cut(word string, width int) (head, rest string) {
 	return word[:at], word[at:]
 }
 
-// Shorten returns s in one line of at most width columns. It cuts off the end of a longer text.
+// Shorten returns s as one line of at most width columns. If s is longer, it cuts off the end.
 func Shorten(s string, width int) string {
 	s = strings.ReplaceAll(Clean(s), "\n", " ")
 	if DisplayWidth(s) <= width {
@@ -339,8 +340,8 @@ func Shorten(s string, width int) string {
 	return s[:at] + "…"
 }
 
-// writeWrapped prints text in lines of at most width columns, the first after prefix, the others
-// after indent.
+// writeWrapped prints text in lines of at most width columns. The first line begins with prefix,
+// the others with indent.
 func writeWrapped(w io.Writer, width int, text, prefix, indent string) error {
 	room := max(1, width-max(DisplayWidth(prefix), DisplayWidth(indent)))
 	for line := range strings.SplitSeq(wrap(text, room), "\n") {
@@ -353,8 +354,8 @@ func writeWrapped(w io.Writer, width int, text, prefix, indent string) error {
 }
 
 // Fold prints text in lines of at most width columns, without tabs and control characters. It
-// continues a long line in the next one, indented by four more columns. If the line is a comment,
-// so is its continuation.
+// continues a line that is too long on the next line, indented by four more columns. If the line is
+// a comment, so is its continuation.
 func Fold(w io.Writer, width int, text string) error {
 	width = columns(width)
 	for line := range strings.Lines(Clean(text)) {
@@ -377,8 +378,8 @@ func Fold(w io.Writer, width int, text string) error {
 	return nil
 }
 
-// WriteTable prints a table as text, in lines of at most width columns. It has one heading per
-// column, and each row has as many cells.
+// WriteTable prints a table as text, in lines of at most width columns. Each row has as many cells
+// as there are headings.
 func WriteTable(w io.Writer, width int, headings []string, rows [][]string) error {
 	width = columns(width)
 	t := &Table{}

@@ -25,7 +25,7 @@ func renderedIn(t *testing.T, width int, table *Table) string {
 	return "\n" + out.String()
 }
 
-// The library does not rewrite heads ("P 50 [MS]"), trim cells or pad them.
+// Heads are not rewritten ("P 50 [MS]"), and cells are not trimmed or padded.
 func TestTableText(t *testing.T) {
 	plain := &Table{Columns: []Column{{Head: "variant"}, {Head: "p50 [µs]", Right: true},
 		{Head: "note_x"}}}
@@ -54,7 +54,8 @@ func TestTableRules(t *testing.T) {
 	}
 }
 
-// Leading and trailing spaces of a cell, its empty lines, and equal neighbours stay as they are.
+// Leading and trailing spaces of a cell, its empty lines, and cells that equal their neighbours are
+// printed unchanged.
 func TestTableKeepsCells(t *testing.T) {
 	table := &Table{Columns: []Column{{Head: " a "}, {Head: "camelCase", Right: true}, {Head: "b"}}}
 	table.Add("  x", "same", "same")
@@ -74,7 +75,7 @@ func TestTableKeepsCells(t *testing.T) {
 	}
 }
 
-// An empty column has a width, too.
+// An empty column has a width of 1.
 func TestTableEmptyColumn(t *testing.T) {
 	for width := DefaultWidth - Between - 3; width <= DefaultWidth; width++ {
 		table := &Table{Columns: []Column{{Head: "a"}, {}}}
@@ -87,7 +88,7 @@ func TestTableEmptyColumn(t *testing.T) {
 	}
 }
 
-// No text in a cell ends the cell, starts a new line, or becomes markup.
+// Text in a cell cannot end the cell, start a new line, or become markup.
 func TestTableMarkdown(t *testing.T) {
 	table := &Table{Columns: []Column{{Head: "a|b"}, {Head: "p50\n[µs]", Right: true}}}
 	table.Add("one|two\\|", "1")
@@ -204,7 +205,7 @@ func TestWrap(t *testing.T) {
 		{"漢字漢", 5, "漢字\n漢"},
 		{"漢", 1, "漢"},
 		{"independent-of-control-plane", 19, "independent-of-\ncontrol-plane"},
-		{"a/bcdefghijkl", 9, "a/bcdefgh\nijkl"}, // the slash is in the first half of the width
+		{"a/bcdefghijkl", 9, "a/bcdefgh\nijkl"}, // the slash is in the first half
 		{"keep\nbreaks", 9, "keep\nbreaks"},
 		{"", 5, ""},
 	} {
@@ -259,7 +260,7 @@ func TestMark(t *testing.T) {
 	}
 }
 
-// Texts that differ only in numbers are one note, with the range of each number.
+// Texts that differ only in numbers share one note, which has the range of each number.
 func TestNotesMerge(t *testing.T) {
 	table := &Table{Columns: []Column{Left("a")}}
 	marks := []string{
@@ -278,7 +279,7 @@ func TestNotesMerge(t *testing.T) {
 	}
 }
 
-// Colours change nothing else: without the escape sequences the text is the same.
+// Text with colours differs from text without only by the escape sequences.
 func TestColour(t *testing.T) {
 	d := &Document{}
 	verdict := func(cell string) Tone {
@@ -317,8 +318,7 @@ func TestColour(t *testing.T) {
 	}
 }
 
-// A plain table has no header row and no rules. Every table, plain or not, has its caption above
-// it.
+// A plain table has no header row and no rules. The caption is above the table, plain or not.
 func TestPlainTable(t *testing.T) {
 	table := &Table{Plain: true, Caption: "All", Columns: []Column{Left("word"), Left("text")}}
 	table.Add("gate fail", strings.Repeat("text ", 8))
@@ -334,7 +334,7 @@ more       text
 	}
 }
 
-// Fold and Text end, and keep lines within the width, for any text and any width.
+// Fold and Text return, and keep lines within the width, for any text and any width.
 func TestFoldEnds(t *testing.T) {
 	for _, text := range []string{
 		strings.Repeat("#", 300), strings.Repeat(" ", 300) + "x", strings.Repeat("# ", 90) + "word",
