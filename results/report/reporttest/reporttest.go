@@ -31,7 +31,7 @@ func Labels(pairs ...string) map[string]string {
 // RestartTrial returns trial i of a variant: 6000 attempts at 2000/s, and a restart for each
 // element of lost.
 func RestartTrial(i int, lost ...int64) *results.Trial {
-	vary := int64(i*37%11) * 1000 // so that intervals are not points
+	vary := int64(i*37%11) * 1000 // varies the figures, so that intervals have a width
 	t := &results.Trial{
 		Valid: true, Block: i, Order: i, Attempts: 6000, Served: 6000,
 		LostByCause: map[string]int64{}, LostByPhase: map[string]int64{},
@@ -68,7 +68,7 @@ func RestartTrial(i int, lost ...int64) *results.Trial {
 	return t
 }
 
-// lose turns a served attempt into one that step k reset at close.
+// lose turns a served attempt into one lost by reset_at_close, at step k.
 func lose(t *results.Trial, k int, scheduled int64) {
 	t.Lost++
 	t.Dropped++
@@ -151,7 +151,7 @@ func FinishedRun() *results.Run {
 	return run
 }
 
-// ResidualTrial returns a trial that is invalid because nothing explains one attempt.
+// ResidualTrial returns a trial that is invalid because no rule explains one attempt.
 func ResidualTrial(i int) *results.Trial {
 	t := RestartTrial(i, 0, 0, 0, 0, 0)
 	t.Valid, t.InvalidReasons, t.Residual = false, []string{"residual is 1, not 0"}, 1
@@ -162,7 +162,7 @@ func ResidualTrial(i int) *results.Trial {
 }
 
 // LaggingTrial returns a trial that is invalid because the generator could not keep up. It has a
-// conspicuous figure, which no report may print.
+// conspicuous figure that no report may print.
 func LaggingTrial(i int) *results.Trial {
 	t := RestartTrial(i, 3, 3, 3, 3, 3)
 	t.Valid, t.InvalidReasons = false, []string{"schedule lag p99 31.2 ms > 10 % of response p99",
@@ -172,7 +172,7 @@ func LaggingTrial(i int) *results.Trial {
 	return t
 }
 
-// InterruptedRun returns FinishedRun, stopped after three blocks.
+// InterruptedRun returns FinishedRun as if interrupted after three blocks.
 func InterruptedRun() *results.Run {
 	run := FinishedRun()
 	run.FinishedAt, run.Claims = nil, nil
@@ -235,8 +235,8 @@ func SmallRun() *results.Run {
 	return run
 }
 
-// ForeignRun returns a run of servers that keep no journal: SmallRun with a variant whose
-// connections were traced, and one of which only the clients' side is known.
+// ForeignRun returns SmallRun with servers that keep no journal. The connections of one variant
+// were traced; for another variant only the clients' side is known.
 func ForeignRun() *results.Run {
 	run := SmallRun()
 	s := run.Scenarios[0]
@@ -255,7 +255,7 @@ func ForeignRun() *results.Run {
 	return run
 }
 
-// WatchedRun returns SmallRun, with records of where the program ran and what it used.
+// WatchedRun returns SmallRun with records of where the program ran and which resources it used.
 func WatchedRun() *results.Run {
 	run := SmallRun()
 	run.Environment.HarnessCPUs = []int{0}
@@ -297,7 +297,7 @@ func watched(t *results.Trial) {
 	}
 }
 
-// NastyRun returns a run with everything that could make a line too long or a terminal misbehave.
+// NastyRun returns a run with everything that could make a line too long or disturb a terminal.
 func NastyRun() *results.Run {
 	run := FinishedRun()
 	long := strings.Repeat("very-long-", 30)
@@ -375,15 +375,16 @@ func nastyTrial(t *results.Trial, long string) {
 	}
 }
 
-// SharesRun returns a run whose variants have different capacities and were offered 0.6 of them. So
-// their offered rates differ. The occupancy of the first variant is known, and lower than 0.6.
+// SharesRun returns a run whose variants have different capacities and were offered 0.6 of their
+// capacity, so their offered rates differ. The occupancy of the first variant is known, and lower
+// than 0.6.
 func SharesRun() *results.Run {
 	variant := func(kind string, capacity float64, load float64) *results.Variant {
 		v := &results.Variant{Labels: Labels("server.kind", kind), CapacityPerSecond: &capacity}
 		for i := range 8 {
 			trial := RestartTrial(i)
 			trial.OfferedPerSecond, trial.CapacityPerSecond = new(0.6*capacity), &capacity
-			trial.ResponseNS.Max += int64(i%2) * 12e6 // a wide interval
+			trial.ResponseNS.Max += int64(i%2) * 12e6 // makes the interval wide
 			if load > 0 {
 				trial.Occupancy = &results.Occupancy{MeanNS: 2e6, SDNS: 1e6, Load: load,
 					WaitNS: 1e6, PredictedWaitNS: new(int64(9e5))}
@@ -405,8 +406,8 @@ func SharesRun() *results.Run {
 	return run
 }
 
-// LoopsRun returns a run with two scenarios. The load of one is a closed loop, with restarts. The
-// other compares a closed loop with an open loop that has stages. Phases are known for both.
+// LoopsRun returns a run with two scenarios. The first has a closed loop and restarts. The second
+// compares a closed loop with an open loop that has stages. Both measured phases.
 func LoopsRun() *results.Run {
 	run := FinishedRun()
 	run.Claims = nil
@@ -484,7 +485,7 @@ func FewRun() *results.Run {
 	return run
 }
 
-// GatedRun returns FinishedRun with every outcome that a gate can have, and a void scenario.
+// GatedRun returns FinishedRun with gates of every outcome, and with a void scenario.
 func GatedRun() *results.Run {
 	run := FinishedRun()
 	s, steady := run.Scenarios[0], run.Scenarios[1]
@@ -501,7 +502,7 @@ func GatedRun() *results.Run {
 	return run
 }
 
-// LittleRuns returns runs with almost no content.
+// LittleRuns returns runs with almost no content, by name.
 func LittleRuns() map[string]*results.Run {
 	return map[string]*results.Run{
 		"nothing":        {},
@@ -523,11 +524,11 @@ func LittleRuns() map[string]*results.Run {
 	}
 }
 
-// Widths returns the widths of terminals for which text is tested, in columns. The last is the
-// width of files.
+// Widths returns the terminal widths for which text is tested, in columns. The last one is the
+// width of text in files.
 func Widths() []int { return []int{40, 60, 80, 160, 100} }
 
-// Printed returns the run as p prints it with the zero value of its options.
+// Printed returns the run as p prints it, with the zero value of p's options.
 func Printed[O any](
 	t testing.TB, p func(io.Writer, *results.Run, O) error, run *results.Run,
 ) string {
@@ -540,7 +541,7 @@ func Printed[O any](
 	return out.String()
 }
 
-// A Failing writer fails after this many bytes, as with a full disk.
+// A Failing writer fails after the given number of bytes, as a full disk does.
 type Failing int
 
 func (f *Failing) Write(p []byte) (int, error) {
@@ -550,8 +551,8 @@ func (f *Failing) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// NeverSend turns n served attempts of a trial into ones that the load never sent, in the window of
-// its first step.
+// NeverSend turns n served attempts of a trial into attempts that the load never sent, in the
+// window of the trial's first step.
 func NeverSend(t *results.Trial, n int64) {
 	t.Steps[0].Dropped = new(t.Steps[0].Lost)
 	t.Steps[0].Lost += n
@@ -564,12 +565,12 @@ func NeverSend(t *results.Trial, n int64) {
 	})
 }
 
-// passages are the patterns of Faults. They are compiled at the first call.
+// passages returns the patterns of Faults. They are compiled at the first call.
 var passages = sync.OnceValue(func() (p struct{ exponent, bound, percent, one *regexp.Regexp }) {
 	p.exponent = regexp.MustCompile(`[0-9]e[-+][0-9]`)
 	p.bound = regexp.MustCompile(`≤ ([0-9]+)/([0-9]+)`)
 	p.percent = regexp.MustCompile(`± ([0-9]+) %`)
-	// It matches only nouns that reports count; "1 of 10 trials" is right.
+	// Match only nouns that reports count; "1 of 10 trials" is correct.
 	p.one = regexp.MustCompile(`(^|[^0-9.,:/\]])\b1 ((more|valid|planned|lost) )*` +
 		`(trials|restarts|steps|attempts|blocks|pairs|variants|gates|comparisons|runs|events|` +
 		`counts|reasons|scenarios|CPUs|workers|connections)\b`)
@@ -577,7 +578,7 @@ var passages = sync.OnceValue(func() (p struct{ exponent, bound, percent, one *r
 })
 
 // Faults returns the passages in a text that do not read well: a number in exponent form, a share
-// above 1, a bound from too few restarts, a plural noun after "1".
+// above 1, a bound from too few restarts, or a plural noun after "1".
 func Faults(text string) (faults []string) {
 	p := passages()
 	text = strings.Join(strings.Fields(text), " ")
