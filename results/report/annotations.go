@@ -27,15 +27,15 @@ const (
 // (https://docs.github.com/actions/reference/workflows-and-actions/workflow-commands).
 type annotation struct {
 	kind  string
-	file  string // "": none
-	line  int    // 0: the first line
+	file  string // "": no file
+	line  int    // 0: the file's first line
 	title string
 	text  string
 }
 
 // Annotations prints workflow commands of GitHub Actions for the run's gates that did not pass, and
-// for what it could not measure. It prints at most ten errors and ten warnings, because GitHub
-// shows no more. The tenth says how many are left out.
+// for what the run could not measure. It prints at most ten errors and ten warnings, because GitHub
+// shows no more. If there are more, the tenth gives the number of those left out.
 func Annotations(w io.Writer, run *results.Run, opts Options) error {
 	scenarios, err := opts.Select(run)
 	if err != nil {
@@ -89,8 +89,8 @@ func gateAnnotation(s *results.Scenario, g results.GateResult) annotation {
 	return a
 }
 
-// CompareAnnotations prints workflow commands of GitHub Actions for what got worse, and for what
-// could not be compared; see Annotations.
+// CompareAnnotations prints workflow commands of GitHub Actions for metrics that got worse, and for
+// what could not be compared; see Annotations.
 func CompareAnnotations(w io.Writer, c *compare.Comparison) error {
 	var worse, unmeasured []annotation
 	for _, s := range c.Scenarios {
@@ -118,7 +118,7 @@ func CompareAnnotations(w io.Writer, c *compare.Comparison) error {
 	return writeAnnotations(w, worse, unmeasured)
 }
 
-// writeAnnotations prints the lists, the most important first.
+// writeAnnotations prints the annotations of all lists. The most important list comes first.
 func writeAnnotations(w io.Writer, lists ...[]annotation) error {
 	byKind := map[string][]annotation{}
 	for _, list := range lists {

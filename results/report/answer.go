@@ -16,9 +16,9 @@ import (
 	"reuseport-bench/scenarios/vocabulary"
 )
 
-// answers says what the scenario decided, in sentences made from its figures, the best outcome
-// first. Variants with too few valid trials are in none of them. A scenario that was stopped or is
-// void decided nothing.
+// answers returns sentences about what the scenario decided, made from its figures, the best
+// outcome first. They do not mention variants with too few valid trials. A scenario that was
+// stopped or is void decided nothing.
 func answers(s *results.Scenario) []string {
 	if s.Void != "" || s.Stopped != "" {
 		return nil
@@ -56,20 +56,20 @@ func answers(s *results.Scenario) []string {
 	return lines
 }
 
-// neededTrials returns how many valid trials a variant needs to be in a sentence. A quick look has
-// no more than its trials.
+// neededTrials returns the number of valid trials that a variant needs to be mentioned in a
+// sentence. In a quick look, it is the number of trials, if that is smaller than min_valid.
 func neededTrials(s *results.Scenario) int { return max(1, min(s.MinValid, max(1, s.Trials))) }
 
-// An answer makes the sentences of a scenario.
+// An answer writes the sentences about a scenario.
 type answer struct {
 	names    names
 	scenario *results.Scenario
-	all      []*results.Variant // that were run, in the order of reports, without the A/A arm
-	decided  []*results.Variant // those of them with enough valid trials
-	step     string             // what the scenario's step does; "": it has none
+	all      []*results.Variant // variants that were run, in the order of reports, without A/A arm
+	decided  []*results.Variant // those variants that have enough valid trials
+	step     string             // what the scenario's steps do; "": there are none
 }
 
-// has reports whether a variant has the metric.
+// has reports whether any decided variant has the metric.
 func (a *answer) has(metric string) bool {
 	return slices.ContainsFunc(a.decided, func(v *results.Variant) bool {
 		_, ok := v.Summary[metric]
@@ -77,8 +77,8 @@ func (a *answer) has(metric string) bool {
 	})
 }
 
-// stepPhrase returns what the steps of the variants do: the first one that restarts workers, or the
-// first; "" without steps.
+// stepPhrase describes the first step that restarts workers or, if restarts is false, the first
+// step. It returns "" if there are no steps.
 func stepPhrase(variants []*results.Variant, restarts bool) string {
 	for _, v := range variants {
 		for _, t := range v.ValidTrials() {
@@ -93,18 +93,19 @@ func stepPhrase(variants []*results.Variant, restarts bool) string {
 	return ""
 }
 
-// A loss is what a variant lost, in the unit that its scenario is about.
+// A loss is the number of attempts that a variant lost, per restart, step or attempt.
 type loss struct {
 	variant *results.Variant
 	none    bool
-	of      string           // what it counts by: restart, step or attempt
-	n       int              // how many of those there were
-	total   int64            // dropped in them
-	rate    *results.Summary // dropped per one of them; nil: not known
+	of      string           // what losses are counted by: restart, step or attempt
+	n       int              // number of restarts, steps or attempts
+	total   int64            // attempts dropped in them
+	rate    *results.Summary // dropped per restart, step or attempt; nil: unknown
 }
 
-// losses says what each variant lost: first those that lost nothing, then the others in order,
-// those that the figures do not tell apart in one sentence.
+// losses describes the losses of each variant: first the variants that lost nothing, then the
+// others, the smallest loss first. Variants whose losses do not differ significantly share a
+// sentence.
 func (a *answer) losses(restarts bool) (lines []string) {
 	service := a.has(metrics.DroppedPerStep)
 	metric, of := metrics.DroppedPerAttempt, "attempt"
@@ -140,11 +141,11 @@ func (a *answer) losses(restarts bool) (lines []string) {
 	return lines
 }
 
-// lossIn returns what the variant lost by the metric, which is per restart, step or attempt.
+// lossIn returns the variant's loss according to the metric, which is per restart, step or attempt.
 func lossIn(v *results.Variant, metric, of string) loss {
 	l := loss{variant: v, of: of}
 	s, ok := v.Summary[metric]
-	if !ok && of == "step" { // one that is not behind a Service, beside others that are
+	if !ok && of == "step" { // not behind a Service, while others are
 		l.of = "attempt"
 		s, ok = v.Summary[metrics.DroppedPerAttempt]
 	}
@@ -170,8 +171,8 @@ func lossIn(v *results.Variant, metric, of string) loss {
 	return l
 }
 
-// alike groups losses, which are in order, so that within a group each figure lies in the interval
-// of each other.
+// alike divides losses, which are sorted, into groups. Within a group, the interval of each loss
+// contains the figure of every other loss.
 func alike(all []loss) (groups [][]loss) {
 	for _, l := range all {
 		last := len(groups) - 1
@@ -188,13 +189,13 @@ func alike(all []loss) (groups [][]loss) {
 	return groups
 }
 
-// contains reports whether the interval of one figure contains the other.
+// contains reports whether the interval of the first figure contains the second figure.
 func contains(interval, figure *results.Summary) bool {
 	return interval.Lo != nil && interval.Hi != nil &&
 		*interval.Lo <= figure.Center && figure.Center <= *interval.Hi
 }
 
-// subject names the variants of the losses; of too many it says how many there are.
+// subject names the variants of the losses. If there are too many, it gives their number instead.
 func (a *answer) subject(group []loss) string {
 	subjects := a.list(group)
 	if len(subjects) > mostSubjects {
@@ -203,7 +204,8 @@ func (a *answer) subject(group []loss) string {
 	return enumerate(subjects)
 }
 
-// list names what was done in the variants of the losses.
+// list returns the subjects for the variants of the losses, such as the ways in which their workers
+// were stopped.
 func (a *answer) list(group []loss) []string {
 	variants := make([]*results.Variant, len(group))
 	for i, l := range group {
@@ -217,7 +219,8 @@ func (a *answer) list(group []loss) []string {
 	})
 }
 
-// lost makes a sentence of what was lost with a subject: of a step it is what loses it.
+// lost returns a sentence with the subject: byStep is what follows it if there are steps, otherwise
+// if not.
 func (a *answer) lost(subject, byStep, otherwise string) string {
 	switch {
 	case a.step != "":
@@ -228,7 +231,7 @@ func (a *answer) lost(subject, byStep, otherwise string) string {
 	return sentence(subject + ", " + otherwise)
 }
 
-// subjects writes the conditions that select the variants, each once.
+// subjects writes the conditions that select the variants. It leaves out repeated texts.
 func (a *answer) subjects(
 	variants []*results.Variant, write func(condition) string,
 ) (all []string) {
@@ -240,8 +243,8 @@ func (a *answer) subjects(
 	return all
 }
 
-// lostNone says that variants lost nothing, and what that bounds. Alone: no variant lost anything,
-// of all attempts.
+// lostNone returns the sentence about variants that lost nothing, with the bound that this implies.
+// alone is true if no variant lost anything; the sentence then gives the total number of attempts.
 func (a *answer) lostNone(group []loss, alone bool) string {
 	of := group[0].of
 	least, most := group[0].n, group[0].n
@@ -266,7 +269,7 @@ func (a *answer) lostNone(group []loss, alone bool) string {
 	if len(group) > 1 {
 		seen += " each"
 	}
-	// Fewer bound too little.
+	// With fewer than ten, the bound is too high to be useful.
 	if least >= 10 && of != "attempt" {
 		seen += fmt.Sprintf(" (at most 3 in %d)", least)
 	}
@@ -276,7 +279,7 @@ func (a *answer) lostNone(group []loss, alone bool) string {
 	return a.lost(a.subject(group), "lost none in "+seen, "nothing was lost in "+seen) + "."
 }
 
-// lostSome says what variants lose that the figures do not tell apart.
+// lostSome returns the sentence about the losses of a group from alike.
 func (a *answer) lostSome(group []loss) string {
 	lose := "loses"
 	if len(a.list(group)) > 1 {
@@ -313,7 +316,8 @@ func (a *answer) lostSome(group []loss) string {
 	return a.lost(a.subject(group), lose+" "+text, text+" are lost") + outage(group) + "."
 }
 
-// outage says how long the outages of variants behind a Service are; "" of others.
+// outage describes the length of the outages of variants behind a Service. It returns "" for other
+// variants.
 func outage(group []loss) string {
 	var least, most float64
 	for i, l := range group {
@@ -338,7 +342,8 @@ func outage(group []loss) string {
 	return ", in an outage of " + to
 }
 
-// newcomers says how soon a worker that was added had its share, and who paid for its start.
+// newcomers describes the time until an added worker had its fair share, and the cost of its start
+// for clients.
 func (a *answer) newcomers() (lines []string) {
 	for _, v := range a.decided {
 		share, ok := v.Summary[metrics.FairShare]
@@ -360,7 +365,7 @@ func (a *answer) newcomers() (lines []string) {
 	return lines
 }
 
-// sharing says how many workers got connections, where they share an address or do not.
+// sharing describes the number of workers that got connections, for variants that measured it.
 func (a *answer) sharing() (lines []string) {
 	for _, v := range a.decided {
 		if serving, ok := v.Summary[metrics.Serving]; ok {
@@ -372,7 +377,7 @@ func (a *answer) sharing() (lines []string) {
 	return lines
 }
 
-// withSubject puts what a variant is before what is said of it.
+// withSubject returns a sentence that begins with the variant's labels and continues with text.
 func (a *answer) withSubject(v *results.Variant, text string) string {
 	if with := enumerate(a.subjects([]*results.Variant{v},
 		func(c condition) string { return a.names.with(c) })); with != "" {
@@ -381,21 +386,21 @@ func (a *answer) withSubject(v *results.Variant, text string) string {
 	return sentence(text) + "."
 }
 
-// A ratioQuestion asks by how much a metric of variants differs.
+// A ratioQuestion is a metric in which variants are compared by ratio, and how to write it.
 type ratioQuestion struct {
 	metric, what string
 	write        func(float64) string
 }
 
-// A ratio is a metric of a variant against that of the variant that it is like but for how its
-// workers listen.
+// A ratio compares a metric of a variant with the same metric of the variant returned by
+// answer.like.
 type ratio struct {
 	variant, like *results.Variant
 	delta         results.Delta
 }
 
-// ratios says how the variants' metric compares with the baseline's, the best first; those that
-// are not told apart from it come last, in a sentence for each verdict.
+// ratios compares the metric of each variant with that of the variant from like. Variants that
+// differ come first, the best of them first. The others follow, in one sentence for each verdict.
 func (a *answer) ratios(q ratioQuestion) (lines []string) {
 	var differing []ratio
 	alike := map[string][]ratio{}
@@ -441,10 +446,12 @@ func (a *answer) ratios(q ratioQuestion) (lines []string) {
 	return lines
 }
 
-// fewMore is the largest number of trials that a sentence asks for: nobody runs more by hand.
+// fewMore is the largest number of further trials that a sentence suggests. Users do not run more
+// by hand.
 const fewMore = 200
 
-// noDifference says of variants that their metric is the same, or is not shown to differ.
+// noDifference returns the sentence about variants whose metric is the same, or not shown to
+// differ.
 func (a *answer) noDifference(q ratioQuestion, verdict string, group []ratio) string {
 	variants := make([]*results.Variant, len(group))
 	least, most, more := math.Inf(1), math.Inf(-1), 0
@@ -499,7 +506,8 @@ func (a *answer) noDifference(q ratioQuestion, verdict string, group []ratio) st
 	return sentence(text) + "."
 }
 
-// against names the variant that a ratio is against, by the labels in which the two differ.
+// against describes the variant with which a ratio compares, by the labels in which the two
+// variants differ.
 func (a *answer) against(r ratio) string {
 	labels := labelsWith(r.like, func(key string) bool {
 		return slices.Contains(a.names.varying, key) && r.variant.Labels[key] != r.like.Labels[key]
@@ -510,20 +518,21 @@ func (a *answer) against(r ratio) string {
 	return " of the baseline"
 }
 
-// treatment names a variant by how its workers listen and stop.
+// treatment describes the ways in which a variant's workers listen and stop.
 func (a *answer) treatment(v *results.Variant) string {
 	return " " + a.names.with(labelsWith(v, func(key string) bool {
 		return slices.Contains(treatments, key) && slices.Contains(a.names.varying, key)
 	}))
 }
 
-// treatments are the labels that say how workers listen and stop. The others are conditions, under
-// which such ways are compared.
+// treatments are the labels for the ways in which workers listen and stop. All other labels are
+// conditions, under which treatments are compared.
 var treatments = []string{"sockets", "stop", "selector", "accept", "server.kind", "pin"}
 
-// like returns the variant to compare v with: of those with the baseline's treatment the one whose
-// conditions are most like v's. It is nil for v itself, and for variants that differ from the
-// baseline only in conditions where other variants differ in treatment.
+// like returns the variant with which v is compared: of the variants with the baseline's
+// treatments, the one whose conditions have most in common with v's. It returns nil if v is the
+// baseline. It also returns nil if v has the baseline's treatments, but other variants do not:
+// comparing conditions is then not the scenario's subject.
 func (a *answer) like(v *results.Variant) *results.Variant {
 	baseline := a.scenario.BaselineVariant()
 	if baseline == nil || v == baseline || len(baseline.ValidTrials()) == 0 {
@@ -558,10 +567,10 @@ func (a *answer) like(v *results.Variant) *results.Variant {
 	return best
 }
 
-// twoDigits writes a ratio.
+// twoDigits writes a ratio with two significant digits.
 func twoDigits(x float64) string { return unit.Digits(x, 2) }
 
-// duration writes a time in its best unit: "10.2 ms".
+// duration writes a time in the most suitable unit: "10.2 ms".
 func duration(ns float64) string {
 	in := unit.Nanoseconds.Scale(ns)
 	if ns >= 1e9 {

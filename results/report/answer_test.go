@@ -12,8 +12,8 @@ import (
 	"reuseport-bench/results/summary"
 )
 
-// restartVariant returns a variant with ten trials of four restarts. lost has the losses of the
-// first trials; the others lose nothing.
+// restartVariant returns a variant of ten trials with four restarts each. lost has the losses of
+// the first trials; the remaining trials lose nothing.
 func restartVariant(labels map[string]string, lost ...int64) *results.Variant {
 	v := &results.Variant{Labels: labels}
 	for i := range 10 {
@@ -26,7 +26,7 @@ func restartVariant(labels map[string]string, lost ...int64) *results.Variant {
 	return v
 }
 
-// steadyVariant returns a variant with eight trials without steps. Its p99 is multiplied by times.
+// steadyVariant returns a variant of eight trials without steps. Their p99 is multiplied by times.
 func steadyVariant(labels map[string]string, times int64) *results.Variant {
 	v := &results.Variant{Labels: labels}
 	for i := range 8 {
@@ -37,7 +37,7 @@ func steadyVariant(labels map[string]string, times int64) *results.Variant {
 	return v
 }
 
-// first returns the variant with only its first trials.
+// first returns a copy of the variant with only the given number of its trials.
 func first(trials int, v *results.Variant) *results.Variant {
 	return &results.Variant{Labels: v.Labels, Trials: v.Trials[:trials]}
 }
@@ -135,7 +135,8 @@ func TestAnswers(t *testing.T) {
 	}
 }
 
-// Conditions select exactly the variants of the group, and name the labels that these share.
+// Conditions select exactly the variants of the group, and contain the labels that these variants
+// share.
 func TestConditions(t *testing.T) {
 	var all []*results.Variant
 	for _, stop := range []string{"close", "drain"} {
@@ -203,7 +204,7 @@ func TestNames(t *testing.T) {
 	}
 }
 
-// The rows have the same order in every table.
+// The variants have the same order in every table.
 func TestOrderOfRows(t *testing.T) {
 	text := reporttest.Printed(t, Markdown, reporttest.FinishedRun())
 	text, _, _ = strings.Cut(text, "## steady")

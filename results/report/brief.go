@@ -17,12 +17,12 @@ import (
 	"reuseport-bench/results/unit"
 )
 
-// ScreenLines is how many lines Brief prints at most of a run of few scenarios.
+// ScreenLines is the largest number of lines that Brief prints for a run of few scenarios.
 const ScreenLines = 40
 
-// Brief prints one screen of the run: for each scenario what it decided and a table of its
-// variants; what does not count; gates and claims; and where to find the rest. Of many scenarios it
-// prints the sentences alone, and then it may take more than a screen.
+// Brief prints one screen about the run: for each scenario, its decision and a table of its
+// variants; the trials that do not count; gates and claims; and where to find the rest. If there
+// are many scenarios, it prints only their sentences, which may take more than a screen.
 func Brief(w io.Writer, run *results.Run, opts Options) error {
 	scenarios, err := opts.Select(run)
 	if err != nil {
@@ -48,17 +48,17 @@ func Brief(w io.Writer, run *results.Run, opts Options) error {
 	return err
 }
 
-// room is how much of each part a screen has room for.
+// A room is the space that each part of a screen may take.
 type room struct {
-	sentences int  // of a scenario
-	rows      int  // of a table; 0: there is no table
-	main      bool // only the scenario with the most variants has one
-	notes     bool // of tables
-	lines     int  // of gates, of reasons, and of claims
-	whole     bool // none of these lines is cut off
+	sentences int  // sentences about one scenario
+	rows      int  // rows of a table; 0: no table
+	main      bool // only the scenario with the most variants has a table
+	notes     bool // tables have notes
+	lines     int  // lines about gates, and as many about reasons and claims
+	whole     bool // lines are not shortened
 }
 
-// rooms are tried in this order, until all fits.
+// Brief tries these rooms in this order, until the screen fits.
 var rooms = []room{
 	{sentences: 12, rows: 24, notes: true, lines: 12, whole: true},
 	{sentences: 12, rows: 24, lines: 8, whole: true},
@@ -84,7 +84,7 @@ var rooms = []room{
 	{sentences: 2, lines: 1},
 }
 
-// briefDocument returns the screen with so much room.
+// briefDocument returns the screen that fits into the room.
 func briefDocument(
 	run *results.Run, scenarios []*results.Scenario, sentences [][]string, claimed claimLines,
 	opts Options, r room,
@@ -133,7 +133,8 @@ func (o Options) textWidth() int {
 	return max(document.MinWidth, min(o.Width, document.MaxWidth))
 }
 
-// briefSentences returns what a scenario decided, or why it decided nothing.
+// briefSentences returns the sentences about a scenario's decision, or the reason why it decided
+// nothing.
 func briefSentences(s *results.Scenario) []string {
 	lines := answers(s)
 	if look := s.QuickLook(); look != "" && len(lines) > 0 {
@@ -162,7 +163,7 @@ func briefScenario(d *document.Document, s *results.Scenario, lines []string, r 
 		where = "see the table"
 	}
 	if left := len(lines) - r.sentences; left > 1 {
-		// The best ones, and the worst.
+		// Keep the first sentences, about the best variants, and the last, about the worst.
 		last := lines[len(lines)-1]
 		lines = append(slices.Clone(lines[:r.sentences-1]),
 			fmt.Sprintf("(%d more sentences between these: %s)", left, where), last)
@@ -173,8 +174,8 @@ func briefScenario(d *document.Document, s *results.Scenario, lines []string, r 
 	}
 }
 
-// The columns of a screen's table, by what the scenario has. Those that no variant has a figure for
-// are left out.
+// The columns of a screen's table. Which list is used depends on what the scenario measured.
+// Columns in which no variant has a figure are left out.
 var (
 	briefRestartColumns = []figureColumn{
 		{
@@ -203,7 +204,7 @@ var (
 	}
 )
 
-// briefTable returns the table of a screen.
+// briefTable returns the table of a scenario for the screen.
 func briefTable(s *results.Scenario, r room) *document.Table {
 	var shown []*results.Variant
 	for _, v := range ordered(s) {
@@ -230,7 +231,7 @@ func briefTable(s *results.Scenario, r room) *document.Table {
 	fillFigures(t, s, shown, columns)
 	t.Caption = briefCaption(s, shown, t)
 	if left := len(t.Rows) - r.rows; left > 0 {
-		// The best ones, and the worst.
+		// Keep the first rows, of the best variants, and the last, of the worst.
 		first := (r.rows + 1) / 2
 		between := make([]string, len(t.Columns))
 		between[0] = fmt.Sprintf("… %s", unit.Plural(left+1, "more variant"))
@@ -239,8 +240,8 @@ func briefTable(s *results.Scenario, r room) *document.Table {
 	return t
 }
 
-// briefCaption says what the rows of the table have in common, which of them is the baseline, and
-// how to read bounds.
+// briefCaption describes what the rows of the table have in common, names the baseline, and
+// explains bounds.
 func briefCaption(s *results.Scenario, shown []*results.Variant, t *document.Table) string {
 	n := newNames(s)
 	var parts []string
@@ -259,9 +260,9 @@ func briefCaption(s *results.Scenario, shown []*results.Variant, t *document.Tab
 	return strings.Join(parts, ". ")
 }
 
-// loadText says how much load the variants were offered, or how many clients they had in a closed
-// loop. It returns "" if the variants' names or sharedText say so, or if the scenario searches for
-// the highest rate.
+// loadText describes the load that the variants were offered or, for a closed loop, the number of
+// clients. It returns "" if the variants' names or sharedText contain it, or if the scenario
+// searches for the highest rate.
 func (n names) loadText(variants []*results.Variant) string {
 	var texts []string
 	for _, kind := range []struct{ metric, label, unit string }{
@@ -296,12 +297,13 @@ func (n names) loadText(variants []*results.Variant) string {
 	return "Load: " + strings.Join(texts, ", ")
 }
 
-// sameRate is the quotient of two rates up to which they are printed as one: a random schedule has
-// a few attempts more or less than its rate says.
+// Rates whose quotient is at most sameRate are printed as one rate: a random schedule has slightly
+// more or fewer attempts than its rate implies.
 const sameRate = 1.02
 
-// roughly writes a rate, rounded to two digits if that changes it by at most 0.5 %: a trial at
-// 400/s may have offered 399/s, because its last attempt was due after its end.
+// roughly writes a rate, rounded to two digits if that changes it by at most 0.5 %. For example, a
+// trial at 400/s may have offered only 399/s, because its last attempt was due after the end of the
+// trial.
 func roughly(rate float64) string {
 	digit := math.Pow(10, math.Floor(math.Log10(rate))-1)
 	if round := math.Round(rate/digit) * digit; math.Abs(round-rate) <= 0.005*rate {
@@ -310,8 +312,8 @@ func roughly(rate float64) string {
 	return unit.Digits(rate, 3)
 }
 
-// saysNothing reports whether a column says nothing that others of a screen do not say: a gap and
-// an outage that no variant has, and a count of what another column has per step.
+// saysNothing reports whether a screen can do without a column: a gap or an outage that is 0 for
+// every variant, or a count that another column shows per step.
 func saysNothing(c figureColumn, variants []*results.Variant) bool {
 	every := func(is func(*results.Variant) bool) bool {
 		return !slices.ContainsFunc(variants, func(v *results.Variant) bool { return !is(v) })
@@ -328,16 +330,16 @@ func saysNothing(c figureColumn, variants []*results.Variant) bool {
 	return false
 }
 
-// isBound reports whether a cell is a bound on how many restarts lose something.
+// isBound reports whether a cell is an upper bound on the share of restarts that lose attempts.
 func isBound(cell string) bool { return strings.HasPrefix(cell, "≤ 3/") }
 
-// droppedCount writes how many of all attempts were dropped.
+// droppedCount writes the number of dropped attempts and the number of all attempts.
 func droppedCount(_ *document.Table, _ *results.Scenario, v *results.Variant) string {
 	sum := results.Total(v.ValidTrials())
 	return fmt.Sprintf("%d of %s", sum.Dropped, thousands(sum.Attempts))
 }
 
-// gateCount writes how the gates of a variant came out.
+// gateCount writes the outcomes of a variant's gates.
 func gateCount(_ *document.Table, s *results.Scenario, v *results.Variant) string {
 	n := map[string]int{}
 	for _, g := range s.Gates {
@@ -357,10 +359,10 @@ func gateCount(_ *document.Table, s *results.Scenario, v *results.Variant) strin
 	return strings.Join(parts, ", ")
 }
 
-// A line is one of a screen's last lines: a word, often a verdict, and what it is about.
+// A line is one of the last lines of a screen: a word, often a verdict, and the text beside it.
 type line struct{ word, text string }
 
-// briefLines returns what does not count and why, the gates, and the claims.
+// briefLines returns the lines about trials that do not count, and about gates.
 func briefLines(run *results.Run, scenarios []*results.Scenario, r room) (lines []line) {
 	several := len(scenarios) > 1
 	var failed, undecided, trouble []line
@@ -400,7 +402,7 @@ func briefLines(run *results.Run, scenarios []*results.Scenario, r room) (lines 
 	return lines
 }
 
-// scenariosMake says who makes the gates.
+// scenariosMake returns "scenario makes" or "scenarios make".
 func scenariosMake(scenarios []*results.Scenario) string {
 	if len(scenarios) > 1 {
 		return "scenarios make"
@@ -408,7 +410,7 @@ func scenariosMake(scenarios []*results.Scenario) string {
 	return "scenario makes"
 }
 
-// trialsLine says how many trials count, and on what machine they were.
+// trialsLine gives the number of valid trials, and describes the machine.
 func trialsLine(run *results.Run, scenarios []*results.Scenario) line {
 	valid, all := 0, 0
 	for _, s := range scenarios {
@@ -421,10 +423,10 @@ func trialsLine(run *results.Run, scenarios []*results.Scenario) line {
 		unit.Plural(e.CPUs, "CPU"))}
 }
 
-// loweredLines says of which scenarios min_valid is lowered.
+// loweredLines names the scenarios whose min_valid was lowered.
 func loweredLines(scenarios []*results.Scenario) (lines []line) {
 	var notes []string
-	names := map[string][]string{} // of scenarios by note
+	names := map[string][]string{} // note → names of the scenarios that have it
 	for _, s := range scenarios {
 		if note := s.LoweredMinValid(); note != "" {
 			if names[note] == nil {
@@ -443,7 +445,7 @@ func loweredLines(scenarios []*results.Scenario) (lines []line) {
 	return lines
 }
 
-// firstLines returns as many lines as there is room for, and says how many are left out.
+// firstLines returns the first most lines and, if lines are left out, a line with their number.
 func firstLines(lines []line, most int, noun string) []line {
 	left := len(lines) - most
 	if left <= 0 {
@@ -453,12 +455,12 @@ func firstLines(lines []line, most int, noun string) []line {
 	return append(slices.Clone(lines[:most]), last)
 }
 
-// invalidLines says which trials and variants do not count, a reason each.
+// invalidLines lists the trials and variants that do not count, with a line for each reason.
 func invalidLines(s *results.Scenario, prefix string, most int) (lines []line) {
 	n := newNames(s)
 	trials := 0
-	spoilt := map[string]int{}       // by reason
-	skipped := map[string][]string{} // names by reason
+	spoilt := map[string]int{}       // reason → number of trials
+	skipped := map[string][]string{} // reason → names of variants
 	var reasons, why []string
 	for _, v := range s.Variants {
 		if v.SkippedReason != nil {
@@ -502,10 +504,11 @@ func invalidLines(s *results.Scenario, prefix string, most int) (lines []line) {
 	return lines
 }
 
-// claimLines are the lines of the claims that the run tests, and the line that counts the others.
+// claimLines has the lines about the claims that the run tests, and a line with the number of other
+// claims.
 type claimLines struct{ tested, others []line }
 
-// newClaimLines says how the claims came out.
+// newClaimLines returns the lines about the verdicts on claims.
 func newClaimLines(run *results.Run) (l claimLines) {
 	if run.Claims == nil {
 		return l
@@ -522,7 +525,7 @@ func newClaimLines(run *results.Run) (l claimLines) {
 		switch {
 		case c.Verdict == claims.VerdictNotTested:
 			word = "claim undecided"
-			if len(c.Evidence) > 0 { // the first says why
+			if len(c.Evidence) > 0 { // the first line gives the reason
 				text = strings.TrimSuffix(text, ".") + ": " + c.Evidence[0]
 			}
 		case c.Verdict == claims.VerdictConditional && condition != "":
@@ -537,12 +540,13 @@ func newClaimLines(run *results.Run) (l claimLines) {
 	return l
 }
 
-// first returns as many lines as there is room for.
+// first returns at least five of the lines about tested claims, or most if that is more, and the
+// line about others.
 func (l claimLines) first(most int) []line {
 	return slices.Concat(firstLines(l.tested, max(most, 5), "claim"), l.others)
 }
 
-// moreLines says where the run is, and how to see more of it.
+// moreLines returns the lines that say where the results are, and with which commands to see more.
 func moreLines(opts Options) (lines []line) {
 	var run []string
 	if opts.Path != "" {

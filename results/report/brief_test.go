@@ -74,7 +74,7 @@ func storedRuns(t *testing.T) map[string]*results.Run {
 }
 
 // The screen of every stored run has at most 40 lines, at any width of 80 columns or more. It has a
-// sentence for each scenario that decided something, and no character that moves a cursor.
+// sentence for each scenario that decided something, and no character that moves the cursor.
 func TestBriefFitsAScreen(t *testing.T) {
 	for name, run := range storedRuns(t) {
 		for _, width := range []int{80, 100, 120, 160} {
@@ -95,7 +95,8 @@ func TestBriefFitsAScreen(t *testing.T) {
 	}
 }
 
-// A screen fits any terminal, whatever the run contains. It has escape sequences only with colours.
+// A screen fits the width of any terminal, whatever the run contains. It has escape sequences only
+// if Colour is set.
 func TestBriefWidth(t *testing.T) {
 	escape := regexp.MustCompile("\x1b\\[[0-9]*m")
 	for name, run := range map[string]*results.Run{
@@ -174,7 +175,7 @@ func TestNothingUnmeasured(t *testing.T) {
 	}
 }
 
-// The reports say that --trials lowered min_valid, and of which scenario.
+// The reports say that --trials lowered min_valid, and name the scenario.
 func TestLoweredMinValid(t *testing.T) {
 	run := reporttest.FinishedRun()
 	for _, s := range run.Scenarios {
@@ -203,12 +204,12 @@ func TestLoweredMinValid(t *testing.T) {
 	}
 }
 
-// The caption says what load the variants had, unless their names or labels say so.
+// The caption describes the load of the variants, unless their names or shared labels contain it.
 func TestLoadText(t *testing.T) {
 	for name, test := range map[string]struct {
 		rates  []float64
-		metric string // of the rates
-		label  string // of the variants
+		metric string // the metric with the rates
+		label  string // the label of the variants
 		want   string
 	}{
 		"one rate": {[]float64{1999, 2003}, metrics.Offered, "stop", "Load: 2000/s"},

@@ -19,8 +19,8 @@ type change struct {
 	delta   *results.Delta
 }
 
-// changes says what a comparison found: what got worse, what got better, and how large a difference
-// may be that is not shown.
+// changes describes the findings of a comparison: what got worse, what got better, and how large an
+// undetected difference may be.
 func changes(c *compare.Comparison) string {
 	found := map[string][]change{} // by outcome
 	var void []string
@@ -54,7 +54,7 @@ func changes(c *compare.Comparison) string {
 	return strings.Join(lines, " ")
 }
 
-// outcomes says how the figures that were compared came out.
+// outcomes describes the outcomes of the compared figures.
 func outcomes(c *compare.Comparison, found map[string][]change, all int) (lines []string) {
 	head, none := sideName(c.Head), found[results.DeltaNone]
 	switch {
@@ -93,7 +93,7 @@ func outcomes(c *compare.Comparison, found map[string][]change, all int) (lines 
 	return lines
 }
 
-// byMetric describes changes with the same outcome, a text for each metric.
+// byMetric describes changes that have the same outcome. It returns one text for each metric.
 func byMetric(all []change) (texts []string) {
 	var order []string
 	groups := map[string][]change{}
@@ -123,7 +123,7 @@ func byMetric(all []change) (texts []string) {
 	return texts
 }
 
-// centerText writes the middle of a change with its sign and unit.
+// centerText writes the center of a change with its sign and unit.
 func centerText(d *results.Delta) string {
 	if d.Scale == results.ScaleRatio {
 		return signed(100*(d.Change.Center-1), tenths) + " %"
@@ -133,8 +133,8 @@ func centerText(d *results.Delta) string {
 	return strings.TrimSpace(text + " " + in.Name)
 }
 
-// limits says which changes the intervals of the deltas rule out, as a sentence after a space. It
-// says for how many deltas there is no such limit.
+// limits describes the changes that the intervals of the deltas rule out, in a sentence after a
+// space. It also gives the number of deltas without such a limit.
 func limits(all []change) (text string) {
 	var order []string
 	farthest := map[string]*results.Delta{} // by metric
@@ -174,7 +174,7 @@ func limits(all []change) (text string) {
 	return text
 }
 
-// farEnd returns the distance from no change to the farther end of the interval.
+// farEnd returns the distance from "no change" to the farther end of the interval.
 func farEnd(d *results.Delta) float64 {
 	lo, hi := *d.Change.Lo, *d.Change.Hi
 	if d.Scale == results.ScaleRatio {
@@ -201,5 +201,5 @@ func compareNames(s *compare.ScenarioComparison) names {
 	return newNames(run)
 }
 
-// sideName names a side for people: by the name that the user gave, or by the program's version.
+// sideName returns the name that the user gave a side or, without one, the program's version.
 func sideName(s compare.Side) string { return cmp.Or(s.Name, s.Version) }

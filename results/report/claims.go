@@ -14,8 +14,8 @@ import (
 )
 
 // Claims prints the claims ledger with the run's decisions. For each claim it prints a sentence,
-// the scenario that tests it, the verdict, the figures behind the verdict, and how to read them. Of
-// the options it uses only the look.
+// the scenario that tests it, the verdict, the figures on which the verdict is based, and how to
+// read them. Of the options it uses only Width and Colour.
 func Claims(w io.Writer, run *results.Run, opts Options) error {
 	d := &document.Document{}
 	d.Heading(1, "Claims")
@@ -65,8 +65,8 @@ func claimBlocks(d *document.Document, run *results.Run) {
 	}
 }
 
-// touchedClaims returns the claims that the run tested at least in part, and the number of other
-// claims.
+// touchedClaims returns the claims that the run tested at least in part, and the number of the
+// remaining claims.
 func touchedClaims(run *results.Run) (touched []results.Claim, others int) {
 	tested := claims.Tested(run)
 	for _, c := range run.Claims {
@@ -79,7 +79,7 @@ func touchedClaims(run *results.Run) (touched []results.Claim, others int) {
 	return touched, others
 }
 
-// untouchedText says how many claims the run does not test.
+// untouchedText gives the number of claims that the run does not test.
 func untouchedText(touched, others int) string {
 	if touched == 0 {
 		return fmt.Sprintf("none of %s is tested: %s",

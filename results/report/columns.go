@@ -7,9 +7,9 @@ import (
 
 // A Column is a column of the tables of reports.
 type Column struct {
-	Head    string   // as OneLine returns it
-	Metrics []string // what it shows in any table; empty: the head is a term, or has a Doc
-	Doc     string   // its meaning, if it is neither metric nor term
+	Head    string   // in the form that OneLine returns
+	Metrics []string // metrics that it shows in any table; none: Head is a term or Doc is set
+	Doc     string   // what it shows, if neither a metric nor a term
 }
 
 // otherColumns are the columns that show neither a metric nor a term. Lists of losses are first,
@@ -55,8 +55,8 @@ var otherColumns = []Column{
 		"figures of this run that decide it."},
 }
 
-// Columns returns every column of the tables of reports: first those of figures, in the order of a
-// report.
+// Columns returns every column of the tables of reports. Columns of figures come first, in the
+// order of a report.
 func Columns() []Column {
 	var all []Column
 	for _, c := range slices.Concat(

@@ -33,14 +33,14 @@ func CompareJSON(w io.Writer, c *compare.Comparison) error {
 	return jsonfile.EncodeIndented(w, c)
 }
 
-// A compareLayout is a way to show the names of variants in the table of deltas.
+// A compareLayout is the place of the variants' names in the table of deltas.
 type compareLayout int
 
 const (
-	// layoutText puts the name on a line above the variant's deltas, because a column would take
-	// too much of the width.
+	// layoutText puts the name on a line above the variant's deltas, because a column of names
+	// would be too wide.
 	layoutText compareLayout = iota
-	layoutWide               // puts the name in a column
+	layoutWide               // layoutWide puts the name in a column
 )
 
 func compareDocument(c *compare.Comparison, layout compareLayout) *document.Document {
@@ -73,7 +73,7 @@ func sideText(s compare.Side) string {
 	return text
 }
 
-// methodText says in one line how a scenario was compared.
+// methodText describes in one line the method by which a scenario was compared.
 func methodText(c *compare.Comparison, s *compare.ScenarioComparison) string {
 	deltas := deltasOf(s)
 	how, besides := "As two samples", "\nWhat the machine did between base and head counts as a "+
@@ -135,7 +135,7 @@ func deltaTable(
 	return t
 }
 
-// indent marks the lines of a variant's metrics. A table would trim spaces.
+// indent marks the lines of a variant's metrics. Spaces would not do, because tables trim them.
 const indent = "· "
 
 // deltaScales returns one scale for each metric of the scenario.
@@ -154,11 +154,11 @@ func deltaScales(s *compare.ScenarioComparison) map[string]unit.Scale {
 	return scales
 }
 
-// metricText returns the metric's name with the unit in which it is printed.
+// metricText returns the metric's name with the unit in which the metric is printed.
 func metricText(d *results.Delta, in unit.Scale) string {
 	m, ok := metrics.Find(d.Metric)
 	if !ok {
-		return d.Metric // the metric is from a newer program
+		return d.Metric // the metric comes from a newer program
 	}
 	return m.In(in)
 }
@@ -178,14 +178,16 @@ func deltaCells(t *document.Table, d *results.Delta, in unit.Scale) []string {
 }
 
 // spreadText writes a center and the distance to the farther end of its interval, as benchstat
-// does. Two whole intervals would not fit beside the interval of the change.
+// does. There is no space for the whole intervals of base and head beside the interval of the
+// change.
 func spreadText(s results.Summary, metric string, in unit.Scale) string {
 	text := figure(s, metrics.UnitOf(metric), in, false)
 	if s.Lo == nil || s.Hi == nil || s.Method == results.MethodRuleOfThree || s.TooFew {
 		return text
 	}
 	far := max(s.Center-*s.Lo, *s.Hi-s.Center)
-	// Above 100 %, the distance itself says more than the percentage.
+	// Write the distance itself if it is above 100 % of the center, where percentages are hard to
+	// read.
 	if s.Center == 0 || far > math.Abs(s.Center) {
 		return text + " ± " + unit.Digits(far/in.Factor, 2)
 	}
@@ -210,7 +212,7 @@ func signed(x float64, write func(float64) string) string {
 	return text
 }
 
-// tenths writes a percentage, with one decimal below 100 and without the sign of a zero.
+// tenths writes a percentage, with one decimal below 100. It writes a rounded 0 without a sign.
 func tenths(x float64) string {
 	if math.Abs(x) < 0.05 {
 		return "0.0"
@@ -221,7 +223,7 @@ func tenths(x float64) string {
 	return strconv.FormatFloat(x, 'f', 1, 64)
 }
 
-// thresholdText says which changes matter and how to read the table.
+// thresholdText explains which changes matter and how to read the table.
 func thresholdText(s *compare.ScenarioComparison) string {
 	var parts []string
 	for _, d := range deltasOf(s) {
@@ -248,7 +250,7 @@ func thresholdValue(d *results.Delta) string {
 	return strings.TrimSpace(unit.Digits(d.Threshold/in.Factor, 4) + " " + in.Name)
 }
 
-// A responseColumn is a percentile of the merged histograms.
+// A responseColumn shows a percentile of the merged histograms.
 type responseColumn struct {
 	head string
 	of   func(*results.Percentiles) int64
@@ -262,8 +264,8 @@ var mergedColumns = []responseColumn{
 	{"max", func(p *results.Percentiles) int64 { return p.Max }},
 }
 
-// responseBlock adds the response times over all attempts, and the number of trials that they
-// cover.
+// responseBlock adds a table of the response times over all attempts, with the number of trials
+// that they cover.
 func responseBlock(d *document.Document, s *compare.ScenarioComparison) {
 	t := &document.Table{Columns: []document.Column{document.Left("variant"),
 		document.Right("valid/all\ntrials")}}
@@ -314,8 +316,8 @@ func (c responseColumn) cell(p *results.Percentiles, in unit.Scale) string {
 	return in.Of(float64(c.of(p)))
 }
 
-// missingBlocks says what makes the comparison void, what could not be compared, and what else the
-// reader should know.
+// missingBlocks adds the reasons why the comparison is void, what could not be compared, and the
+// warnings.
 func missingBlocks(d *document.Document, s *compare.ScenarioComparison) {
 	for _, block := range []struct {
 		head  string

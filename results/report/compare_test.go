@@ -46,8 +46,8 @@ func compared(t *testing.T, p comparePrinter, c *compare.Comparison) string {
 	return out.String()
 }
 
-// blockRuns returns one side's n runs of one block each. The runs of both sides start one minute
-// apart, and the sides take turns: base, head, head, base.
+// blockRuns returns the n runs of one side, with one block each. A run starts every minute, in the
+// order base, head, head, base.
 func blockRuns(
 	version string, n int, head bool, trial func(block int) map[string]*results.Trial,
 ) (runs []*results.Run) {
@@ -78,7 +78,8 @@ func blockRuns(
 	return runs
 }
 
-// slower returns a trial whose response times are longer by this percentage, with these losses.
+// slower returns a trial whose response times are longer by percent. lost has the losses of its
+// restarts.
 func slower(block int, percent int64, lost ...int64) *results.Trial {
 	t := reporttest.RestartTrial(block, lost...)
 	p := t.ResponseNS
@@ -92,8 +93,8 @@ func slower(block int, percent int64, lost ...int64) *results.Trial {
 }
 
 // comparison returns a comparison with everything that a report must handle: a change for the
-// worse, one for the better, changes that do not matter, invalid trials, a variant with too few,
-// and warnings.
+// worse, one for the better, changes that do not matter, invalid trials, a variant with too few
+// valid trials, and warnings.
 func comparison(t *testing.T) *compare.Comparison {
 	t.Helper()
 	base := blockRuns("v0.1.0", 16, false, func(b int) map[string]*results.Trial {
@@ -151,7 +152,7 @@ func TestCompareTextKeepsItsWord(t *testing.T) {
 	}
 }
 
-// Sides that were offered different rates are compared, and a note says so.
+// Sides that were offered different rates are compared, and a note says that the rates differ.
 func TestCompareUnlike(t *testing.T) {
 	trials := func(rate float64) func(int) map[string]*results.Trial {
 		return func(block int) map[string]*results.Trial {
@@ -204,7 +205,7 @@ func TestCompareTextWidth(t *testing.T) {
 	if got := spreadText(few, metrics.LostPerRestart, unit.Plain()); got != "2 in 3: too few" {
 		t.Errorf("few restarts: got %q", got)
 	}
-	// If the table were split, a part would have metrics without their figures.
+	// If the table were split, one part of it would have metrics without figures.
 	if n := strings.Count(compared(t, textOf(100), comparison(t)), "variant, metric"); n != 1 {
 		t.Errorf("the table of deltas is in %d parts", n)
 	}
@@ -221,7 +222,7 @@ func TestCompareJSONIsReadBack(t *testing.T) {
 	}
 }
 
-// A comparison with little content gives a report, not a stack trace.
+// A comparison with almost no content is printed without a panic.
 func TestEveryCompareFormatOfLittle(t *testing.T) {
 	for name, c := range map[string]*compare.Comparison{
 		"nothing":  {},
@@ -281,7 +282,7 @@ func TestChangeText(t *testing.T) {
 	}
 }
 
-// The farther end of the interval counts: the nearer end would make the figure look too precise.
+// The distance is that to the farther end: the nearer end would make the figure look too precise.
 func TestSpreadText(t *testing.T) {
 	for _, test := range []struct {
 		s    results.Summary
@@ -293,7 +294,7 @@ func TestSpreadText(t *testing.T) {
 		{results.Summary{Center: 0, Lo: new(0.), Hi: new(0.5)}, "0 ± 0.5"},
 		{results.Summary{Center: 200}, "200"},
 		{results.Summary{Center: 200, Lo: new(0.), Hi: new(400.)}, "200 ± 100 %"},
-		// the distance is 1341 % of the figure
+		// The distance is 1341 % of the figure, so it is not written as a percentage.
 		{results.Summary{Center: 0.667, Lo: new(5.63e-6), Hi: new(9.61)}, "0.667 ± 8.9"},
 	} {
 		if got := spreadText(test.s, metrics.LostPerAttempt, unit.Plain()); got != test.want {
@@ -306,8 +307,8 @@ func TestSpreadText(t *testing.T) {
 	}
 }
 
-// If a comparison is too large for a job summary, whole scenarios are left out. Those that need no
-// attention go first.
+// If a comparison is too large for a job summary, whole scenarios are left out, first those that
+// need no attention.
 func TestCompareGitHubLimit(t *testing.T) {
 	c := comparison(t)
 	c.Scenarios[0].Void = nil
@@ -332,7 +333,7 @@ func TestCompareGitHubLimit(t *testing.T) {
 	}
 }
 
-// The first sentences say what changed, by how much, and which changes the rest excludes.
+// The first sentences describe what changed, by how much, and which changes the intervals rule out.
 func TestChanges(t *testing.T) {
 	delta := func(metric, outcome, scale string, center, lo, hi float64) *results.Delta {
 		return &results.Delta{Metric: metric, Outcome: outcome, Scale: scale,

@@ -37,11 +37,11 @@ type documentColumn struct {
 	head     string
 	metric   string
 	interval bool
-	none     string // written if the variant lacks the metric; "": –
-	scale    string // such as "µs"; "": the one that reports choose
+	none     string // text if the variant lacks the metric; "": –
+	scale    string // such as "µs"; "": the same as in reports
 	text     func(*results.Variant) string
-	// run and labels choose another variant than the row's: one in another run, or with further
-	// labels. same replaces labels of the row; "" removes one.
+	// run and labels choose a variant other than the row's: in another run, or with additional
+	// labels. same replaces labels of the row; the value "" removes a label.
 	run    string
 	labels string
 	same   map[string]string
@@ -117,7 +117,7 @@ func (b baselines) variant(run string, labels map[string]string) *results.Varian
 	return found[0]
 }
 
-// of returns the variant that a cell is about.
+// of returns the variant that a cell describes.
 func (b baselines) of(row documentRow, column documentColumn) *results.Variant {
 	run := cmp.Or(column.run, row.run)
 	run = cmp.Or(row.moved[run], run)
@@ -221,7 +221,7 @@ var (
 	}}
 )
 
-// way describes a way of restarting, from its labels.
+// way describes the way in which a variant restarts, according to its labels.
 func way(labels map[string]string) string {
 	how := map[string]string{
 		"reuseport": "one socket each", "shared": "one shared socket",
@@ -233,12 +233,12 @@ func way(labels map[string]string) string {
 	return "`" + labels["stop"] + "`, " + how
 }
 
-// restartRows returns a row for each way of restarting, sorted by losses, the smallest first.
+// restartRows returns a row for each way of restarting, the one with the smallest losses first.
 func (b baselines) restartRows() []documentRow {
 	at := map[string]string{"load.rate": "2000/s", "load.connections": "new"}
 	var variants []*results.Variant
 	for _, v := range b.variants("restart-matrix") {
-		// Exclusive sockets were measured again later: see results/baseline/README.md.
+		// Exclusive sockets were measured again in a later run: see results/baseline/README.md.
 		if results.Includes(v.Labels, at) && v.Labels["sockets"] != "exclusive" {
 			variants = append(variants, v)
 		}
@@ -273,7 +273,7 @@ func (b baselines) restartRows() []documentRow {
 	return rows
 }
 
-// readmeAnswer returns the table in README: the stop modes that a reader may use today, and what to
+// readmeAnswer returns the table in README: the stop modes that readers may be using, and what to
 // use instead.
 func readmeAnswer() documentTable {
 	const (

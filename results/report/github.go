@@ -15,12 +15,12 @@ import (
 	"reuseport-bench/results/unit"
 )
 
-// maxSummary is the size limit for the job summary of a step, in bytes. GitHub refuses all of a
-// larger one
+// maxSummary is the size limit for the job summary of a step, in bytes. GitHub refuses a larger
+// summary as a whole
 // (https://docs.github.com/actions/reference/workflows-and-actions/workflow-commands#step-isolation-and-limits).
 const maxSummary = 1 << 20
 
-// The signs in a job summary. Each is beside the word that it stands for.
+// The signs in a job summary. Each stands beside the word with the same meaning.
 const (
 	signGood = "✅"
 	signBad  = "❌"
@@ -28,8 +28,9 @@ const (
 )
 
 // GitHub prints the run as a job summary for GitHub Actions ($GITHUB_STEP_SUMMARY): the verdict in
-// one line, the gates, and the figures folded away. It prints at most 1 MiB. If that is too little,
-// it leaves out whole scenarios: first those whose gates passed, starting with the last.
+// one line, the gates, and the figures in folded sections. It prints at most 1 MiB. If the summary
+// is larger, it leaves out whole scenarios, first those whose gates passed, from the last to the
+// first.
 func GitHub(w io.Writer, run *results.Run, opts Options) error {
 	scenarios, err := opts.Select(run)
 	if err != nil {
@@ -73,7 +74,8 @@ func writeSummary[S any](
 	name func(S) string,
 	page func([]S, string) (*summaryPage, error),
 ) error {
-	// Scenarios are left out in this order: good ones first, and among equals the last first.
+	// Leave out scenarios in this order: those that need no attention before the others, later ones
+	// before earlier ones.
 	var victims, others []int
 	for i, s := range slices.Backward(all) {
 		if good(s) {
@@ -123,7 +125,7 @@ func leftText(left []string) string {
 		"markdown' prints all.", unit.Plural(len(left), "scenario"), names)
 }
 
-// A summaryPage is Markdown in which parts can be folded away.
+// A summaryPage is a Markdown page with folded sections.
 type summaryPage struct {
 	bytes.Buffer
 	err error // the first error
@@ -139,7 +141,7 @@ func (p *summaryPage) put(d *document.Document) {
 	p.err = d.Markdown(p)
 }
 
-// fold adds the document folded away. The reader sees only line, and opens the document with it.
+// fold adds the document as a folded section. The reader sees only line until opening it.
 func (p *summaryPage) fold(line string, d *document.Document) {
 	if d.Empty() {
 		return
@@ -150,7 +152,8 @@ func (p *summaryPage) fold(line string, d *document.Document) {
 	fmt.Fprint(p, "\n</details>\n")
 }
 
-// runHead returns the verdict, the place of the measurement, and what is wrong with the whole run.
+// runHead returns the verdict, where the run was measured, and what is wrong with the run as a
+// whole.
 func runHead(run *results.Run, scenarios []*results.Scenario, left string) *document.Document {
 	d := &document.Document{}
 	d.Heading(1, runVerdict(run, scenarios))
@@ -170,7 +173,8 @@ func runHead(run *results.Run, scenarios []*results.Scenario, left string) *docu
 	return d
 }
 
-// Verdict says in one line how the gates came out and what could not be measured, without signs.
+// Verdict describes in one line the outcomes of the gates and what could not be measured, without
+// signs.
 func Verdict(run *results.Run, opts Options) (string, error) {
 	scenarios, err := opts.Select(run)
 	if err != nil {
@@ -185,8 +189,8 @@ func plainVerdict(run *results.Run, scenarios []*results.Scenario) string {
 	return unsigned.Replace(runVerdict(run, scenarios))
 }
 
-// runVerdict says how the gates came out. What could not be measured comes first, as in the exit
-// status of 'run'.
+// runVerdict describes the outcomes of the gates. If something could not be measured, it says that
+// first, because it also decides the exit status of 'run'.
 func runVerdict(run *results.Run, scenarios []*results.Scenario) string {
 	var gates, failed, undecided, soft, few, void, stopped int
 	for _, s := range scenarios {
@@ -260,8 +264,8 @@ func isGood(s *results.Scenario) bool {
 			func(g results.GateResult) bool { return g.Outcome != results.GatePass })
 }
 
-// tooFew says which variants have fewer valid trials than the scenario needs, and why. It says
-// nothing about a scenario that was stopped, because none of its trials was valid.
+// tooFew lists the variants that have fewer valid trials than the scenario needs, with the reason.
+// It lists nothing for a scenario that was stopped: none of its trials was valid.
 func tooFew(s *results.Scenario) (lines []string) {
 	if s.Stopped != "" {
 		return nil
@@ -279,8 +283,8 @@ func tooFew(s *results.Scenario) (lines []string) {
 	return lines
 }
 
-// gatePart adds the gates that did not pass, failed ones first. It adds the gates that passed,
-// folded.
+// gatePart adds the gates that did not pass, failed ones first, and a folded section of the gates
+// that passed.
 func gatePart(p *summaryPage, scenarios []*results.Scenario) {
 	newTable := func() *document.Table {
 		t := &document.Table{}
@@ -318,7 +322,7 @@ func gatePart(p *summaryPage, scenarios []*results.Scenario) {
 	p.fold(unit.Plural(len(passed.Rows), "gate")+" passed", folded)
 }
 
-// scenarioPart adds the scenario's description and decisions. It adds the figures, folded.
+// scenarioPart adds the scenario's description and decisions, and a folded section of its figures.
 func scenarioPart(p *summaryPage, s *results.Scenario) {
 	d, figures := &document.Document{}, &document.Document{}
 	aboutBlocks(d, s)
@@ -327,7 +331,7 @@ func scenarioPart(p *summaryPage, s *results.Scenario) {
 	p.fold("losses and response time of "+unit.Plural(len(s.Variants), "variant"), figures)
 }
 
-// compareHead returns the verdict, and says what was compared.
+// compareHead returns the verdict and a description of what was compared.
 func compareHead(c *compare.Comparison, left string) *document.Document {
 	d := &document.Document{}
 	d.Heading(1, compareVerdict(c))
@@ -339,7 +343,7 @@ func compareHead(c *compare.Comparison, left string) *document.Document {
 	return d
 }
 
-// compareVerdict says in one line what determines the exit status of 'compare'.
+// compareVerdict describes in one line the finding that determines the exit status of 'compare'.
 func compareVerdict(c *compare.Comparison) string {
 	all, better, unknown := 0, 0, 0
 	for _, s := range c.Scenarios {
@@ -370,7 +374,7 @@ func compareVerdict(c *compare.Comparison) string {
 	return strings.Join(parts, "; ")
 }
 
-// unchangedText says how much is known about the metrics for which no change was found.
+// unchangedText describes what is known about the metrics for which no change was found.
 func unchangedText(s *compare.ScenarioComparison) string {
 	if n := countUnknown(s); n > 0 {
 		return fmt.Sprintf("No change that matters was found; %d of %s too wide to tell.", n,
@@ -396,7 +400,7 @@ func countOutcomes(s *compare.ScenarioComparison) map[string]int {
 	return n
 }
 
-// comparedPart adds what changed. It adds everything that was compared, folded.
+// comparedPart adds what changed, and a folded section of everything that was compared.
 func comparedPart(p *summaryPage, c *compare.Comparison, s *compare.ScenarioComparison) {
 	d := &document.Document{}
 	d.Heading(2, s.Name)

@@ -60,7 +60,7 @@ func TestGitHubLimit(t *testing.T) {
 			t.Errorf("%q there: got %t, want %t", want, !there, there)
 		}
 	}
-	// This scenario is too large by itself, and all others are good.
+	// This scenario alone is too large, and all other scenarios need no attention.
 	run.Scenarios[0].About = strings.Repeat(about, 20)
 	if out := reporttest.Printed(t, GitHub, run); len(out) > maxSummary ||
 		strings.Contains(out, "\n## rolling-restart\n") {
@@ -81,8 +81,8 @@ func TestAnnotationEscapes(t *testing.T) {
 	}
 }
 
-// Failed gates come before everything else. There are at most ten annotations of a kind, and the
-// tenth says what is not shown.
+// Failed gates come before everything else. There are at most ten annotations of each kind, and the
+// tenth gives the number of those left out.
 func TestAnnotationsLimit(t *testing.T) {
 	run := reporttest.GatedRun()
 	s := run.Scenarios[0]
@@ -109,7 +109,7 @@ func TestAnnotationsLimit(t *testing.T) {
 	}
 }
 
-// A run with only good news has no annotations.
+// A run without problems has no annotations.
 func TestAnnotationsOfAGoodRun(t *testing.T) {
 	run := reporttest.FinishedRun()
 	run.Scenarios = run.Scenarios[1:]

@@ -14,9 +14,9 @@ import (
 	"reuseport-bench/results/unit"
 )
 
-// Ledger prints the ledger of each variant: the client's outcome against the server's, the balance,
-// and the kernel's counters. All are summed over the trials that count. Rows that nothing explains
-// occur only in invalid trials, and are listed separately.
+// Ledger prints the ledger of each variant: the client's outcomes against the server's, the
+// balance, and the kernel's counters. All are sums over the trials that count. Rows that no rule
+// explains occur only in invalid trials, and are listed separately.
 func Ledger(w io.Writer, run *results.Run, opts Options) error {
 	scenarios, err := opts.Select(run)
 	if err != nil {
@@ -64,8 +64,8 @@ func ledgerBlocks(d *document.Document, v *results.Variant) {
 	}
 }
 
-// triesLine sums the tries of clients that retry. It returns "" if clients do not retry. The ledger
-// above the line counts each attempt by its last try.
+// triesLine returns a line about the tries of clients that retry, summed over the trials, or "" if
+// clients do not retry. The ledger above the line counts each attempt by its last try.
 func triesLine(trials []*results.Trial) string {
 	var sum results.Retries
 	failed := map[string]int64{}
@@ -110,9 +110,9 @@ func triesLine(trials []*results.Trial) string {
 		line, count(sum.Exhausted), count(sum.NoTime), count(sum.OverBudget))
 }
 
-// answerLines returns a sentence for each fact about answers that the table does not show: which
-// errors they were, which losses many clients would have hidden, and which answers nobody can
-// vouch for.
+// answerLines returns a sentence for each fact about responses that the table does not show: the
+// statuses of error answers, the losses that many clients would have hidden, and the responses that
+// may have been truncated.
 func answerLines(trials []*results.Trial) (lines []string) {
 	statuses := map[string]int64{}
 	var lost, retriable, unverified int64
@@ -147,8 +147,8 @@ func answerLines(trials []*results.Trial) (lines []string) {
 	return lines
 }
 
-// witnessLines returns a sentence for each fact about how the side of servers that keep no journal
-// is known. It returns none for workers of this program.
+// witnessLines returns sentences about how the server's side is known for servers that keep no
+// journal. It returns none for workers of this program.
 func witnessLines(trials []*results.Trial) (lines []string) {
 	by := map[string]string{
 		results.ByTrace: "a trace of every connection",
@@ -190,7 +190,7 @@ func witnessLines(trials []*results.Trial) (lines []string) {
 	return lines
 }
 
-// were returns a number with its verb.
+// were writes a number followed by "was" or "were".
 func were(n int64) string {
 	if n == 1 {
 		return "1 was"
@@ -274,8 +274,8 @@ func balance(trials []*results.Trial) string {
 		count(all.Attempts), sign, strings.Join(terms, " + "), count(all.Residual))
 }
 
-// ledgerTable sums the trials' ledger rows for which keep is true, and returns them, the largest
-// first.
+// ledgerTable returns a table of the ledger rows for which keep is true, summed over the trials.
+// The largest sum comes first.
 func ledgerTable(trials []*results.Trial, keep func(results.LedgerRow) bool) *document.Table {
 	attempts := map[results.LedgerRow]int64{}
 	for _, t := range trials {
@@ -303,7 +303,7 @@ func ledgerTable(trials []*results.Trial, keep func(results.LedgerRow) bool) *do
 	return t
 }
 
-// counterLine sums the kernel's counters that changed.
+// counterLine lists the kernel's counters that changed, summed over the trials.
 func counterLine(trials []*results.Trial) string {
 	sums := map[string]int64{}
 	for _, t := range trials {
@@ -386,7 +386,7 @@ func lossBlocks(d *document.Document, v *results.Variant, t *results.Trial) {
 	}
 }
 
-// lastError describes how a lost attempt's last try failed.
+// lastError describes the way in which a lost attempt's last try failed.
 func lastError(l results.Loss) string {
 	text := l.Phase + ": " + l.Error
 	if l.Tries > 1 {
@@ -396,14 +396,15 @@ func lastError(l results.Loss) string {
 }
 
 // seriesBlock adds the windows of a trial in which attempts were lost, with the queues and steps of
-// those windows. It also adds when the kernel counted refused or moved connections.
+// these windows. It also adds the times at which the kernel's counters of refused and moved
+// connections changed.
 func seriesBlock(d *document.Document, t *results.Trial) {
 	s := t.Series
 	if s == nil {
 		return
 	}
 	columns := []document.Column{document.Right("from\n[ms]"), document.Right("lost")}
-	byWindow := len(s.Overflows)+len(s.Migrations) > 0 // in older runs
+	byWindow := len(s.Overflows)+len(s.Migrations) > 0 // only older runs have these
 	if byWindow {
 		columns = append(columns, document.Right("overflows"), document.Right("migrations"))
 	}
@@ -452,6 +453,6 @@ func seriesBlock(d *document.Document, t *results.Trial) {
 	}
 }
 
-// milliseconds writes an instant in ms with three decimals. Instants are not rounded further,
-// because readers compare them with each other.
+// milliseconds writes an instant in ms with three decimals. It always writes all three, because
+// readers compare instants with each other.
 func milliseconds(ns int64) string { return strconv.FormatFloat(float64(ns)/1e6, 'f', 3, 64) }

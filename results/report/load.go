@@ -31,7 +31,7 @@ func clientCount(_ *document.Table, _ *results.Scenario, v *results.Variant) str
 	return missing
 }
 
-// loopText returns a variant's labels. If its load was a closed loop, the text says so.
+// loopText writes a variant's labels and, if its load was a closed loop, adds that.
 func loopText(v *results.Variant) string {
 	text := results.LabelString(v.Labels)
 	if n := clients(v); n > 0 {
@@ -40,7 +40,7 @@ func loopText(v *results.Variant) string {
 	return text
 }
 
-// closedBlock says which variants had closed loops, and what is not known about those variants.
+// closedBlock names the variants with closed loops, and lists what is unknown for those variants.
 func closedBlock(d *document.Document, s *results.Scenario, measured []*results.Variant) {
 	n := newNames(s)
 	var closed []string
@@ -71,11 +71,11 @@ func closedBlock(d *document.Document, s *results.Scenario, measured []*results.
 type stageRow struct {
 	variant, name     string
 	attempts, dropped int64
-	median, high      []float64 // response time in ns: p50 and p99 of each trial
+	median, high      []float64 // response times in ns: p50 and p99 of each trial
 }
 
-// stageBlock adds a table of the loads' stages, if there are any. Percentiles are medians over
-// trials.
+// stageBlock adds a table of the stages of the variants' loads, if there are any. The percentiles
+// are medians over trials.
 func stageBlock(d *document.Document, s *results.Scenario, measured []*results.Variant) {
 	n := newNames(s)
 	var rows []stageRow
@@ -121,7 +121,7 @@ func stageRows(v *results.Variant, name string) (rows []stageRow) {
 	return rows
 }
 
-// stageName says when a stage begins, how long it takes, and what its rate is.
+// stageName describes the start, the duration and the rate of a stage.
 func stageName(s *results.Stage) string {
 	rate := unit.Digits(s.ToPerSecond, 6) + "/s"
 	if s.FromPerSecond != s.ToPerSecond {
@@ -147,19 +147,19 @@ func medianText(values []float64, in unit.Scale) string {
 	return figure(stats.Median(values, stats.Confidence), unit.Nanoseconds, in, true)
 }
 
-// A phase is a point that an attempt can reach.
+// A phase is the part of an attempt from when it is sent until it reaches a certain point.
 type phase struct {
 	name string
-	of   string // the prefix of its metrics
+	of   string // the prefix of the names of its metrics
 }
 
-// metric returns the name of the metric for a percentile of the time until the phase is reached.
+// metric returns the name of the metric for a percentile of the time until the end of the phase.
 func (p phase) metric(percentile string) string { return p.of + "_" + percentile + "_ns" }
 
 var phases = []phase{{"connected", "connect"}, {"first byte", "first_byte"}, {"whole", "service"}}
 
-// phaseBlock adds the times at which served attempts reached each phase. It adds nothing for runs
-// without phases.
+// phaseBlock adds the times at which served attempts reached the end of each phase. It adds nothing
+// for runs that did not measure phases.
 func phaseBlock(d *document.Document, s *results.Scenario, measured []*results.Variant) {
 	known := func(v *results.Variant) bool {
 		_, ok := v.Summary[phases[0].metric("p50")]

@@ -8,11 +8,11 @@ import (
 	"reuseport-bench/scenarios/vocabulary"
 )
 
-// names gives the variants of a scenario their names in tables: the labels in which they differ.
-// Labels that all variants share are printed once.
+// A names names the variants of a scenario in tables, by the labels in which they differ. Labels
+// that all variants share are printed once, in a caption.
 type names struct {
 	scenario *results.Scenario
-	varying  []string // keys, in the order of reports
+	varying  []string // keys of labels that differ, in the order of reports
 	shared   map[string]string
 }
 
@@ -74,7 +74,7 @@ func (n names) ofLabels(labels map[string]string) string {
 }
 
 // sharedText returns the labels that all variants share, for a caption. It returns "" if there are
-// none, or if the names contain them.
+// none, or if the variants' names contain them.
 func (n names) sharedText() string {
 	if len(n.varying) == 0 || len(n.shared) == 0 {
 		return ""
@@ -82,13 +82,13 @@ func (n names) sharedText() string {
 	return "All: " + results.LabelString(n.shared)
 }
 
-// tellingKeys are settings whose values are clear without the setting's name.
+// tellingKeys are the settings whose values are clear without the name of the setting.
 var tellingKeys = []string{
 	"sockets", "stop", "selector", "accept", "server.kind", "path", "network", "load.rate",
 	"load.pace", results.LabelArm,
 }
 
-// label writes a label. It writes only the value if that is clear by itself.
+// label writes a label. It leaves out the key if the value is clear without it.
 func (n names) label(key, value string) string {
 	_, isWord := wordOf(key, value)
 	if slices.Contains(tellingKeys, key) || key == "load.connections" && isWord {
@@ -97,8 +97,8 @@ func (n names) label(key, value string) string {
 	return n.shortKey(key) + "=" + value
 }
 
-// shortKey returns the shortest end of a setting's path that distinguishes it from other varying
-// settings.
+// shortKey returns the shortest ending of a setting's path that distinguishes the setting from the
+// other settings that vary.
 func (n names) shortKey(key string) string {
 	parts := strings.Split(key, ".")
 	for i := len(parts) - 1; i > 0; i-- {
@@ -107,7 +107,8 @@ func (n names) shortKey(key string) string {
 			return other != key &&
 				strings.HasSuffix(other, "."+short)
 		}
-		// In a path of three parts the last part alone is not clear: retry.max.
+		// Of a path with three parts keep at least two: "retry.max", because "max" alone is not
+		// clear.
 		if len(parts)-i >= len(parts)-1 && !slices.ContainsFunc(n.varying, others) {
 			return short
 		}
@@ -115,7 +116,8 @@ func (n names) shortKey(key string) string {
 	return key
 }
 
-// wordOf returns the phrase for a value, and whether the value is one of the setting's words.
+// wordOf returns the phrase for a value, and whether the value is a word in the table of the
+// setting.
 func wordOf(key, value string) (phrase string, ok bool) {
 	for _, v := range vocabulary.Values(key) {
 		if v.Name == value {

@@ -11,7 +11,7 @@ import (
 	"reuseport-bench/results/unit"
 )
 
-// missing is printed if a variant has no such figure.
+// missing is printed in place of a figure that a variant lacks.
 const missing = "–"
 
 // headIn returns a column's head with its scale's unit.
@@ -25,14 +25,14 @@ func headIn(head string, in unit.Scale) string {
 // count writes a whole number.
 func count(n int64) string { return strconv.FormatInt(n, 10) }
 
-// The marks of a comparison that shows no change.
+// The marks of a comparison without a significant change.
 const (
 	markSame    = "="
 	markUnknown = "?"
 )
 
-// verdictMark returns the mark of a comparison that shows no change, with the number of trials
-// after which it might. It returns "" for any other comparison.
+// verdictMark returns the mark of a comparison without a significant change. If more trials might
+// decide the comparison, it adds their number. For any other comparison it returns "".
 func verdictMark(d *results.Delta) string {
 	switch {
 	case d.Verdict == results.VerdictSame:
@@ -45,7 +45,8 @@ func verdictMark(d *results.Delta) string {
 	return markUnknown + " +" + strconv.Itoa(*d.MoreTrials)
 }
 
-// markText explains the marks. what names the things of which more would narrow the interval.
+// markText explains the marks. what is the plural noun for what would narrow the interval, such as
+// "trials".
 func markText(what string) string {
 	return fmt.Sprintf("%s: the same, the whole interval is less than a change that matters. "+
 		"%s: the interval is too wide to tell; +N: about N more %s of each would tell, if they "+
@@ -53,8 +54,9 @@ func markText(what string) string {
 		markSame, markUnknown, what)
 }
 
-// figure writes a summary of a metric with unit u, in the scale of its column. It writes a rate per
-// restart as a count if there were few restarts, and as "≤ 3/R" if nothing was seen in R restarts.
+// figure writes a summary of a metric with unit u, in the scale of its column. If there were few
+// restarts, it writes a rate per restart as a count. If none of R restarts lost anything, it writes
+// "≤ 3/R".
 func figure(s results.Summary, u unit.Unit, in unit.Scale, withInterval bool) string {
 	perRestart := u == unit.PerRestart
 	switch {
@@ -74,17 +76,18 @@ func figure(s results.Summary, u unit.Unit, in unit.Scale, withInterval bool) st
 	return spread(s, in)
 }
 
-// wide is the width of an interval, as a share of the figure, from which on the figure has two
-// significant digits.
+// A figure has two significant digits instead of three if its interval is wider than this share of
+// the figure.
 const wide = 0.1
 
-// spread writes a figure with its interval: three significant digits, or two where the interval is
-// wide.
+// spread writes a figure with its interval, with three significant digits, or two if the interval
+// is wide.
 func spread(s results.Summary, in unit.Scale) string {
 	return unit.Spread(s.Center, s.Lo, s.Hi, digits(s, in))
 }
 
-// digits returns the function with which spread writes the figure and the ends of its interval.
+// digits returns the function with which spread writes a figure and the ends of the figure's
+// interval.
 func digits(s results.Summary, in unit.Scale) func(float64) string {
 	if s.Lo == nil || s.Hi == nil || *s.Hi-*s.Lo <= wide*math.Abs(s.Center) {
 		return in.Of
@@ -93,7 +96,7 @@ func digits(s results.Summary, in unit.Scale) func(float64) string {
 	if size == 0 {
 		size = max(math.Abs(*s.Lo), math.Abs(*s.Hi))
 	}
-	// An end much smaller than the figure has one more decimal than the figure.
+	// If an end is much smaller than the figure, write it with one more decimal.
 	most := max(0, 1-int(math.Floor(math.Log10(size/in.Factor)))) + 1
 	return func(x float64) string {
 		x /= in.Factor
@@ -109,7 +112,7 @@ func digits(s results.Summary, in unit.Scale) func(float64) string {
 	}
 }
 
-// verdictTone returns the tone of a cell that is a verdict or begins with one.
+// verdictTone returns the tone of a cell that contains a verdict.
 func verdictTone(cell string) document.Tone {
 	for _, t := range []struct {
 		tone  document.Tone

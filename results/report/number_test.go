@@ -28,7 +28,7 @@ func TestVerdictMark(t *testing.T) {
 func TestShareOfCapacity(t *testing.T) {
 	out := reporttest.Printed(t, Markdown, reporttest.SharesRun())
 	for _, want := range []string{
-		"| loop | 8/8 | 529ᵃ | 882 |", // with a note
+		"| loop | 8/8 | 529ᵃ | 882 |", // has a note
 		"| http | 8/8 | 264 | 440 |",  // the occupancy is unknown
 		"offered 0.6 of capacity, the workers were occupied 0.44 of the time",
 		"| httpᵃ |",
@@ -42,7 +42,8 @@ func TestShareOfCapacity(t *testing.T) {
 	}
 }
 
-// No format for people has a number in exponent form, a share above 1, or a plural noun after "1".
+// No format for people prints a number in exponent form, a share above 1, or a plural noun after
+// "1".
 func TestEveryFormatReadsWell(t *testing.T) {
 	reports := map[string]string{}
 	for name, run := range map[string]*results.Run{
@@ -85,7 +86,7 @@ func TestEveryFormatReadsWell(t *testing.T) {
 	}
 }
 
-// Formats for programs have every digit.
+// Formats for programs print every digit.
 func TestMachineFormatsKeepPrecision(t *testing.T) {
 	run := reporttest.SharesRun()
 	run.Scenarios[0].Variants[0].Trials[0].Occupancy.Load = 0.1234567890123456

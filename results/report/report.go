@@ -8,17 +8,19 @@ import (
 	"reuseport-bench/results/report/document"
 )
 
-// Options says which parts of a run to print, and how. The zero value prints all of it for a file.
+// Options says which parts of a run to print, and how. The zero value prints the whole run for a
+// file.
 type Options struct {
-	// Scenarios are the names of the scenarios to print. Empty: all.
+	// Scenarios are the names of the scenarios to print. Empty means all scenarios.
 	Scenarios []string
-	// Width is the width of text in columns; see document.Look. 0: document.DefaultWidth.
+	// Width is the width of text in columns; see document.Look. 0 means document.DefaultWidth.
 	Width int
-	// Colour prints verdicts in colour, and intervals and notes dim.
+	// Colour prints verdicts in colour, and intervals and notes in dim text.
 	Colour bool
-	// Path is the run's path, as a user names it, for Brief to print. "": the newest run.
+	// Path is the run's path as the user gave it. Brief prints it in commands. "" means the newest
+	// run.
 	Path string
-	// Page is the path of the run as HTML. "": there is none.
+	// Page is the path of the run's HTML page, or "" if there is none.
 	Page string
 }
 

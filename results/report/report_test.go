@@ -63,7 +63,7 @@ func TestGolden(t *testing.T) {
 	}
 }
 
-// A run printed as JSON can be read back, and prints the same again.
+// A run that was printed as JSON can be read, and printing it again gives the same text.
 func TestJSONRoundTrip(t *testing.T) {
 	run, err := stored.Load(filepath.Join("testdata", "small.json"))
 	if err != nil {
@@ -77,7 +77,7 @@ func TestJSONRoundTrip(t *testing.T) {
 	}
 }
 
-// No line of text exceeds the width, and no line contains anything that moves the cursor.
+// No line of text exceeds the width, and no character moves the cursor.
 func TestTextWidth(t *testing.T) {
 	for name, run := range map[string]*results.Run{
 		"finished": reporttest.FinishedRun(), "interrupted": reporttest.InterruptedRun(),
@@ -111,8 +111,8 @@ func textFits(t *testing.T, name, out string, width int) {
 	}
 }
 
-// A terminal set to Chinese must not change the layout. Table libraries look at their environment
-// when the process starts, so the test starts another process.
+// The layout does not change in a Chinese locale. Table libraries read the environment when the
+// process starts, so the test starts another process.
 func TestGoldenInAnotherLocale(t *testing.T) {
 	test := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestGolden$")
 	test.Env = append(os.Environ(), "LANG=zh_CN.UTF-8", "LC_ALL=zh_CN.UTF-8",
@@ -122,7 +122,8 @@ func TestGoldenInAnotherLocale(t *testing.T) {
 	}
 }
 
-// The invalid trials' 88.8 s must not be printed, nor words that reports use only in another sense.
+// The report does not print the 88.8 s of the invalid trials, or words that have another meaning in
+// reports.
 func TestTextKeepsItsWord(t *testing.T) {
 	out := reporttest.Printed(t, Text, reporttest.FinishedRun())
 	if strings.Contains(out, "88.8") || strings.Contains(out, "888") {
@@ -130,15 +131,15 @@ func TestTextKeepsItsWord(t *testing.T) {
 	}
 	for _, want := range []string{
 		"≤ 3/40",                 // none lost in 40 restarts
-		"8/10",                   // valid trials of all
+		"8/10",                   // valid trials of all trials
 		"needs CAP_BPF",          // why a variant was skipped
 		"residual is 1, not 0",   // why a trial is invalid
 		"0 ± 500",                // the gap's resolution
 		"need ≥ 6 trials for a",  // why there is no interval
 		"cut off by the trial's", // a censored gap
 		"< 0.001",                // a very small p
-		"1.00 [1.00, 1.00] =",    // a ratio that is the same
-		"0 in 6: too few",        // restarts
+		"1.00 [1.00, 1.00] =",    // a ratio of 1, with a narrow interval
+		"0 in 6: too few",        // 6 restarts
 		"1.00 ?",                 // a ratio without an interval
 	} {
 		if !strings.Contains(out, want) {
@@ -147,7 +148,7 @@ func TestTextKeepsItsWord(t *testing.T) {
 	}
 }
 
-// Corrupt or empty runs give a report, not a stack trace.
+// Corrupt or empty runs are printed without a panic.
 func TestEveryFormatOfLittle(t *testing.T) {
 	for name, run := range reporttest.LittleRuns() {
 		for format, p := range map[string]printer{
@@ -184,7 +185,7 @@ func TestOptionsScenarios(t *testing.T) {
 	}
 }
 
-// A full disk behind a pipe must be an error.
+// Every format returns a write error.
 func TestWriteErrors(t *testing.T) {
 	for format, p := range map[string]printer{
 		"text": Text, "markdown": Markdown, "html": HTML, "json": JSON, "github": GitHub,
@@ -201,7 +202,7 @@ func TestWriteErrors(t *testing.T) {
 	}
 }
 
-// Text from a file must not become markup.
+// Text from a file is escaped, so that it does not become markup.
 func TestMarkupIsEscaped(t *testing.T) {
 	run := reporttest.FinishedRun()
 	run.Scenarios[0].About = "<script>alert(1)</script> a|b *c* `d`"
@@ -237,7 +238,8 @@ func TestJSONSelects(t *testing.T) {
 	}
 }
 
-// The table counts the workers that could listen, and those that got connections: "2 of 3".
+// The table has the number of workers that could listen, and of those that got connections: "2 of
+// 3".
 func TestSharingTable(t *testing.T) {
 	trial := &results.Trial{Valid: true, Attempts: 40, Served: 40, ControlPlane: "embedded",
 		Workers: []results.Worker{
@@ -261,8 +263,8 @@ func TestSharingTable(t *testing.T) {
 	}
 }
 
-// If new workers could not bind their address, no worker was replaced. Such a step is not a restart
-// without loss.
+// If new workers could not bind their address, no worker was replaced. Such a step does not count
+// as a restart without loss.
 func TestTakenAddress(t *testing.T) {
 	trial := &results.Trial{Valid: true, Attempts: 40, Served: 40, Workers: []results.Worker{
 		{ID: 0, Accepted: 40}, {ID: 1, Generation: 1, BindError: "EADDRINUSE"},
@@ -283,8 +285,8 @@ func TestTakenAddress(t *testing.T) {
 	}
 }
 
-// If clients retry, a table shows what retries hid and cost. It includes variants whose clients did
-// not retry.
+// If clients retry, a table shows what retries hid and cost. It also has the variants whose clients
+// did not retry.
 func TestRetryTable(t *testing.T) {
 	const head = "Clients that try again"
 	run := reporttest.FinishedRun()
@@ -324,8 +326,8 @@ func TestRetryTable(t *testing.T) {
 	}
 }
 
-// Every format for people calls a closed loop by that name. Figures that need a schedule are not
-// printed for it, least of all as 0.
+// Every format for people calls a closed loop a closed loop. It does not print figures that need a
+// schedule, and in particular no 0 for them.
 func TestClosedLoopIsLabelled(t *testing.T) {
 	run := reporttest.LoopsRun()
 	run.Scenarios = run.Scenarios[:1]
@@ -352,7 +354,7 @@ func TestClosedLoopIsLabelled(t *testing.T) {
 	}
 }
 
-// If variants differ in a lag, the report says how the outage depends on the lag.
+// If variants differ in a lag, the report describes how the outage depends on the lag.
 func TestSlopeLine(t *testing.T) {
 	scenario := &results.Scenario{Name: "endpoint-lag", MinValid: 1, Trials: 2}
 	for lag, ms := range map[string]int64{"0s": 0, "100ms": 100, "1s": 1000} {
@@ -369,7 +371,8 @@ func TestSlopeLine(t *testing.T) {
 		Scenarios: []*results.Scenario{scenario}}
 	summary.FillRun(run)
 	out := reporttest.Printed(t, Text, run)
-	// By hand: six points 1 ms off the line, s² = 1.5 ms², Σ(x-x̄)² = 1.2133 s², t = 2.776.
+	// Computed by hand: six points 1 ms off the line, s² = 1.5 ms², Σ(x-x̄)² = 1.2133 s², t =
+	// 2.776.
 	want := "Outage over kube.endpoint_lag: 2 ± 0.0031 s for each second, 4ms where there is " +
 		"none (6 trials, least squares, 95 %)."
 	if !strings.Contains(strings.Join(strings.Fields(out), " "), want) {
@@ -377,7 +380,8 @@ func TestSlopeLine(t *testing.T) {
 	}
 }
 
-// Attempts that the load never sent have their own column, and do not affect the order of variants.
+// Attempts that the load never sent have a column of their own, and do not influence the order of
+// variants.
 func TestNeverSentIsApart(t *testing.T) {
 	rows := func(run *results.Run, heading string) (head string, rows []string) {
 		_, table, found := strings.Cut(reporttest.Printed(t, Markdown, run), "### "+heading+"\n")
@@ -428,7 +432,7 @@ func TestNeverSentIsApart(t *testing.T) {
 	}
 }
 
-// The ledger says what its table cannot show of answers, summed over the trials that tell.
+// The ledger has sentences about responses, summed over the trials that recorded these facts.
 func TestAnswerLines(t *testing.T) {
 	old := &results.Trial{Lost: 9}
 	if lines := answerLines([]*results.Trial{old}); len(lines) > 0 {

@@ -11,7 +11,7 @@ import (
 	"reuseport-bench/results/unit"
 )
 
-// roundTripBlock says what added a round trip, how precisely, and how the losses depend on it.
+// roundTripBlock describes what added a round trip, how precisely, and how the losses depend on it.
 func roundTripBlock(d *document.Document, s *results.Scenario, measured []*results.Variant) {
 	by := func(who string) []*results.Variant {
 		return slices.DeleteFunc(slices.Clone(measured), func(v *results.Variant) bool {
@@ -40,7 +40,7 @@ func roundTripBlock(d *document.Document, s *results.Scenario, measured []*resul
 	var lines []string
 	for _, slope := range summary.Slopes(s, metrics.DroppedPerRestart, "round_trip") {
 		if slope.Slope == 0 && slope.AtNone == 0 {
-			continue // nothing was dropped
+			continue // the variant dropped nothing
 		}
 		const perSecond = 1e9
 		lines = append(lines, slopeText("Dropped per restart", slope,

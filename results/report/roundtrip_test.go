@@ -10,8 +10,8 @@ import (
 	"reuseport-bench/results/summary"
 )
 
-// roundTripRun returns a run with three round trips. Every restart loses the attempts of one round
-// trip at 1000/s, and in every second trial one more.
+// roundTripRun returns a run with three round trips. A restart loses the attempts of one round trip
+// at 1000/s. In every second trial it loses one more.
 func roundTripRun(by string, relay *results.Relay) *results.Run {
 	s := &results.Scenario{Name: "round-trip", MinValid: 1, Trials: 2}
 	for _, ms := range []int64{0, 10, 20} {
@@ -32,15 +32,15 @@ func roundTripRun(by string, relay *results.Relay) *results.Run {
 	return run
 }
 
-// The report says what delayed the packets, how much a relay added, and how the losses depend on
-// the round trip.
+// The report names what delayed the packets, and describes what a relay added and how the losses
+// depend on the round trip.
 func TestRoundTrip(t *testing.T) {
 	relay := &results.Relay{
 		Packets: 60_000, ExcessNS: &results.Percentiles{Mean: 60_000, P99: 400_000},
 		WaitNS: new(int64(25_000)), CPUNS: new(int64(500e6)),
 	}
 	const byRelay, byNetem = "A relay of this program delayed", "The kernel delayed packets (netem)"
-	// By hand: six points 0.5 off the line, s² = 0.375, Σ(x-x̄)² = 400 ms², t = 2.776.
+	// Computed by hand: six points 0.5 off the line, s² = 0.375, Σ(x-x̄)² = 400 ms², t = 2.776.
 	const slope = "Dropped per restart over round_trip with stop=drain: 1000 ± 85 for each " +
 		"second, 0.5 where there is none (6 trials, least squares, 95 %)."
 	for _, test := range []struct {
@@ -50,8 +50,8 @@ func TestRoundTrip(t *testing.T) {
 	}{
 		{"relay", roundTripRun(results.ByRelay, relay), []string{
 			byRelay, slope,
-			// The round trip is longer by 2 × (60 + 25) µs. Then come p99, wait, 60,000 ÷ 6000, and
-			// 0.5 ÷ 2 s.
+			// The round trip is longer by 2 × (60 + 25) µs. The next figures are the relay's p99
+			// excess, its wait, 60,000 ÷ 6000 packets, and 0.5 ÷ 2 s of CPU time.
 			"| round_trip=10ms | 10.2ᵃ | 400ᵃ | 25.0ᵃ | 10.0 | 0.250 |",
 			"| round_trip=20ms | 20.2ᵃ |",
 		}, []string{byNetem, "round_trip=0ms"}},

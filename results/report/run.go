@@ -49,11 +49,11 @@ func runDocument(run *results.Run, opts Options) (*document.Document, error) {
 	return d, nil
 }
 
-// fewScenarios is the number of scenarios that a title names. If there are more, it gives their
-// number.
+// fewScenarios is the largest number of scenarios that a title names. For more scenarios, the title
+// gives their number.
 const fewScenarios = 3
 
-// title names the scenarios.
+// title names the scenarios in the title of the report.
 func title(scenarios []*results.Scenario) string {
 	if len(scenarios) == 0 || len(scenarios) > fewScenarios {
 		return unit.Plural(len(scenarios), "scenario")
@@ -65,18 +65,19 @@ func title(scenarios []*results.Scenario) string {
 	return strings.Join(all, ", ")
 }
 
-// startText says when a run began.
+// startText gives the time at which a run began.
 func startText(run *results.Run) string {
 	return run.StartedAt.UTC().Format("2006-01-02 15:04:05 UTC")
 }
 
-// interruptedText says how far an unfinished run came.
+// interruptedText describes the progress of an unfinished run.
 func interruptedText(scenarios []*results.Scenario) string {
 	return "INTERRUPTED, or still running: " + Progress(scenarios) + ". All figures are of " +
 		"those alone."
 }
 
-// Progress says how far an unfinished run came.
+// Progress gives the number of trials that an unfinished run has done, and the number that were
+// planned.
 func Progress(scenarios []*results.Scenario) string {
 	done, planned := 0, 0
 	for _, s := range scenarios {
@@ -98,7 +99,7 @@ func Progress(scenarios []*results.Scenario) string {
 	return fmt.Sprintf("%d of %s done", done, unit.Plural(planned, "planned trial"))
 }
 
-// environment lists what could have changed a figure, one line each.
+// environment lists what may have influenced a figure, one line each.
 func environment(run *results.Run) []string {
 	e := run.Environment
 	where := "inside a user namespace (unprivileged)"
@@ -142,14 +143,14 @@ func environment(run *results.Run) []string {
 	return items
 }
 
-// idleCPUs is the probe of 'doctor' that says what other programs used of the CPUs.
+// idleCPUs is the name of the probe of 'doctor' for the CPU time used by other programs.
 const idleCPUs = "idle_cpus"
 
-// states are the probes that describe the machine rather than what it can do. cpuFacts gives the
-// same information.
+// states are the probes that describe the machine, not what it can do. cpuFacts reports the same
+// facts.
 var states = []string{idleCPUs, "cores", "cpu_governor", "whole_cpus"}
 
-// cpuFacts says how the CPUs are grouped, and what else determines their speed.
+// cpuFacts describes the groups of CPUs, and what else determines their speed.
 func cpuFacts(m *results.Machine) string {
 	facts := []string{unit.Plural(m.Cores, "physical core")}
 	if len(m.Capacities) > 1 {
@@ -174,8 +175,8 @@ func cpuFacts(m *results.Machine) string {
 	return strings.Join(facts, ", ")
 }
 
-// harnessPlace says on which CPUs the harness was to run during the load, and on which its threads
-// had run when the load ended. It returns "" if the harness was not bound to CPUs.
+// harnessPlace names the CPUs to which the harness was bound during the load, and the CPUs on which
+// its threads had last run when the load ended. It returns "" if the harness was not bound.
 func harnessPlace(run *results.Run) string {
 	e := run.Environment
 	if len(e.HarnessCPUs) == 0 {

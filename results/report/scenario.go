@@ -18,18 +18,20 @@ import (
 	"reuseport-bench/results/unit"
 )
 
-// A figureColumn is a column in a table of variants. It shows a metric or a text.
+// A figureColumn is a column in a table of variants. It shows a metric, or what its function text
+// writes.
 type figureColumn struct {
 	head     string
 	metric   string
 	interval bool
-	// beside is a metric printed after "±", in the same scale.
+	// beside is a metric that is printed after "±", in the same scale.
 	beside string
-	// text, if set, writes the cell instead of the metric.
+	// text, if set, writes the cell. The metric is then not printed.
 	text func(*document.Table, *results.Scenario, *results.Variant) string
-	// why, if set, returns the reason why a variant's figure is not printed, or "" if it is.
+	// why, if set, returns the reason why a variant's figure is not printed, or "" if the figure is
+	// printed.
 	why     func(*results.Variant) string
-	unnoted bool // without the notes of its figures
+	unnoted bool // the notes of the figures are left out
 	// tone, if set, colours the cell.
 	tone func(string) document.Tone
 }
@@ -171,8 +173,8 @@ var (
 	}
 )
 
-// scenarioBlocks adds one scenario: its description, its decisions, its tables, and what they leave
-// out.
+// scenarioBlocks adds one scenario: its description, its decisions, its tables, and what the tables
+// leave out.
 func scenarioBlocks(d *document.Document, s *results.Scenario) {
 	aboutBlocks(d, s)
 	measuredBlocks(d, s)
@@ -209,8 +211,8 @@ func aboutBlocks(d *document.Document, s *results.Scenario) {
 	}
 }
 
-// ordered returns the scenario's variants in the order for all its tables. If steps may lose
-// attempts, variants that lose least come first; otherwise the order is the scenario's.
+// ordered returns the scenario's variants in the order in which every table has them. If steps may
+// lose attempts, the variants that lose least come first; otherwise the order is the scenario's.
 func ordered(s *results.Scenario) []*results.Variant {
 	all := slices.Clone(s.Variants)
 	_, steps := kinds(all)
@@ -222,7 +224,8 @@ func ordered(s *results.Scenario) []*results.Variant {
 	return all
 }
 
-// lossOf returns the figure by which a variant is sorted. A variant without a figure comes last.
+// lossOf returns the figure by which a variant is sorted. It returns +Inf for a variant without a
+// figure.
 func lossOf(v *results.Variant) float64 {
 	if s, ok := v.Summary[metrics.DroppedPerRestart]; ok {
 		return s.Center
@@ -252,8 +255,8 @@ func measuredBlocks(d *document.Document, s *results.Scenario) {
 	outsideBlocks(d, s)
 }
 
-// capacityText says of which capacity the load was a share. It returns "" if the load was not a
-// share.
+// capacityText gives the capacity of which the load was a share, or "" if the load was not a share
+// of it.
 func capacityText(s *results.Scenario) string {
 	var all []float64
 	for _, v := range s.Variants {
@@ -272,7 +275,8 @@ func capacityText(s *results.Scenario) string {
 		low, high)
 }
 
-// figureBlocks adds the tables of figures: switchover if there were steps, otherwise spread.
+// figureBlocks adds the tables of figures: of the switchover if there were steps, otherwise of the
+// spread.
 func figureBlocks(d *document.Document, s *results.Scenario, measured []*results.Variant) {
 	restarts, steps := kinds(measured)
 	lossColumns := steadyLossColumns
@@ -359,7 +363,7 @@ func figureBlocks(d *document.Document, s *results.Scenario, measured []*results
 	ratioBlock(d, s, measured)
 }
 
-// earlyBlock says in how many trials journals were read while the load ran.
+// earlyBlock gives the number of trials in which journals were read while the load was running.
 func earlyBlock(d *document.Document, measured []*results.Variant) {
 	trials, early, reads := 0, 0, int64(0)
 	for _, v := range measured {
@@ -376,8 +380,8 @@ func earlyBlock(d *document.Document, measured []*results.Variant) {
 	}
 }
 
-// takenBlock says how many steps replaced no worker because new workers could not bind their
-// address.
+// takenBlock gives the number of steps that replaced no worker because new workers could not bind
+// their address.
 func takenBlock(d *document.Document, measured []*results.Variant) {
 	taken, all := 0, 0
 	for _, v := range measured {
@@ -396,8 +400,8 @@ func takenBlock(d *document.Document, measured []*results.Variant) {
 	}
 }
 
-// retryBlock adds what retries hid and cost, if clients retried. The table includes variants whose
-// clients did not retry.
+// retryBlock adds a table of what retries hid and cost, if clients retried. The table also has the
+// variants whose clients did not retry.
 func retryBlock(d *document.Document, s *results.Scenario, measured []*results.Variant) {
 	if !slices.ContainsFunc(measured, func(v *results.Variant) bool {
 		_, ok := v.Summary[metrics.Tries]
@@ -416,7 +420,7 @@ func retryBlock(d *document.Document, s *results.Scenario, measured []*results.V
 	d.Table(figureTable(s, measured, retryColumns))
 }
 
-// slopeBlock says how the outage depends on the lags in which the variants differ.
+// slopeBlock describes how the outage depends on the lags in which the variants differ.
 func slopeBlock(d *document.Document, s *results.Scenario) {
 	var lines []string
 	for _, slope := range summary.Slopes(s, metrics.Outage, "kube.endpoint_lag", "kube.node_lag") {
@@ -429,8 +433,8 @@ func slopeBlock(d *document.Document, s *results.Scenario) {
 	}
 }
 
-// slopeText says how something depends on a lag: its change for each second of lag, and its value
-// without lag.
+// slopeText describes how a figure depends on a lag: its change for each second of lag, and its
+// value without lag.
 func slopeText(what string, s summary.Slope, perSecond, atNone string) string {
 	over := s.Key
 	if s.Rest != "" {
@@ -440,7 +444,7 @@ func slopeText(what string, s summary.Slope, perSecond, atNone string) string {
 		"(%s, least squares, 95 %%).", what, over, perSecond, atNone, unit.Plural(s.N, "trial"))
 }
 
-// behindService returns the variants with a control plane.
+// behindService returns the variants that ran with a control plane.
 func behindService(variants []*results.Variant) []*results.Variant {
 	return slices.DeleteFunc(slices.Clone(variants), func(v *results.Variant) bool {
 		return !slices.ContainsFunc(v.Trials,
@@ -558,7 +562,8 @@ func fillFigures(
 	}
 }
 
-// trialCount writes "valid/all", with a note if too few are valid.
+// trialCount writes the number of valid trials and of all trials, "8/10", with a note if too few
+// are valid.
 func trialCount(t *document.Table, s *results.Scenario, v *results.Variant) string {
 	valid := len(v.ValidTrials())
 	text := fmt.Sprintf("%d/%d", valid, len(v.Trials))
@@ -577,7 +582,7 @@ func capacityCell(_ *document.Table, _ *results.Scenario, v *results.Variant) st
 	return unit.Number(*v.CapacityPerSecond)
 }
 
-// ofWorkers returns a function that writes a metric that counts workers: "1 of 3".
+// ofWorkers returns a function that writes a metric that is a number of workers: "1 of 3".
 func ofWorkers(metric string) func(*document.Table, *results.Scenario, *results.Variant) string {
 	return func(_ *document.Table, _ *results.Scenario, v *results.Variant) string {
 		s, ok := v.Summary[metric]
@@ -596,8 +601,8 @@ func restartCount(_ *document.Table, _ *results.Scenario, v *results.Variant) st
 	return count(int64(n))
 }
 
-// neverSent returns the number of attempts that the load never sent, in the variant's trials that
-// count.
+// neverSent returns the number of attempts that the load never sent in those trials of the variant
+// that count.
 func neverSent(v *results.Variant) (sum int64) {
 	for _, t := range v.ValidTrials() {
 		n, _ := t.Unsent()
@@ -606,7 +611,8 @@ func neverSent(v *results.Variant) (sum int64) {
 	return sum
 }
 
-// neverSentCount writes the result of neverSent, if all trials that count recorded it.
+// neverSentCount writes the result of neverSent, or missing unless all trials that count recorded
+// the number.
 func neverSentCount(v *results.Variant) string {
 	valid := v.ValidTrials()
 	unknown := func(t *results.Trial) bool { _, ok := t.Unsent(); return !ok }
@@ -616,7 +622,8 @@ func neverSentCount(v *results.Variant) string {
 	return count(neverSent(v))
 }
 
-// halfOpenCount writes how many of the held-up handshakes were lost.
+// halfOpenCount writes the number of lost handshakes among those that were delayed on purpose:
+// "2/8".
 func halfOpenCount(_ *document.Table, _ *results.Scenario, v *results.Variant) string {
 	var h results.HalfOpen
 	for _, t := range v.ValidTrials() {
@@ -659,7 +666,7 @@ func (c figureColumn) cell(
 	if c.text != nil {
 		return c.text(t, scenario, v)
 	}
-	// An older run may have stored a figure anyway.
+	// An older run may have stored a figure that is not printed now.
 	if c.why != nil && c.why(v) != "" {
 		return missing + t.Note(c.why(v))
 	}
@@ -681,12 +688,12 @@ func (c figureColumn) cell(
 		return text
 	}
 	if !c.interval && s.Method == results.MethodNone && len(warnings) > 0 {
-		warnings = warnings[1:] // the reason why there is no interval, which is not printed here
+		warnings = warnings[1:] // the first says why the figure has no interval
 	}
 	return text + t.Note(warnings...)
 }
 
-// causeBlocks adds the causes of lost attempts and the evidence for them.
+// causeBlocks adds the causes of lost attempts and the evidence for these causes.
 func causeBlocks(d *document.Document, s *results.Scenario, variants []*results.Variant) {
 	causes := s.Causes()
 	if len(causes) == 0 {
@@ -729,8 +736,8 @@ func causeBlocks(d *document.Document, s *results.Scenario, variants []*results.
 	}
 }
 
-// inferredText says for which variants causes are inferred, because the kernel was not asked or
-// some of its events were missed.
+// inferredText names the variants whose causes are inferred, because the kernel's events were not
+// observed or some events were missed.
 func inferredText(variants []*results.Variant) string {
 	var lines []string
 	dropped := int64(0)
@@ -784,7 +791,7 @@ func outsideBlocks(d *document.Document, s *results.Scenario) {
 	}
 }
 
-// InvalidTexts says how many of the variant's trials are invalid, and lists the reasons.
+// InvalidTexts gives the number of the variant's invalid trials, and lists the reasons.
 func InvalidTexts(v *results.Variant) []string {
 	var texts []string
 	_, reasons := v.InvalidTrials()
@@ -799,7 +806,7 @@ func InvalidTexts(v *results.Variant) []string {
 	return texts
 }
 
-// gateBlocks adds how the gates came out.
+// gateBlocks adds the outcomes of the gates.
 func gateBlocks(d *document.Document, s *results.Scenario) {
 	if len(s.Gates) == 0 {
 		return
@@ -827,7 +834,7 @@ func gateBlocks(d *document.Document, s *results.Scenario) {
 	}
 }
 
-// AAText says how the baseline compared with itself.
+// AAText describes the comparison of the baseline with its A/A arm.
 func AAText(aa []*results.Delta) string {
 	var lines []string
 	for _, delta := range aa {

@@ -9,7 +9,8 @@ import (
 	"reuseport-bench/results/report/document"
 )
 
-// An unknown figure is printed as missing, with the reason, even if an older run has stored one.
+// A figure that cannot be known is printed as missing, with the reason, even if an older run has
+// stored it.
 func TestUnpredicted(t *testing.T) {
 	variant := func(timeout string, step results.Step, stored bool) *results.Variant {
 		v := &results.Variant{Labels: map[string]string{"timeout": timeout},

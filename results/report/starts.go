@@ -16,12 +16,12 @@ import (
 type starts struct {
 	start    vocabulary.Start
 	variants []string
-	ready    []int64 // from the start of a step until its workers were ready, ns
+	ready    []int64 // times from the start of a step until its workers were ready, ns
 	counts   results.Starts
 }
 
-// startsBlock says how steps started workers, and how soon these were ready. It adds nothing if no
-// step started any.
+// startsBlock describes the ways in which steps started workers, and the times until the workers
+// were ready. It adds nothing if no step started workers.
 func startsBlock(d *document.Document, scenario *results.Scenario, measured []*results.Variant) {
 	n := newNames(scenario)
 	var all []*starts
@@ -51,8 +51,8 @@ func startsBlock(d *document.Document, scenario *results.Scenario, measured []*r
 	}
 }
 
-// fewVariants is the number of variants that a line names. If there are more, it gives their
-// number.
+// fewVariants is the largest number of variants that a line names. For more variants, the line
+// gives their number.
 const fewVariants = 3
 
 // where names the variants.
@@ -80,7 +80,7 @@ func (s *starts) add(name string, t *results.Trial) {
 	}
 }
 
-// text returns a sentence without its subject, the workers.
+// text returns the sentence about the workers, without its subject.
 func (s *starts) text() string {
 	if s.start == vocabulary.StartParked {
 		return " that steps started had been parked: their processes were started before the " +
@@ -89,7 +89,7 @@ func (s *starts) text() string {
 	return " that steps started were cold: the step started their processes, too." + s.readiness()
 }
 
-// exceptions says which processes were started later than planned.
+// exceptions describes the processes that were started later than planned.
 func (s *starts) exceptions() (text string) {
 	all := s.counts.Parked + s.counts.ParkedLater + s.counts.Cold
 	if n := s.counts.ParkedLater; n > 0 {
@@ -103,7 +103,7 @@ func (s *starts) exceptions() (text string) {
 	return text
 }
 
-// readiness says how soon the workers were ready.
+// readiness describes the time until the workers were ready.
 func (s *starts) readiness() string {
 	n := len(s.ready)
 	if n == 0 {

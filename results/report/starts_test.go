@@ -10,8 +10,8 @@ import (
 	"reuseport-bench/scenarios/vocabulary"
 )
 
-// started returns a variant with one trial. Its steps were ready after these numbers of
-// milliseconds.
+// started returns a variant with one trial. Each element of ready is the time, in milliseconds,
+// until the workers of a step were ready.
 func started(stop string, starts *results.Starts, ready ...int64) *results.Variant {
 	t := &results.Trial{Valid: true, Starts: starts}
 	for _, ms := range ready {

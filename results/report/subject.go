@@ -26,15 +26,16 @@ func (c condition) selects(v *results.Variant) bool {
 	return true
 }
 
-// mostVarying is the number of labels among which conditions are searched. All their subsets are
-// tried.
+// mostVarying is the largest number of labels that conditions takes into account. It tries every
+// subset of them.
 const mostVarying = 8
 
-// conditions returns a few short conditions that together select the variants of the group, and no
-// others. Each has all varying labels that its variants share, except those that follow from
-// others.
+// conditions returns a few short conditions that together select exactly the variants of the group.
+// Each condition has all varying labels that its variants share, except labels that follow from its
+// other labels.
 func (n names) conditions(group, all []*results.Variant) []condition {
-	// If variants differ in how workers stop, every condition includes it: it is what was done.
+	// If variants differ in how workers stop, every condition has that label, because it is the
+	// subject of the sentence.
 	var always, keys []string
 	for _, key := range n.varying[:min(len(n.varying), mostVarying)] {
 		if key == "stop" {
@@ -76,7 +77,7 @@ func (n names) conditions(group, all []*results.Variant) []condition {
 	return found
 }
 
-// complete adds the varying labels that all variants of the condition share.
+// complete adds to the condition the varying labels that all its variants share.
 func (n names) complete(c condition, all []*results.Variant) {
 	selected := slices.DeleteFunc(slices.Clone(all), func(v *results.Variant) bool {
 		return !c.selects(v)
@@ -91,8 +92,8 @@ func (n names) complete(c condition, all []*results.Variant) {
 	}
 }
 
-// follows reports whether a label follows from the condition's other labels. For example, the stop
-// mode and the selector determine which sockets are possible.
+// follows reports whether the label with this key follows from the condition's other labels. For
+// example, the stop mode or the selector determines the sockets.
 func follows(key string, c condition) bool {
 	switch key {
 	case "sockets":
@@ -114,7 +115,7 @@ func countSelected(c condition, variants []*results.Variant) (n int) {
 	return n
 }
 
-// subsets returns the subsets with size keys.
+// subsets returns all subsets that have size keys.
 func subsets(keys []string, size int) (all [][]string) {
 	if size == 0 {
 		return [][]string{nil}
@@ -127,8 +128,8 @@ func subsets(keys []string, size int) (all [][]string) {
 	return all
 }
 
-// with returns the labels of a condition in the form that ends a sentence's subject, such as "with
-// one shared socket at 2000/s". It returns "" if there are none to name.
+// with writes labels as the end of a sentence's subject, such as "with one shared socket at
+// 2000/s". It returns "" if there is nothing to write.
 func (n names) with(labels map[string]string) string {
 	var parts []string
 	end := ""
@@ -157,18 +158,19 @@ func (n names) with(labels map[string]string) string {
 	return strings.TrimSpace(end)
 }
 
-// doing returns the subject for a condition: how workers are stopped, or what the step does.
+// doing returns the subject of a sentence for a condition: the way in which workers are stopped, or
+// what the step does.
 func (n names) doing(c condition, step string) string {
 	stop := cmp.Or(c["stop"], n.shared["stop"])
 	subject := cmp.Or(vocabulary.Phrase("stop", stop), stop, step)
 	return strings.TrimSpace(subject + " " + n.with(c))
 }
 
-// mostSubjects is the number of subjects that a sentence names. If there are more, it gives their
-// number.
+// mostSubjects is the largest number of subjects that a sentence names. For more subjects, the
+// sentence gives their number.
 const mostSubjects = 6
 
-// enumerate joins parts as in a sentence: "a, b and c". If parts are lists themselves, it uses
+// enumerate joins parts as in a sentence: "a, b and c". If a part is itself such a list, it uses
 // semicolons: "a; b; c".
 func enumerate(parts []string) string {
 	last := len(parts) - 1
@@ -188,7 +190,7 @@ func sentence(text string) string {
 	return string(unicode.ToUpper(r)) + text[size:]
 }
 
-// labelsWith returns the variant's labels whose keys are to be kept.
+// labelsWith returns those labels of the variant for whose keys keep returns true.
 func labelsWith(v *results.Variant, keep func(key string) bool) map[string]string {
 	labels := maps.Clone(v.Labels)
 	maps.DeleteFunc(labels, func(key, _ string) bool { return !keep(key) })
