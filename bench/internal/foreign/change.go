@@ -210,6 +210,9 @@ func (r *restarting) isOver(ctx context.Context) (missing, fatal error) {
 			r.result.Remaining = append(r.result.Remaining, p)
 		}
 	}
+	other := func(p Process) bool { return p.id() != main.id() }
+	r.result.Replaced = len(r.result.Remaining) == 0 &&
+		slices.ContainsFunc(r.before.processes, other)
 	return nil, nil
 }
 

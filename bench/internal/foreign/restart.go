@@ -136,6 +136,8 @@ type Restart struct {
 	Before, Main  Process // the main process before and after
 	// Remaining are the processes, besides Main, that ran before the restart and still run.
 	Remaining []Process
+	// Replaced: processes besides Main ran before the restart, and all of them are gone.
+	Replaced bool
 }
 
 // A restarting is a restart that is under way.

@@ -99,8 +99,8 @@ func TestKernelRestarts(t *testing.T) {
 					t.Errorf("restart %+v of %v; want generation %d of another process",
 						r, before, i+2)
 				}
-				if len(r.Remaining) > 0 {
-					t.Errorf("remaining: %v", r.Remaining)
+				if len(r.Remaining) > 0 || !r.Replaced {
+					t.Errorf("remaining: %v, replaced: %t", r.Remaining, r.Replaced)
 				}
 			}
 			stop(t, s)
@@ -308,8 +308,8 @@ func TestKernelNginx(t *testing.T) {
 			{Run: Command{Line: "nginx -p {{directory}}/ -c nginx.conf -e logs/error.log -s reload"}},
 			wait(Condition{Generation: true}), wait(Condition{Gone: TargetOldWorkers}),
 		}, ChangeGeneration, ChangeProcess)
-		if len(r.Remaining) > 0 {
-			t.Errorf("remaining: %v", r.Remaining)
+		if len(r.Remaining) > 0 || !r.Replaced {
+			t.Errorf("remaining: %v, replaced: %t", r.Remaining, r.Replaced)
 		}
 		stop(t, s)
 	})
@@ -394,8 +394,9 @@ func TestKernelNginx(t *testing.T) {
 		r := restart(t, s, []Action{
 			{Write: true, Set: map[string]string{"workers": "1"}}, {Signal: unix.SIGHUP},
 		}, ChangeProcess)
-		if !slices.ContainsFunc(r.Remaining, func(p Process) bool { return p.id() == stuck.id() }) {
-			t.Errorf("remaining %v, want also %v", r.Remaining, stuck)
+		remains := func(p Process) bool { return p.id() == stuck.id() }
+		if r.Replaced || !slices.ContainsFunc(r.Remaining, remains) {
+			t.Errorf("remaining %v, replaced %t; want also %v", r.Remaining, r.Replaced, stuck)
 		}
 		if at, err := s.Listeners(); len(at) != 2 || err != nil {
 			t.Errorf("listeners %v, error %v; want 2", at, err)

@@ -223,7 +223,10 @@ func (t *timeline) restart(ctx context.Context, s *step) error {
 	if err != nil {
 		return err
 	}
-	s.trigger, s.ready, s.over = r.Trigger, r.Over, r.Over
+	if s.trigger, s.ready = r.Trigger, r.Over; r.Replaced {
+		// Otherwise old processes, or a part of the same one, may still close connections.
+		s.over = r.Over
+	}
 	return t.command.noteListeners()
 }
 
