@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -208,9 +209,15 @@ func (a *agent) report(r report) error {
 }
 
 // setListenPID sets LISTEN_PID to the PID of its own process and then becomes the command. The
-// parent cannot set it, because it does not know the PID before the fork.
-var setListenPID = []string{
-	"/bin/sh", "-c", `LISTEN_PID=$$; export LISTEN_PID; exec "$@"`, "sh",
+// parent cannot set it, because it does not know the PID before the fork. The first argument is the
+// number of candidates that follow. The shell executes the first one that the server's user may
+// execute, and the last one if there is none.
+var setListenPID = []string{"/bin/sh", "-c", `
+	LISTEN_PID=$$; export LISTEN_PID
+	n=$1; shift
+	while [ "$n" -gt 1 ] && ! [ -x "$1" ]; do n=$((n - 1)); shift; done
+	program=$1; shift "$n"
+	exec "$program" "$@"`, "sh",
 }
 
 // run starts the command of a request. After an error, path is the program or working directory
@@ -232,18 +239,22 @@ func (a *agent) run(r request, files []*os.File) (p *os.Process, path string, er
 		Dir: r.Dir, Env: r.Env, Sys: a.cfg.credentials(),
 		Files: append([]*os.File{null, files[0], files[0]}, files[1:]...),
 	}
-	path, err = r.Args[0], unix.ENOENT
-	for _, program := range candidates(r) {
-		if unix.Stat(program, &st) != nil || st.Mode&unix.S_IFMT == unix.S_IFDIR {
-			continue
-		}
-		// argv[0] is the path, as with systemd: nginx executes it for an upgrade.
-		args := append([]string{program}, r.Args[1:]...)
-		if r.Passes {
-			args = append(slices.Clone(setListenPID), args...)
-		}
+	programs := slices.DeleteFunc(candidates(r), func(program string) bool {
+		return unix.Stat(program, &st) != nil || st.Mode&unix.S_IFMT == unix.S_IFDIR
+	})
+	if len(programs) == 0 {
+		return nil, r.Args[0], unix.ENOENT
+	}
+	if r.Passes {
+		args := append(slices.Clone(setListenPID), strconv.Itoa(len(programs)))
+		args = slices.Concat(args, programs, r.Args[1:])
 		p, err = os.StartProcess(args[0], args, attr)
-		if path = program; !errors.Is(err, unix.EACCES) {
+		return p, programs[0], err
+	}
+	for _, path = range programs {
+		// argv[0] is the path, as with systemd: nginx executes it for an upgrade.
+		args := append([]string{path}, r.Args[1:]...)
+		if p, err = os.StartProcess(path, args, attr); !errors.Is(err, unix.EACCES) {
 			break
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strconv"
@@ -335,8 +336,13 @@ func TestKernelServes(t *testing.T) {
 		},
 		"shared": func(c *Config) { c.Sockets = vocabulary.SocketsShared },
 		"each":   func(c *Config) { c.Sockets = vocabulary.SocketsReuseport },
-		"root":   func(c *Config) { c.User = "root" },
-		"IPv6":   func(c *Config) { c.Address = netip.MustParseAddrPort("[::1]:8080") },
+		"path":   func(c *Config) { searched(t, c) },
+		"path, shared": func(c *Config) {
+			searched(t, c)
+			c.Sockets = vocabulary.SocketsShared
+		},
+		"root": func(c *Config) { c.User = "root" },
+		"IPv6": func(c *Config) { c.Address = netip.MustParseAddrPort("[::1]:8080") },
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -370,6 +376,18 @@ func TestKernelServes(t *testing.T) {
 			stop(t, s)
 		})
 	}
+}
+
+// searched makes the program of a configuration one to search for in PATH, whose first directory
+// has a file of that name that nobody may execute.
+func searched(t *testing.T, c *Config) {
+	t.Helper()
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "helper"), nil, 0o644); err != nil {
+		t.Error(err)
+	}
+	c.Start.Line = strings.TrimPrefix(c.Start.Line, "./")
+	c.Env = map[string]string{"PATH": dir + ":" + homeDirectory + ":/bin"}
 }
 
 // TestKernelMisbehaves checks the reports about servers that start and misbehave later.
