@@ -122,6 +122,9 @@ const (
 	defaultWithin      = 10 * time.Second // of an action; and Config.RestartWithin
 	// pollEvery is the interval at which conditions are polled.
 	pollEvery = 10 * time.Millisecond
+	// goneEvery is the interval at which the end of a stopped server is polled. A restart may start
+	// the next server only then, and until it listens every request is lost.
+	goneEvery = time.Millisecond
 )
 
 // withDefaults returns the configuration with every default filled in.

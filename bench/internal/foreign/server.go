@@ -381,7 +381,8 @@ func (s *Server) end(ctx context.Context, main Process, all []Process) (e Ending
 		return e, err
 	}
 	name := unix.SignalName(s.cfg.Stop.Signal)
-	err = poll(ctx, s.cfg.Stop.Grace, func() (bool, error) { return len(living(all)) == 0, nil })
+	gone := func() (bool, error) { return len(living(all)) == 0, nil }
+	err = pollAt(ctx, goneEvery, s.cfg.Stop.Grace, gone)
 	if !errors.Is(err, errLimit) {
 		return e, err
 	}
@@ -464,9 +465,16 @@ var errLimit = errors.New("limit")
 // poll calls done every pollEvery until done returns true or an error. It returns errLimit if the
 // limit expires first.
 func poll(ctx context.Context, limit time.Duration, done func() (bool, error)) error {
+	return pollAt(ctx, pollEvery, limit, done)
+}
+
+// pollAt is poll with another interval.
+func pollAt(
+	ctx context.Context, every, limit time.Duration, done func() (bool, error),
+) error {
 	end := time.NewTimer(limit)
 	defer end.Stop()
-	tick := time.NewTicker(pollEvery)
+	tick := time.NewTicker(every)
 	defer tick.Stop()
 	for {
 		if ok, err := done(); ok || err != nil {
