@@ -34,6 +34,7 @@ func Schema() ([]byte, error) {
 	for _, s := range settings() {
 		limit(s, schemaAt(schema, s.Path))
 	}
+	schemaAt(schema, "server.start").AnyOf[0].Enum = nil // one of its words, or any command
 	for _, k := range Keys() {
 		schemaAt(schema, k.Path).Description = k.description()
 	}
