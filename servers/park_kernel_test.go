@@ -43,7 +43,7 @@ func TestKernelParked(t *testing.T) {
 	}
 	both := []vocabulary.Sockets{vocabulary.SocketsShared, vocabulary.SocketsReuseport}
 	var all []setup
-	for _, kind := range vocabulary.ServerKinds() {
+	for _, kind := range vocabulary.WorkerKinds() {
 		for _, mode := range vocabulary.StopModes() {
 			parks := !mode.Rebinds && mode.Handover != vocabulary.Tableflip
 			if !mode.Kind.Allows(kind.Name) || !parks {

@@ -19,7 +19,7 @@ func first[T ~string](o vocabulary.Only[T], other T) T {
 // TestEveryStopMode checks that every kind of worker stops in every mode that the vocabulary allows
 // for it.
 func TestEveryStopMode(t *testing.T) {
-	for _, kind := range vocabulary.ServerKinds() {
+	for _, kind := range vocabulary.WorkerKinds() {
 		for _, mode := range vocabulary.StopModes() {
 			if !mode.Kind.Allows(kind.Name) {
 				continue

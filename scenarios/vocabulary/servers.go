@@ -40,6 +40,12 @@ func (r ServerKindRow) value() Value {
 // ServerKinds returns the table of kinds of server.
 func ServerKinds() []ServerKindRow { return slices.Clone(serverKinds) }
 
+// WorkerKinds returns the kinds of the workers of this program.
+func WorkerKinds() []ServerKindRow {
+	third := func(r ServerKindRow) bool { return r.Name == ServerCommand }
+	return slices.DeleteFunc(ServerKinds(), third)
+}
+
 // Row returns the row of k, or the zero row if k has none.
 func (k ServerKind) Row() ServerKindRow { return rowOf(serverKinds, k) }
 

@@ -43,7 +43,7 @@ func (s setup) String() string {
 
 // setups returns all setups that need no cluster and no proxy.
 func setups(root bool) (all []setup) {
-	for _, kind := range vocabulary.ServerKinds() {
+	for _, kind := range vocabulary.WorkerKinds() {
 		for _, stop := range vocabulary.StopModes() {
 			if !stop.Kind.Allows(kind.Name) || len(stop.Path.Values) > 0 || stop.Unlists && !root {
 				continue
