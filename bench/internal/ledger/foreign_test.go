@@ -395,9 +395,17 @@ func TestForeignBalance(t *testing.T) {
 			w.Ends = w.Ends[:3]
 			w.Moved["TcpExtTCPAbortOnClose"] = 0
 		}, 1, 0},
+		{"the same, not traced, so that nothing explains the attempt", true,
+			func(_ *Book, w *witness.Account) {
+				w.Ends = w.Ends[:3]
+				w.Moved["TcpExtTCPAbortOnClose"] = 0
+			}, 1, 0},
 		{"the kernel counted two more", false, func(_ *Book, w *witness.Account) {
 			w.Moved["TcpPassiveOpens"] += 2
 		}, 2, 0},
+		{"the kernel counted one less", false, func(_ *Book, w *witness.Account) {
+			w.Moved["TcpPassiveOpens"]--
+		}, 1, 0},
 		{"listeners made one more", false, func(_ *Book, w *witness.Account) { w.Births++ }, 1, 0},
 		{"the kernel does not count", false, func(_ *Book, w *witness.Account) {
 			w.Moved = nil
@@ -406,6 +414,11 @@ func TestForeignBalance(t *testing.T) {
 			e := servedEnd(b, 0)
 			e.Client = b.sources.At(b.maxAttempts() + 40)
 			add(w, e)
+		}, 1, 0},
+		{"an end that is nobody's, and was not counted", false, func(b *Book, w *witness.Account) {
+			e := servedEnd(b, 0)
+			e.Client = b.sources.At(b.maxAttempts() + 40)
+			w.Ends = append(w.Ends, e)
 		}, 1, 0},
 		{"two ends of one connection", false, func(b *Book, w *witness.Account) {
 			add(w, servedEnd(b, 0))
@@ -416,6 +429,9 @@ func TestForeignBalance(t *testing.T) {
 			w.Ends = append([]witness.SocketEnd{e}, w.Ends...)
 			w.Births++
 			w.Moved["TcpPassiveOpens"]++
+		}, 0, 0},
+		{"a socket that was made twice, and seen last", true, func(b *Book, w *witness.Account) {
+			add(w, witness.SocketEnd{Client: b.sources.At(0), Known: witness.KnowsClient})
 		}, 0, 0},
 		{"an anonymous end too many", true, func(b *Book, w *witness.Account) {
 			add(w, witness.SocketEnd{Way: witness.Reset, Known: witness.KnowsWay,
@@ -436,6 +452,9 @@ func TestForeignBalance(t *testing.T) {
 		}, 0, 0},
 		{"served, and never read", false, func(_ *Book, w *witness.Account) {
 			w.Ends[0].Unread, w.Ends[0].Sent = requestSize, 0
+		}, 1, 0},
+		{"served, and nothing was read", false, func(_ *Book, w *witness.Account) {
+			w.Ends[0].Unread = requestSize
 		}, 1, 0},
 		{"served, with a byte missing", false, func(_ *Book, w *witness.Account) {
 			w.Ends[0].Sent--
@@ -482,6 +501,17 @@ func TestForeignBalance(t *testing.T) {
 				t.Errorf("%d strangers, want %d", a.foreign.strangers, tt.stranger)
 			}
 		})
+	}
+}
+
+// TestForeignAborted checks that a connection which the load itself reset does not count as one that
+// the server closed with unread data, which looks the same without a trace.
+func TestForeignAborted(t *testing.T) {
+	b := testBook(t, 1, foreignServer)
+	enterGot(b, 0, got{class: results.ClassAborted, phase: results.PhaseWait})
+	f := untraced(watched(endOf(b, 0, witness.ResetByPeer, 0, requestSize, 0, 1*ms)))
+	if got := residual(b.Close(f)); got != 0 {
+		t.Errorf("residual %d, want 0", got)
 	}
 }
 
@@ -592,17 +622,21 @@ func TestForeignKeptFromStart(t *testing.T) {
 // TestForeignRetries checks the connections of tries that others followed, and that a request that
 // was read twice is seen.
 func TestForeignRetries(t *testing.T) {
-	b := testBook(t, 2, foreignServer, func(l *Load) { l.Tries = 2 })
+	b := testBook(t, 3, foreignServer, func(l *Load) { l.Tries = 2 })
 	again := wasServed
 	again.failed = []results.FailedTry{{Failure: results.FailureUnanswered, Opened: true}}
 	enterGot(b, 0, again)
 	refused := wasServed
 	refused.failed = []results.FailedTry{{Failure: results.FailureRefused, Opened: true}}
 	enterGot(b, 1, refused)
+	enterGot(b, 2, again)
 	ends := []witness.SocketEnd{
-		endOf(b, 0, witness.Closed, requestSize, 0, 0, 1*ms), // read, unanswered
-		endOf(b, 2, witness.Closed, requestSize, 0, answerSize, 1*ms),
-		endOf(b, 3, witness.Closed, requestSize, 0, answerSize, 1*ms),
+		endOf(b, 0, witness.Closed, requestSize, 0, 0, 1*ms),         // read, unanswered
+		endOf(b, 2, witness.ClosedUnread, 9, requestSize-9, 0, 1*ms), // read in part
+	}
+	for try := range uint64(3) {
+		e := endOf(b, 3+try, witness.Closed, requestSize, 0, answerSize, 1*ms)
+		ends = append(ends, e)
 	}
 	var r results.Trial
 	b.Close(watched(ends...)).Fill(&r)
