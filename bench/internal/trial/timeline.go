@@ -86,13 +86,17 @@ type timeline struct {
 // errTooLate ends the timeline when the load has ended before a step.
 var errTooLate = errors.New("the load has ended")
 
-// run carries out each step when it is due, but not before the previous step is done. It stops at
-// the first error.
+// run carries out each step when it is due, but not before the previous step is done. If a restart
+// of a server of the user's own takes until the next one is due, the next one is put off by the
+// time from one to the next, so that the server has settled. run stops at the first error.
 func (t *timeline) run(ctx context.Context, begin clock.Instant) error {
 	t.end = begin.Add(t.variant.Duration)
 	done := begin // when the previous step was done
 	for i, f := range t.variant.Steps {
 		due := max(begin.Add(f.At), done)
+		if t.command != nil && i > 0 && due == done {
+			due = min(done.Add(f.Every), max(done, t.end))
+		}
 		if err := t.clock.SleepUntil(ctx, due); err != nil {
 			return err
 		}
