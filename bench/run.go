@@ -62,6 +62,7 @@ type runFlags struct {
 	keepFacts bool
 	cpus      string
 	keepGoing bool
+	server    serverFlags
 }
 
 func newRun(s *session) *cobra.Command {
@@ -75,7 +76,14 @@ are shown with their reasons and repeated, at most three for eight that were pla
 
 Standard output gets one screen: what was found, in sentences and a table. 'report --full' prints
 all tables. The results, and the report as a page, go to a new directory under ` + runsDir + `.
-An interrupted run keeps every trial that had ended: 'report' reads it, --resume continues it.`,
+An interrupted run keeps every trial that had ended: 'report' reads it, --resume continues it.
+
+With --server it needs no scenario. It starts the command here, in a private network, restarts it
+under load, and says what that loses. The scenario is kept with the results.`,
+		Example: `  reuseport-bench run
+  reuseport-bench run restart stall --quick
+  reuseport-bench run --server 'python3 app.py' --restart stop-start --ready /health
+  reuseport-bench run --server 'gunicorn -b {{address}} app:app' --restart HUP`,
 		RunE: func(c *cobra.Command, args []string) error {
 			if err := cmp.Or(
 				exclusive(c, "a run goes on in its own directory", "out", "resume"),
@@ -83,6 +91,8 @@ An interrupted run keeps every trial that had ended: 'report' reads it, --resume
 				exclusive(c, "a run goes on with its own seed", "resume", "seed"),
 				exclusive(c, "a run goes on with its own number of blocks", "resume", "quick"),
 				exclusive(c, "a resumed run keeps its CPUs", "resume", "cpus"),
+				exclusive(c, "a resumed run has its scenario", "resume", "server"),
+				f.server.check(c, args),
 			); err != nil {
 				return err
 			}
@@ -122,6 +132,7 @@ An interrupted run keeps every trial that had ended: 'report' reads it, --resume
 		"(default: whole cores, of one kind and one memory node; see --dry-run)")
 	c.Flags().BoolVar(&f.keepGoing, "keep-going", false,
 		"do not stop a scenario whose first two blocks have no valid trial")
+	f.server.add(c)
 	c.Flags().StringVar(&f.resume, "resume", "", "go on with the unfinished run in this directory")
 	completeScenarios(c, math.MaxInt)
 	completeFlag(c, "only", labelsOfScenarios)
@@ -162,6 +173,18 @@ func runScenarios(c *cobra.Command, s *session, names []string, f runFlags) (err
 		return usage(err)
 	}
 	stderr := c.ErrOrStderr()
+	var text []byte
+	if f.server.given() {
+		if err := f.server.rehearse(ctx, stderr, planned, dir.Path()); err != nil {
+			return err
+		}
+		if planned, err = f.plan(names, found); err != nil {
+			return usage(err)
+		}
+		if _, text, err = f.server.scenario(); err != nil {
+			return err
+		}
+	}
 	sayRenamed(stderr, names)
 	fmt.Fprintf(stderr, "%s; results go to %s\n", planned.Summary(), command.Quote(dir.Path()))
 	for _, note := range planned.CPUs.Notes {
@@ -174,7 +197,7 @@ func runScenarios(c *cobra.Command, s *session, names []string, f runFlags) (err
 	run, err := harness.Run(ctx, planned, harness.RunConfig{
 		Roles: roles(), Version: version(), Directory: dir, KeepFacts: f.keepFacts,
 		Capabilities: capabilities(found), Scenarios: scenarios.Names(), Progress: p.show,
-		KeepGoing: f.keepGoing,
+		KeepGoing: f.keepGoing, Scenario: text,
 	})
 	p.close()
 	if err != nil {
@@ -199,6 +222,10 @@ func runScenarios(c *cobra.Command, s *session, names []string, f runFlags) (err
 	if f.json || err != nil { // otherwise Brief has printed it at its end
 		fmt.Fprintf(stderr, "results are in %s; to print them: %s\n", command.Quote(dir.Path()),
 			command.Line("report", command.Path(dir.Path())))
+	}
+	if f.server.given() {
+		fmt.Fprintf(stderr, "the scenario is in %s; change it and run it: %s\n",
+			command.Quote(f.server.file), command.Line("run", command.Path(f.server.file)))
 	}
 	if errors.Is(err, syscall.EPIPE) {
 		err = nil
@@ -339,10 +366,7 @@ func (f *runFlags) plan(names []string, found []doctor.Result) (*plan.Plan, erro
 	if f.resume != "" {
 		return f.planAgain(names, machine, o)
 	}
-	if len(names) == 0 {
-		names = scenarios.Default()
-	}
-	all, err := loadScenarios(names)
+	all, err := f.scenarios(names)
 	if err != nil {
 		return nil, err
 	}
@@ -354,6 +378,18 @@ func (f *runFlags) plan(names []string, found []doctor.Result) (*plan.Plan, erro
 		seed = rand.Uint64()>>12 + 1 // fits a JSON number exactly
 	}
 	return plan.New(all, seed, machine, o)
+}
+
+// scenarios returns the scenarios to run: the named ones, the default suite, or that of --server.
+func (f *runFlags) scenarios(names []string) ([]*scenarios.Scenario, error) {
+	switch {
+	case f.server.given():
+		s, _, err := f.server.scenario()
+		return []*scenarios.Scenario{s}, err
+	case len(names) == 0:
+		names = scenarios.Default()
+	}
+	return loadScenarios(names)
 }
 
 // labels returns the labels that --only asks for.

@@ -84,7 +84,7 @@ func TestWords(t *testing.T) {
 		{Command{Line: "x | y"}, `start: "x | y": "|" is for a shell, and none runs it; quote it`},
 		{Command{Line: "cd x && y"}, `"&" is for a shell`},
 		{Command{Line: "x > log"}, `">" is for a shell`},
-		{Command{Line: "x 'y"}, "a quote, a backslash or a bracket has no end; start a shell by a list"},
+		{Command{Line: "x 'y"}, "a quote, a backslash or a bracket has no end; start a shell: sh -c"},
 		{Command{Line: "x $(date)"}, ""},
 		{Command{Line: "x -p $PROT"}, "the environment variable $PROT is not set; add it to env"},
 		{Command{List: []string{"x", "{{y}}"}}, "start[1]:1:1: unknown variable {{y}}"},

@@ -14,16 +14,15 @@ import (
 
 // awaitReady waits until a start is ready and its main process is known.
 func (s *Server) awaitReady(ctx context.Context, st *start) error {
-	began := time.Now()
 	if s.cfg.Forks {
 		if err := s.awaitFork(ctx, st); err != nil {
 			return err
 		}
 	}
-	left := max(s.cfg.Ready.Within-time.Since(began), pollEvery)
+	left := max(s.cfg.Ready.Within-time.Since(st.began), pollEvery)
 	var missing error
 	err := poll(ctx, left, func() (bool, error) {
-		if err := s.endedEarly(st, began); err != nil {
+		if err := s.endedEarly(st); err != nil {
 			return false, err
 		}
 		if missing = s.ready(ctx, st); missing != nil {
@@ -56,12 +55,12 @@ func (s *Server) awaitFork(ctx context.Context, st *start) error {
 
 // endedEarly returns an error if the server has ended before it was ready, or has gone to the
 // background although the configuration does not say that it forks.
-func (s *Server) endedEarly(st *start, began time.Time) error {
+func (s *Server) endedEarly(st *start) error {
 	c := st.command
 	if !c.hasExited() {
 		return nil
 	}
-	after := time.Since(began).Round(time.Millisecond)
+	after := time.Since(st.began).Round(time.Millisecond)
 	all, err := s.home.processes()
 	left := without(all, st.before)
 	switch {

@@ -371,6 +371,10 @@ func (r *restarting) waitFor(ctx context.Context, a Action) error {
 			if err := r.ended(); err != nil {
 				return false, err
 			}
+		} else if st := r.newest(); a.Wait.Ready && st.generation == r.result.Generation {
+			if err := r.endedEarly(st); err != nil {
+				return false, err
+			}
 		}
 		missing = r.holds(ctx, a.Wait)
 		return missing == nil, nil

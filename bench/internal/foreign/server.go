@@ -59,6 +59,7 @@ type start struct {
 	before     map[id]bool     // processes that ran before it
 	line       <-chan struct{} // closed when a line has matched Ready.Stdout; nil if not set
 	readies    int             // number of READY=1 messages before it
+	began      time.Time
 }
 
 // New makes the server's home and opens the sockets to pass. It does not start the server.
@@ -141,7 +142,8 @@ func (s *Server) launch(ctx context.Context) (*start, error) {
 	if err != nil {
 		return nil, err
 	}
-	st := &start{generation: s.generation, before: setOf(before), output: &output{}}
+	st := &start{generation: s.generation, before: setOf(before), output: &output{},
+		began: time.Now()}
 	if pattern := s.cfg.Ready.Stdout; pattern != nil {
 		st.line = st.output.watch(pattern)
 	}

@@ -68,4 +68,4 @@ func split(line string, lookup func(string) (string, bool)) ([]string, error) {
 	return words, nil
 }
 
-const throughShell = "start a shell by a list: [sh, -c, 'exec …']"
+const throughShell = "start a shell: sh -c 'exec …'"

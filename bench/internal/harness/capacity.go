@@ -119,13 +119,14 @@ func driveFlatOut(
 	if v, err = v.FlatOut(plan.CapacityDuration); err != nil {
 		return 0, 0, err
 	}
-	loads := v.Load
-	for i := range loads {
-		loads[i].Timeout, loads[i].Retry = 10*time.Second, load.Retry{}
-	}
-	sample := func(*results.Sample) {}
+	loads, timeout, sample := v.Load, 10*time.Second, func(*results.Sample) {}
 	if v.Command != nil {
-		sample = answered.sample // the server keeps no journal
+		// Where a server's backlog is short, many clients wait for the kernel to send their SYN
+		// once more. What they get after the measurement does not matter.
+		timeout, sample = plan.CapacityDuration, answered.sample
+	}
+	for i := range loads {
+		loads[i].Timeout, loads[i].Retry = timeout, load.Retry{}
 	}
 	begin, cpu, err := rig.Drive(ctx, roles.Load, loads, p.CPUs.Load, sample)
 	if err == nil && v.Command == nil {
@@ -181,6 +182,18 @@ func (a *answers) add(at clock.Instant) {
 	a.all = append(a.all, at)
 }
 
+// An UnservedError is the error of a server that answers, but serves none of the requests.
+type UnservedError struct {
+	requests int
+	path     string
+	how      string // in which most of them ended
+}
+
+func (e *UnservedError) Error() string {
+	return fmt.Sprintf("the server served none of %s for %s; most ended with: %s",
+		unit.Plural(e.requests, "request"), e.path, e.how)
+}
+
 // none returns the error for servers that have served nothing.
 func (a *answers) none(r load.Request) error {
 	a.mu.Lock()
@@ -195,8 +208,7 @@ func (a *answers) none(r load.Request) error {
 	if total == 0 {
 		return fmt.Errorf("the servers answered nothing in %v", plan.CapacityDuration)
 	}
-	return fmt.Errorf("the server served none of %s for %s; most ended with: %s",
-		unit.Plural(total, "request"), cmp.Or(r.Path, "/"), most)
+	return &UnservedError{total, cmp.Or(r.Path, "/"), most}
 }
 
 // between counts the answers in [from, to).

@@ -13,6 +13,9 @@ import (
 	"reuseport-bench/results"
 )
 
+// ScenarioFile is the name of the file in a run directory with a scenario that had no file.
+const ScenarioFile = "scenario.yaml"
+
 // A Directory is the run directory of one run. Close must be called.
 type Directory struct {
 	path  string

@@ -4,6 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
 	"runtime"
 	"runtime/debug"
 	"slices"
@@ -37,6 +40,9 @@ type RunConfig struct {
 	// Directory stores the run. If it holds an unfinished run already, the plan must have been made
 	// with plan.Options.Resume.
 	Directory *Directory
+	// Scenario is the text of a scenario that is in no file. It is stored in the directory as
+	// ScenarioFile. Nil if there is none.
+	Scenario []byte
 	// KeepFacts also stores the recording of each trial in the directory.
 	KeepFacts bool
 	// Scenarios are the names of all available scenarios, for claims that this run does not decide.
@@ -100,7 +106,7 @@ func Run(ctx context.Context, p *plan.Plan, cfg RunConfig) (*results.Run, error)
 	case err == nil:
 		return r.run, r.finish()
 	case r.stored == 0 && cfg.Directory.run == nil:
-		return nil, errors.Join(err, r.store.Discard())
+		return nil, errors.Join(err, r.discard())
 	}
 	summary.FillRun(r.run)
 	return r.run, errors.Join(err, r.store.Close())
@@ -141,7 +147,25 @@ func (r *runner) open() (err error) {
 		return nil
 	}
 	r.run = newRun(r.plan, r.cfg)
-	r.store, err = results.Create(d.path, r.run)
+	if r.store, err = results.Create(d.path, r.run); err != nil || r.cfg.Scenario == nil {
+		return err
+	}
+	err = os.WriteFile(filepath.Join(d.path, ScenarioFile), r.cfg.Scenario, 0o666)
+	if err != nil {
+		err = errors.Join(err, r.discard())
+	}
+	return err
+}
+
+// discard removes what open has stored.
+func (r *runner) discard() error {
+	err := r.store.Discard()
+	if r.cfg.Scenario != nil {
+		removed := os.Remove(filepath.Join(r.cfg.Directory.path, ScenarioFile))
+		if !errors.Is(removed, fs.ErrNotExist) {
+			err = errors.Join(err, removed)
+		}
+	}
 	return err
 }
 
@@ -269,8 +293,8 @@ func (r *runner) trials(ctx context.Context) error {
 		took := time.Since(began)
 		spent[j.scenario] += took
 		if err != nil {
-			return fmt.Errorf("scenario %s, variant %s, block %d: %w",
-				sp.Spec.Name, sp.Variants[j.Variant].Labels, j.Block+1, err)
+			return fmt.Errorf("scenario %s%s, block %d: %w",
+				sp.Spec.Name, plan.OfVariant(sp.Variants[j.Variant].Labels), j.Block+1, err)
 		}
 		if !trial.Valid && r.pace.repeats > 0 && !hopeless(variant, sp.Blocks()) {
 			r.pace.repeats--

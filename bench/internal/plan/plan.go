@@ -150,7 +150,7 @@ func planScenario(s *scenarios.Scenario, seed uint64, m Machine, o Options) (*Sc
 		}
 		vp, err := newVariant(v, timeline, m, filepath.Dir(s.File))
 		if err != nil {
-			return nil, fmt.Errorf("scenario %s, variant %s: %w", s.Name, v.Labels, err)
+			return nil, fmt.Errorf("scenario %s%s: %w", s.Name, OfVariant(v.Labels), err)
 		}
 		p.Variants = append(p.Variants, vp)
 		if vp.Skipped == "" {
@@ -196,6 +196,15 @@ func planScenario(s *scenarios.Scenario, seed uint64, m Machine, o Options) (*Sc
 		}
 	}
 	return p, nil
+}
+
+// OfVariant names a variant in a message, after its scenario. It returns "" if the variant has no
+// labels because it is the only one.
+func OfVariant(l scenarios.Labels) string {
+	if len(l) == 0 {
+		return ""
+	}
+	return ", variant " + l.String()
 }
 
 // resumes reports whether the plan has the same variants and looks as the stored scenario, so that

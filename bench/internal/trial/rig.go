@@ -134,6 +134,12 @@ func (r *Rig) Drive(
 	return begin, cpu, errors.Join(errs...)
 }
 
+// StartTime returns how long the server of the user's own took to start.
+func (r *Rig) StartTime() time.Duration { return r.command.took }
+
+// ServerErr returns the reason why the server of the user's own no longer runs, or nil if it runs.
+func (r *Rig) ServerErr() error { return r.command.Err() }
+
 // Restart restarts the server of the user's own as a step restart does.
 func (r *Rig) Restart(ctx context.Context) (*foreign.Restart, error) {
 	return r.command.Restart(ctx, r.command.plan.Restart)

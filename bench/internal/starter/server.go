@@ -1,0 +1,167 @@
+package starter
+
+import (
+	"bytes"
+	"fmt"
+	"path"
+	"regexp"
+	"strconv"
+	"strings"
+	"text/template"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// A Server is a server of the user's own, from which a scenario is made.
+type Server struct {
+	Start     string // the command that starts it
+	Directory string // where commands run, an absolute path
+	User      string // under whose id they run, as root; "": www-data or nobody
+	// Restart is StopStart, the name of a signal, or a command. "" starts the next instance and
+	// stops the previous one when the next is ready.
+	Restart string
+	Ready   string        // a path; "": the server is ready when it listens
+	Path    string        // what the load asks for; "": Ready, or /
+	Rate    string        // of the load, as in a scenario; "": MostOfCapacity
+	Note    string        // why that rate, for a comment
+	Every   time.Duration // between two restarts; 0: 1 s
+}
+
+// StopStart is the restart that stops the server before it starts it again.
+const StopStart = "stop-start"
+
+const (
+	// MostOfCapacity and MostRate, in requests per second, limit the rate if the user gives none.
+	MostOfCapacity = 0.5
+	MostRate       = 1000
+)
+
+// A trial has as many restarts as there is time for in about trialLimit, but at most mostRestarts.
+const (
+	serverTrials   = 4
+	mostRestarts   = 5
+	trialLimit     = 12 * time.Second
+	beforeRestarts = time.Second // of load without a restart
+)
+
+// Signal returns the name of the signal that is sent to restart the server, or "" if it restarts
+// in another way.
+func (s Server) Signal() string {
+	name := strings.TrimPrefix(strings.ToUpper(s.Restart), "SIG")
+	if unix.SignalNum("SIG"+name) == 0 {
+		return ""
+	}
+	return name
+}
+
+// Describe says how the server is restarted.
+func (s Server) Describe() string {
+	switch signal := s.Signal(); {
+	case s.Restart == "":
+		return "start the next instance, and stop the previous one with SIGTERM when the next is " +
+			"ready"
+	case s.Restart == StopStart:
+		return "stop the server with SIGTERM, then start it again"
+	case signal != "":
+		return "send SIG" + signal + " to its main process"
+	}
+	return "run " + s.Restart
+}
+
+// Actions returns the actions of the restart as YAML.
+func (s Server) Actions() string {
+	switch signal := s.Signal(); {
+	case s.Restart == "":
+		return "[{start: next}, {wait: {ready: next}}, {stop: previous}]"
+	case s.Restart == StopStart:
+		return "[{stop: previous}, {start: next}]"
+	case signal != "":
+		return "[{signal: " + signal + "}]"
+	}
+	return "[{run: " + strconv.Quote(s.Restart) + "}]"
+}
+
+// Program returns the name of the program that starts the server.
+func (s Server) Program() string {
+	words := strings.Fields(s.Start)
+	if len(words) == 0 {
+		return ""
+	}
+	return path.Base(words[0])
+}
+
+// Name returns the name of the scenario.
+func (s Server) Name() string {
+	name := regexp.MustCompile(`[^a-z0-9]+`).ReplaceAllString(strings.ToLower(s.Program()), "-")
+	name = strings.Trim(name, "-")
+	return strings.TrimRight("my-"+name[:min(len(name), 32)], "-")
+}
+
+// Asked returns the path that the load asks for.
+func (s Server) Asked() string {
+	switch {
+	case s.Path != "":
+		return s.Path
+	case s.Ready != "":
+		return s.Ready
+	}
+	return "/"
+}
+
+// Scenario returns the text of the scenario.
+func (s Server) Scenario() (string, error) {
+	if s.Every == 0 {
+		s.Every = time.Second
+	}
+	restarts := max(1, min(int((trialLimit-beforeRestarts)/s.Every), mostRestarts))
+	if s.Rate == "" {
+		s.Rate = strconv.FormatFloat(MostOfCapacity, 'f', -1, 64) + "*capacity"
+	}
+	var b bytes.Buffer
+	err := template.Must(template.New("server").
+		Funcs(template.FuncMap{"quote": strconv.Quote, "text": text}).
+		Parse(serverText)).
+		Execute(&b, map[string]any{
+			"Server": s, "At": beforeRestarts, "Trials": serverTrials,
+			"Duration": beforeRestarts + time.Duration(restarts)*s.Every,
+		})
+	if err != nil {
+		return "", fmt.Errorf("scenario %s: %w", s.Name(), err)
+	}
+	return wrapComments(b.String()), nil
+}
+
+const serverText = `{{- with .Server -}}
+name: {{.Name}}
+about: {{printf "What is lost when %s is restarted?" .Program | quote}}
+server:
+  kind: command
+  # HOST and PORT say where the server is to listen. The command may contain {{"{{host}}, {{port}}"}} and
+  # {{"{{address}}"}}, too.
+  start: {{quote .Start}}
+  # Commands run here. If this program runs as root, they run under the id of another user (user).
+  directory: {{quote .Directory}}
+{{- if .User}}
+  user: {{quote .User}}
+{{- end}}
+{{- if .Ready}}
+  # The server is ready when it answers this path with a status from 200 to 399.
+  ready: {http: {{quote .Ready}}}
+{{- else}}
+  # The server is ready when it listens.
+  ready: {listening: true}
+{{- end}}
+  restarts:
+    # {{.Describe}}
+    restart: {{.Actions}}
+restart: restart
+# Only an answer with status 200 serves a request; "status: 2xx+304" would allow more.
+request: {path: {{quote .Asked}}}
+{{- if .Note}}
+# {{.Note}}
+{{- end}}
+load: {rate: {{.Rate}}, duration: {{text $.Duration}}}
+timeline: [{at: {{text $.At}}, every: {{text .Every}}, do: restart}]
+trials: {{$.Trials}}
+{{end}}`
