@@ -81,7 +81,7 @@ func (r *restarting) changes(ctx context.Context) (all []Change, err error) {
 		return nil, err
 	}
 	at := r.env.Clock.Now()
-	note := func(kind ChangeKind, format string, args ...any) {
+	note := func(kind ChangeKind, format string, args ...any) Change {
 		what := fmt.Sprintf(format, args...)
 		c, seen := r.before.first[string(kind)+what]
 		if !seen {
@@ -89,6 +89,7 @@ func (r *restarting) changes(ctx context.Context) (all []Change, err error) {
 			r.before.first[string(kind)+what] = c
 		}
 		all = append(all, c)
+		return c
 	}
 	for _, p := range without(now.processes, r.before.ids) {
 		note(ChangeProcess, "process %v"+isNew, p)
@@ -106,7 +107,8 @@ func (r *restarting) changes(ctx context.Context) (all []Change, err error) {
 	}
 	for cookie, name := range r.before.listeners {
 		if _, left := now.listeners[cookie]; !left && !r.before.lingers {
-			note(ChangeListener, "listener %s is gone", name)
+			c := note(ChangeListener, "listener %s is gone", name)
+			r.result.Closed = max(r.result.Closed, c.At)
 		}
 	}
 	if now.pidFile != r.before.pidFile && now.pidFile != "" {

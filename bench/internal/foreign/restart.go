@@ -136,6 +136,9 @@ type Restart struct {
 	Before, Main  Process // the main process before and after
 	// Remaining are the processes, besides Main, that ran before the restart and still run.
 	Remaining []Process
+	// Closed is when the last of the listeners that are gone was first seen to be gone, so it was
+	// closed between Trigger and then. 0: none is gone.
+	Closed clock.Instant
 	// Replaced: processes besides Main ran before the restart, and all of them are gone.
 	Replaced bool
 }

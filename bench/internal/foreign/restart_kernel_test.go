@@ -99,6 +99,10 @@ func TestKernelRestarts(t *testing.T) {
 					t.Errorf("restart %+v of %v; want generation %d of another process",
 						r, before, i+2)
 				}
+				closes := slices.Contains(test.want, ChangeListener)
+				if closes != (r.Closed != 0) || closes && r.Closed < r.Trigger {
+					t.Errorf("trigger %v, closed %v", r.Trigger, r.Closed)
+				}
 				if len(r.Remaining) > 0 || !r.Replaced {
 					t.Errorf("remaining: %v, replaced: %t", r.Remaining, r.Replaced)
 				}

@@ -223,7 +223,8 @@ func (t *timeline) restart(ctx context.Context, s *step) error {
 	if err != nil {
 		return err
 	}
-	if s.trigger, s.ready = r.Trigger, r.Over; r.Replaced {
+	s.trigger, s.ready, s.closed = r.Trigger, r.Over, r.Closed
+	if r.Replaced {
 		// Otherwise old processes, or a part of the same one, may still close connections.
 		s.over = r.Over
 	}

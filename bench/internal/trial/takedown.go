@@ -168,7 +168,7 @@ func ids(workers []*servers.Worker) (all []int) {
 }
 
 // closings returns when the workers' listeners were closed, and the sockets that the supervisor
-// dropped. A shared socket and its queue outlive every worker. The connections in an acceptor's
+// dropped, and those that a server of the user's own closed. A shared socket and its queue outlive every worker. The connections in an acceptor's
 // channel end with their worker.
 func (s *stage) closings() []ledger.Closing {
 	var all []ledger.Closing
@@ -184,6 +184,12 @@ func (s *stage) closings() []ledger.Closing {
 		if d := step.dropped; d != nil && d.Last {
 			all = append(all, ledger.Closing{
 				Worker: -1, From: s.book.Time(d.From), To: s.book.Time(d.To), OwnsQueue: true,
+			})
+		}
+		if step.Do == vocabulary.StepRestart && step.closed != 0 {
+			all = append(all, ledger.Closing{
+				Worker: -1, From: s.book.Time(step.trigger), To: s.book.Time(step.closed),
+				OwnsQueue: true,
 			})
 		}
 	}
