@@ -11,8 +11,8 @@ import (
 	"reuseport-bench/servers/clock"
 )
 
-// channels are the socket pairs between an acceptor and its workers, indexed by worker. close
-// closes this process's descriptors of both ends.
+// channels holds the socket pairs between an acceptor and its workers, one pair per worker index.
+// close closes this process's descriptors of both ends of every pair.
 type channels struct{ acceptor, workers []*os.File }
 
 var errAcceptorStarted = errors.New(
@@ -43,7 +43,7 @@ func (c channels) close() {
 	}
 }
 
-// startAcceptor starts the process that accepts for the workers on the channels.
+// startAcceptor starts the process that accepts connections and passes them to the workers over c.
 func (g *Group) startAcceptor(ctx context.Context, c channels) (ready clock.Instant, err error) {
 	a := g.newWorker(0)
 	a.Acceptor = true

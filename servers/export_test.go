@@ -14,10 +14,10 @@ func (g *Group) Shared() int { return g.listener }
 // HoldsShared reports whether the group holds the shared socket.
 func (g *Group) HoldsShared() bool { return g.listener >= 0 }
 
-// OfferName returns the address at which the worker passes its listener on.
+// OfferName returns the abstract socket address at which the worker passes its listener on.
 func (g *Group) OfferName(w *Worker) string { return g.offerName(w) }
 
-// Acceptor returns the process that accepts for the others.
+// Acceptor returns the process that accepts connections for the workers.
 func (g *Group) Acceptor() *Worker { return g.acceptor }
 
 // Process returns the worker's process.
@@ -36,7 +36,8 @@ func (w *Worker) ExpectStop(mode vocabulary.StopMode) {
 	w.stopped, w.closing.Mode = true, mode
 }
 
-// SetJournalBudget limits the unread records in the journals of workers that have exited.
+// SetJournalBudget sets the maximum number of unread records that the journals of exited workers
+// may hold together.
 func (g *Group) SetJournalBudget(records uint64) { g.budget = records }
 
 // SocketCount returns the number of sockets that SelectorCPU's program was attached for.

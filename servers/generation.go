@@ -9,17 +9,17 @@ import (
 	"reuseport-bench/servers/clock"
 )
 
-// A Generation is a set of workers that serve together. With Config.MayBeTaken, it has only the
-// workers that could bind. A caller that starts or stops single workers keeps Workers up to date.
+// A Generation is a set of workers that serve together. With Config.MayBeTaken, it contains only
+// the workers that could bind. A caller that starts or stops single workers must update Workers.
 type Generation struct {
 	Number  int // from 0
 	Workers []*Worker
 	Ready   clock.Instant // when the last worker became ready; valid after Await
 
-	channels channels // until Await
+	channels channels // used until Await closes them
 }
 
-// NextGeneration returns a generation with the next number and no workers. One call at a time.
+// NextGeneration returns a generation with the next number and no workers. Calls must not overlap.
 func (g *Group) NextGeneration() *Generation {
 	gen := &Generation{Number: g.generations}
 	g.generations++
@@ -27,7 +27,7 @@ func (g *Group) NextGeneration() *Generation {
 }
 
 // StartGeneration starts Config.Workers workers and returns when all are ready. After an error no
-// process of the generation runs. One call at a time.
+// process of the generation runs. Calls must not overlap.
 func (g *Group) StartGeneration(ctx context.Context) (*Generation, error) {
 	gen, err := g.Launch(ctx)
 	if err != nil {
@@ -40,7 +40,7 @@ func (g *Group) StartGeneration(ctx context.Context) (*Generation, error) {
 }
 
 // Launch starts Config.Workers workers at once and does not wait for them. The caller must call
-// Await. After an error no process of the generation runs. One call at a time.
+// Await. After an error no process of the generation runs. Calls must not overlap.
 func (g *Group) Launch(ctx context.Context) (*Generation, error) {
 	gen := g.NextGeneration()
 	if err := g.launch(ctx, gen); err != nil {
@@ -68,23 +68,24 @@ func (g *Group) launch(ctx context.Context, gen *Generation) (err error) {
 	return nil
 }
 
-// awaitBound waits until the worker listens or has failed. If two workers called listen(2) at the
-// same time, each might see the other in TCP_LISTEN, which is set before the port is requested
-// (inet_csk_listen_start in net/ipv4/inet_connection_sock.c). Then neither would listen.
+// awaitBound waits until the worker listens or has failed. listen(2) sets the state TCP_LISTEN
+// before it requests the port (inet_csk_listen_start in net/ipv4/inet_connection_sock.c). If two
+// workers called it at the same time, each could find the other's socket in that state, and both
+// would fail.
 func (g *Group) awaitBound(ctx context.Context, w *Worker) {
 	ctx, cancel := context.WithTimeout(ctx, StartLimit)
 	defer cancel()
-	_ = w.awaitReady(ctx) // await reports a failure
+	_ = w.awaitReady(ctx) // await reports the error
 }
 
-// ErrTaken means, with Config.MayBeTaken, that none of the started workers could bind its address.
+// ErrTaken means that, with Config.MayBeTaken, no started worker could bind its address.
 var ErrTaken = errors.New("no worker could bind its address")
 
-// foundTaken reports whether a worker found its address taken and Config allows it.
+// foundTaken reports whether a worker failed because its address was taken and Config allows this.
 func (g *Group) foundTaken(w *Worker) bool { return g.cfg.MayBeTaken && w.BindError() != 0 }
 
 // Await returns when all workers that Launch started are ready. From then on a selector may choose
-// them. After an error no process of the generation runs.
+// these workers. After an error no process of the generation runs.
 func (g *Group) Await(ctx context.Context, gen *Generation) error {
 	defer gen.channels.close()
 	if err := g.await(ctx, gen); err != nil {

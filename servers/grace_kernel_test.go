@@ -15,8 +15,8 @@ import (
 	"reuseport-bench/servers/journal"
 )
 
-// startRequest sends a request on a new connection. The channel gets the error of the response, or
-// nil.
+// startRequest sends a request on a new connection. The returned channel gets the error of reading
+// the response, or nil.
 func (g *testGroup) startRequest() <-chan error {
 	g.t.Helper()
 	conn, err := net.Dial("tcp", g.target.String())
@@ -37,7 +37,7 @@ func send(t *testing.T, conn net.Conn) {
 	}
 }
 
-// readResponse reads a response and returns an error if there is none.
+// readResponse reads a response, or returns an error if there is none.
 func readResponse(conn net.Conn) error {
 	response, err := http.ReadResponse(bufio.NewReader(conn), nil)
 	if err != nil {
@@ -56,8 +56,9 @@ func (g *testGroup) awaitRequests(w *Worker, n int) {
 	}
 }
 
-// TestKernelGrace checks that a stopped worker finishes its work within its grace and then closes
-// what is left. A loop works on one request at a time, which it always finishes.
+// TestKernelGrace checks that a stopped worker finishes its requests within its grace and then
+// closes the connections that are left. A worker of kind loop works on one request at a time and
+// always finishes that request.
 func TestKernelGrace(t *testing.T) {
 	for _, kind := range []vocabulary.ServerKind{vocabulary.ServerLoop, vocabulary.ServerHTTP} {
 		for _, grace := range []time.Duration{20 * time.Millisecond, 10 * time.Second} {
@@ -86,8 +87,8 @@ func TestKernelGrace(t *testing.T) {
 	}
 }
 
-// TestKernelBusyIsKilled checks that a worker too busy to notice a stop command is killed when its
-// grace is over. That is no error: a supervisor does the same.
+// TestKernelBusyIsKilled checks that a worker too busy to notice a stop command is killed after its
+// grace, and that this is not an error: a supervisor would do the same.
 func TestKernelBusyIsKilled(t *testing.T) {
 	g := newTestGroup(t, Config{
 		Sockets: vocabulary.SocketsReuseport, Workers: 1, Grace: time.Millisecond,
@@ -104,8 +105,8 @@ func TestKernelBusyIsKilled(t *testing.T) {
 	}
 }
 
-// TestKernelKilledAfterClose checks that killing a worker does not change how its listener was
-// closed earlier.
+// TestKernelKilledAfterClose checks that killing a worker does not change the record of how its
+// listener was closed before.
 func TestKernelKilledAfterClose(t *testing.T) {
 	g := newTestGroup(t, Config{
 		Kind: vocabulary.ServerHTTP, Sockets: vocabulary.SocketsReuseport, Workers: 1,
@@ -126,8 +127,8 @@ func TestKernelKilledAfterClose(t *testing.T) {
 	}
 }
 
-// TestKernelDrainEnds checks that a worker drains its queue only within its grace, and resets what
-// is left.
+// TestKernelDrainEnds checks that a worker stops draining its accept queue when its grace ends, and
+// resets the connections that are left.
 func TestKernelDrainEnds(t *testing.T) {
 	g := newTestGroup(t, Config{
 		Sockets: vocabulary.SocketsReuseport, Workers: 1, Grace: 100 * time.Millisecond,
@@ -135,7 +136,7 @@ func TestKernelDrainEnds(t *testing.T) {
 	})
 	w := g.generation().Workers[0]
 	var answered []<-chan error
-	for range 8 { // takes more than half a second
+	for range 8 { // serving all takes more than half a second
 		answered = append(answered, g.startRequest())
 	}
 	g.stop([]*Worker{w}, vocabulary.StopDrain)
@@ -150,8 +151,8 @@ func TestKernelDrainEnds(t *testing.T) {
 	}
 }
 
-// TestKernelEndShortensGrace checks that End leaves all workers little time, including those
-// stopped earlier, and that they record how their connections end.
+// TestKernelEndShortensGrace checks that End limits the grace of all workers, including those
+// stopped earlier, and that the workers record how their connections end.
 func TestKernelEndShortensGrace(t *testing.T) {
 	g := newTestGroup(t, Config{
 		Kind: vocabulary.ServerHTTP, Sockets: vocabulary.SocketsReuseport, Workers: 2,
@@ -183,7 +184,7 @@ func TestKernelEndShortensGrace(t *testing.T) {
 	}
 }
 
-// TestKernelStopIsInterrupted checks that Stop stops waiting when its context ends.
+// TestKernelStopIsInterrupted checks that Stop returns when its context is cancelled.
 func TestKernelStopIsInterrupted(t *testing.T) {
 	g := newTestGroup(t, Config{
 		Sockets: vocabulary.SocketsReuseport, Workers: 1, Grace: time.Minute,

@@ -24,8 +24,9 @@ import (
 type Env struct {
 	// Command returns the command that runs worker.Main, not yet started.
 	Command func() *exec.Cmd
-	// Start starts a command in the servers' network namespace, on the given CPUs or, if there are
-	// none, on any of the servers' CPUs. The process must die with this one.
+	// Start starts a command in the servers' network namespace. The process may run on the given
+	// CPUs only or, if cpus is empty, on all of the servers' CPUs. It must die when this process
+	// does.
 	Start func(c *exec.Cmd, cpus []int) error
 	// Place, if not nil, makes a network for a worker, such as a pod's, instead of the servers'
 	// network. It is called before each worker is started; the worker has its ID, generation and
@@ -48,24 +49,25 @@ type Placement struct {
 	Address netip.AddrPort // where it listens
 	// Start is like Env.Start.
 	Start func(c *exec.Cmd, cpus []int) error
-	// Network is the path of the worker's network namespace, if its process was parked in another.
+	// Network is the path of the worker's network namespace, if its process was parked in another
+	// one.
 	Network string
 }
 
-// StartLimit is how long a generation may take to become ready.
+// StartLimit is the maximum time in which a generation must become ready.
 const StartLimit = 20 * time.Second
 
 // A Group starts and stops generations of workers. Its methods may be called from several
-// goroutines unless they say otherwise. Close ends it.
+// goroutines unless they say otherwise. The caller must call Close.
 type Group struct {
 	cfg Config
 	env Env
-	// listener is the shared socket, or -1. With SCMRights and Tableflip the group closes it once
-	// the first generation has it.
+	// listener is the shared socket, or -1. With SCMRights and Tableflip the group closes its
+	// descriptor of the socket once the first generation has inherited the socket.
 	listener int
 	inode    uint64 // of the shared socket, or 0
-	// heldSockets are the sockets that the group holds and that are not shared: the workers'
-	// sockets with SocketActivation, and the sockets of Join.
+	// heldSockets are the sockets that the group holds and that are not shared: with
+	// SocketActivation the workers' sockets, and the sockets that Join added.
 	heldSockets []heldSocket
 	name        string             // unique, for abstract addresses
 	selector    *selector.Selector // nil without an eBPF selector
@@ -76,11 +78,11 @@ type Group struct {
 	workers []*Worker
 	parked  []*Worker // processes that have not become workers
 
-	budget     uint64     // journalBudget
+	budget     uint64     // journalBudget, except in tests
 	reading    sync.Mutex // guards calls of Env.Account, and the fields below
 	earlyReads int
 	ended      []*Worker // workers that have exited and whose journals are unread
-	unread     uint64    // records in their journals
+	unread     uint64    // total number of unread records in the journals of ended
 
 	ctx         context.Context // ends when the group is closed
 	end         context.CancelFunc
@@ -89,7 +91,7 @@ type Group struct {
 	generations int
 }
 
-// NewGroup returns a group without workers. A shared socket listens from then on.
+// NewGroup returns a group without workers. A shared socket listens once NewGroup returns.
 func NewGroup(cfg Config, env Env) (*Group, error) {
 	cfg.Grace = cmp.Or(cfg.Grace, time.Second)
 	cfg.Accept = cmp.Or(cfg.Accept, cfg.Kind.Row().Accept)
@@ -123,18 +125,19 @@ func NewGroup(cfg Config, env Env) (*Group, error) {
 }
 
 // Journals are read when the group is closed. They are read earlier only if they would hold more
-// than journalBudget records: 26 MB, for 200,000 connections with one request each.
+// than journalBudget records together: 26 MB, enough for 200,000 connections with one request each.
 const (
 	journalBudget = 800_000
 	// journalSlack is room for connections that the load does not make: health checks and probes.
 	journalSlack = 4096
-	// leastMark prevents the workers of a large group from asking to be read after every few
-	// connections.
+	// leastMark is the minimum of mark. It prevents the workers of a large group from asking for a
+	// read after every few connections.
 	leastMark = 1024
 )
 
-// mark returns the number of unread records at which a worker asks for its journal to be read. A
-// single worker may write all records of the group.
+// mark returns the number of unread records at which a worker asks its parent to read its journal.
+// If the budget allows, a journal has room for all of the group's records, since one worker may get
+// all requests.
 func (g *Group) mark() int {
 	if n := g.cfg.Requests * journal.PerRequest; n > 0 && n <= g.budget {
 		return int(n) + journalSlack
@@ -142,7 +145,7 @@ func (g *Group) mark() int {
 	return max(leastMark, int(g.budget)/g.cfg.Workers)
 }
 
-// readEarly reads the journal of a worker that has asked to be read.
+// readEarly reads the journal of a worker that has asked for this.
 func (g *Group) readEarly(w *Worker) {
 	g.reading.Lock()
 	defer g.reading.Unlock()
@@ -150,8 +153,8 @@ func (g *Group) readEarly(w *Worker) {
 	w.drain(g.env.Account)
 }
 
-// readEnded adds w to the workers that have exited. If their unread journals are too large together
-// to wait for Close, it reads them.
+// readEnded adds w to the workers that have exited. If their unread journals together exceed the
+// budget, it reads them now instead of in Close.
 func (g *Group) readEnded(w *Worker) {
 	g.reading.Lock()
 	defer g.reading.Unlock()
@@ -166,7 +169,7 @@ func (g *Group) readEnded(w *Worker) {
 	g.ended, g.unread = nil, 0
 }
 
-// EarlyReads returns how often journals were read before Close because they took too much memory.
+// EarlyReads returns the number of times that journals were read before Close to save memory.
 func (g *Group) EarlyReads() int {
 	g.reading.Lock()
 	defer g.reading.Unlock()
@@ -186,7 +189,7 @@ func (g *Group) Workers() []*Worker {
 	return append([]*Worker(nil), g.workers...)
 }
 
-// address returns where the worker with an index listens.
+// address returns the address at which workers with that index listen.
 func (g *Group) address(index int) netip.AddrPort {
 	if !g.cfg.PortPerIndex {
 		return g.cfg.Address
@@ -194,14 +197,15 @@ func (g *Group) address(index int) netip.AddrPort {
 	return netip.AddrPortFrom(g.cfg.Address.Addr(), g.cfg.Address.Port()+uint16(index))
 }
 
-// Address returns where a worker listens.
+// Address returns the address at which a worker listens.
 func (g *Group) Address(w *Worker) netip.AddrPort { return w.placement.Address }
 
 // Listener returns the inode of the shared socket, or 0 without one.
 func (g *Group) Listener() uint64 { return g.inode }
 
 // Close kills the processes that still run, waits for them, reads the journals to their ends and
-// closes the shared socket. After it the group calls Env.Account no more. Further calls do nothing.
+// closes the shared socket. Env.Account is not called after Close has returned. Further calls do
+// nothing.
 func (g *Group) Close() error {
 	if g.ctx.Err() != nil {
 		return nil

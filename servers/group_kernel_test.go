@@ -30,10 +30,11 @@ import (
 	"reuseport-bench/servers/worker"
 )
 
-// childWorker, as the only argument, makes the test binary a worker.
+// childWorker is the argument that makes the test binary run as a worker.
 const childWorker = "worker"
 
-// startGate is the environment variable with the path of a FIFO that delays the start of a worker.
+// startGate is the environment variable that holds the path of a FIFO. A worker does not start
+// until a writer has opened and closed the FIFO.
 const startGate = "REUSEPORT_BENCH_TEST_GATE"
 
 func TestMain(m *testing.M) {
@@ -120,8 +121,7 @@ func newTestGroup(t *testing.T, cfg Config) *testGroup {
 	return g
 }
 
-// freePort returns a loopback address at which no socket listens. It stays taken for sockets
-// without SO_REUSEADDR.
+// freePort returns a loopback address at which no socket listens.
 func freePort(t *testing.T) netip.AddrPort {
 	t.Helper()
 	l, err := net.Listen("tcp4", "127.0.0.1:0")
@@ -141,7 +141,7 @@ func (g *testGroup) generation() *Generation {
 	return gen
 }
 
-// stop stops workers, or fails the test.
+// stop stops workers. An error fails the test.
 func (g *testGroup) stop(workers []*Worker, mode vocabulary.StopMode) {
 	g.t.Helper()
 	if _, _, err := g.Stop(g.t.Context(), workers, mode); err != nil {
@@ -217,7 +217,7 @@ func TestKernelCommandsTogether(t *testing.T) {
 	}
 }
 
-// within waits for a channel to be closed.
+// within fails the test if a channel is not closed within the limit.
 func within(t *testing.T, limit time.Duration, c <-chan struct{}, what string) {
 	t.Helper()
 	select {
@@ -244,8 +244,8 @@ func TestKernelBlockingIsInterrupted(t *testing.T) {
 	g.stop(gen.Workers, vocabulary.StopHandoff)
 }
 
-// TestKernelHandoffKeepsBlocking checks that a worker that stops leaves O_NONBLOCK alone, because
-// its successors share the open file.
+// TestKernelHandoffKeepsBlocking checks that a worker that stops does not change O_NONBLOCK. The
+// flag belongs to the open file description, which the worker's successors share.
 func TestKernelHandoffKeepsBlocking(t *testing.T) {
 	g := newTestGroup(t, Config{
 		Sockets: vocabulary.SocketsShared, Accept: vocabulary.AcceptBlocking, Workers: 2,
@@ -269,8 +269,8 @@ func TestKernelHandoffKeepsBlocking(t *testing.T) {
 	}
 }
 
-// TestKernelAcceptorOutlivesWorkers checks that an acceptor shares a killed worker's turns among
-// the others, and keeps a stopped worker's turns for it.
+// TestKernelAcceptorOutlivesWorkers checks that an acceptor gives a killed worker's turns to the
+// other workers, but still passes connections to a worker suspended by SIGSTOP.
 func TestKernelAcceptorOutlivesWorkers(t *testing.T) {
 	g := newTestGroup(t, Config{
 		Sockets: vocabulary.SocketsShared, Accept: vocabulary.AcceptAcceptor,
@@ -317,8 +317,8 @@ func TestKernelAcceptorOutlivesWorkers(t *testing.T) {
 	}
 }
 
-// TestKernelAcknowledged checks that an acceptor with acknowledgements gives a stopped worker only
-// one connection, and continues without a killed one.
+// TestKernelAcknowledged checks that an acceptor with acknowledgements passes only one connection
+// to a worker suspended by SIGSTOP, and keeps serving after a worker was killed.
 func TestKernelAcknowledged(t *testing.T) {
 	g := newTestGroup(t, Config{
 		Sockets: vocabulary.SocketsShared, Accept: vocabulary.AcceptAcceptorAck,
@@ -358,9 +358,9 @@ func TestKernelAcknowledged(t *testing.T) {
 	g.want("with 2 free again", g.answers(30), map[int]int{0: 10, 2: 10, 3: 10})
 }
 
-// TestKernelAcknowledgedStop checks connections that wait in the accept queue because every worker
-// is stopped. Once the workers continue, the acceptor must pass the connections on, although it was
-// told to stop meanwhile.
+// TestKernelAcknowledgedStop checks that an acceptor passes on the connections that wait in its
+// accept queue while SIGSTOP suspends every worker. It must do so once the workers continue, even
+// if it has got its own stop command meanwhile.
 func TestKernelAcknowledgedStop(t *testing.T) {
 	g := newTestGroup(t, Config{
 		Sockets: vocabulary.SocketsShared, Accept: vocabulary.AcceptAcceptorAck, Workers: 1,
@@ -404,8 +404,8 @@ func TestKernelAcknowledgedStop(t *testing.T) {
 	within(t, 5*time.Second, g.Acceptor().Exited(), "the acceptor to exit")
 }
 
-// TestKernelAcknowledgedGrace checks that an acceptor whose workers are stopped gives up after half
-// of the grace in its last command, not half of Config.Grace.
+// TestKernelAcknowledgedGrace checks that an acceptor whose workers are suspended gives up after
+// half of the grace in its last command, not half of Config.Grace.
 func TestKernelAcknowledgedGrace(t *testing.T) {
 	g := newTestGroup(t, Config{
 		Sockets: vocabulary.SocketsShared, Accept: vocabulary.AcceptAcceptorAck, Workers: 1,
@@ -434,8 +434,8 @@ func TestKernelAcknowledgedGrace(t *testing.T) {
 	}
 }
 
-// modes are the ways to accept and to select, each with the number of sockets that a worker and an
-// acceptor have open.
+// modes are the combinations of accept mode and selector, with the numbers of sockets that a worker
+// and an acceptor have open in each.
 var modes = []struct {
 	name              string
 	cfg               Config
@@ -452,8 +452,8 @@ var modes = []struct {
 	{"http round-robin", Config{Kind: vocabulary.ServerHTTP, Sockets: vocabulary.SocketsReuseport, Accept: vocabulary.AcceptNetpoll, Selection: vocabulary.SelectorRoundRobin}, 1, 0},
 }
 
-// TestKernelInheritanceAndOrphans checks that a worker has only its own sockets open, and the
-// parent only the shared one, and that a worker exits when its control pipe ends.
+// TestKernelInheritanceAndOrphans checks that a worker has only its own sockets open and the parent
+// only the shared one, and that a worker exits when it reads EOF from its control pipe.
 func TestKernelInheritanceAndOrphans(t *testing.T) {
 	for _, m := range modes {
 		t.Run(m.name, func(t *testing.T) {
@@ -501,8 +501,8 @@ func sockets(t *testing.T, pid int) (all []string) {
 	return all
 }
 
-// descriptors returns what a process has open. It omits the Go runtime's poller, which is opened on
-// first use.
+// descriptors returns the files that a process has open. It omits the Go runtime's poller, which is
+// opened on first use.
 func descriptors(t *testing.T, pid int) (all []string) {
 	t.Helper()
 	dir := fmt.Sprintf("/proc/%d/fd", pid)
@@ -530,8 +530,8 @@ func TestKernelPin(t *testing.T) {
 	}
 }
 
-// TestKernelFailedGeneration checks that a generation that could not be started completely leaves
-// nothing behind, and that the next one can be started.
+// TestKernelFailedGeneration checks that a generation of which one worker could not be started
+// leaves nothing behind, and that the next generation can be started.
 func TestKernelFailedGeneration(t *testing.T) {
 	for _, m := range modes {
 		processes := 4
@@ -570,8 +570,8 @@ func TestKernelFailedGeneration(t *testing.T) {
 	}
 }
 
-// TestTakenAddress checks that with MayBeTaken a worker whose address is taken exits and says why,
-// while the others serve. Without MayBeTaken the generation fails.
+// TestTakenAddress checks that with MayBeTaken a worker whose address is taken exits and reports
+// this error, while the other workers serve. Without MayBeTaken the generation fails.
 func TestTakenAddress(t *testing.T) {
 	for _, mayBe := range []bool{true, false} {
 		t.Run(fmt.Sprint(mayBe), func(t *testing.T) {
@@ -610,7 +610,7 @@ func TestTakenAddress(t *testing.T) {
 	}
 }
 
-// errorHas reports whether err is not nil and its text has all parts.
+// errorHas reports whether err is not nil and its text contains all parts.
 func errorHas(err error, parts ...string) bool {
 	return err != nil && !slices.ContainsFunc(parts, func(part string) bool {
 		return !strings.Contains(err.Error(), part)
@@ -630,9 +630,9 @@ func TestTakenAddresses(t *testing.T) {
 	}
 }
 
-// TestKernelIdleWorkersSleep checks that an idle worker sleeps, including Go's monitor thread,
-// which would otherwise wake up 100 times a second. An answer must not keep either awake
-// permanently.
+// TestKernelIdleWorkersSleep checks that every thread of an idle worker sleeps, including Go's
+// monitor thread, which would otherwise wake up 100 times a second. The threads must also go back
+// to sleep after the worker has answered a request.
 func TestKernelIdleWorkersSleep(t *testing.T) {
 	g := newTestGroup(t, Config{
 		Sockets: vocabulary.SocketsReuseport, Accept: vocabulary.AcceptEpoll, Workers: 2,
@@ -647,7 +647,7 @@ func TestKernelIdleWorkersSleep(t *testing.T) {
 	}
 }
 
-// timeslices returns how often the workers' threads were given a CPU
+// timeslices returns the number of times that the workers' threads were given a CPU
 // (/proc/PID/task/TID/schedstat).
 func timeslices(t *testing.T, workers []*Worker) (n int) {
 	t.Helper()

@@ -10,14 +10,15 @@ import (
 )
 
 // predecessor returns the worker from which w gets its listening socket, or nil if no worker has
-// it.
+// that socket.
 func (g *Group) predecessor(w *Worker) (from *Worker) {
 	if g.cfg.Handover != vocabulary.SCMRights && g.cfg.Handover != vocabulary.Tableflip {
 		return nil
 	}
 	for _, other := range g.Workers() {
 		// With SCMRights any worker can pass a shared socket on; prefer one with the same index.
-		// An upgrade ends the worker that starts it, so Tableflip needs the same index.
+		// With Tableflip a worker exits after it has started its successor, so both must have the
+		// same index.
 		passesAny := g.cfg.Sockets == vocabulary.SocketsShared &&
 			g.cfg.Handover == vocabulary.SCMRights && (from == nil || from.Index != w.Index)
 		if (other.Index == w.Index || passesAny) && other.Serves() {

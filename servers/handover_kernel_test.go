@@ -15,8 +15,9 @@ import (
 	. "reuseport-bench/servers" // package worker imports it, so these tests cannot be part of it
 )
 
-// TestKernelHandover checks every way to pass a socket on: the successors serve from the same
-// socket, no request is lost, and the parent holds the shared socket only with socket activation.
+// TestKernelHandover checks every way to pass a socket on: the successors serve from their
+// predecessors' socket, no request is lost, and the parent holds the shared socket only with socket
+// activation.
 func TestKernelHandover(t *testing.T) {
 	const (
 		loop, http        = vocabulary.ServerLoop, vocabulary.ServerHTTP
@@ -165,8 +166,8 @@ func (g *testGroup) keepAsking(n int) (stop func() int64) {
 	}
 }
 
-// TestKernelAdoptedDies checks that an adopted worker can be killed, and that its death is noticed
-// and reported.
+// TestKernelAdoptedDies checks that an adopted worker, which its predecessor started, can be
+// killed, and that the parent notices and reports its death.
 func TestKernelAdoptedDies(t *testing.T) {
 	g := newTestGroup(t, Config{
 		Kind: vocabulary.ServerHTTP, Sockets: vocabulary.SocketsReuseport,
@@ -210,8 +211,8 @@ func TestKernelNoPredecessor(t *testing.T) {
 	}
 }
 
-// TestKernelOfferSurvives checks that a successor that connects to the offer and then exits does
-// not disturb the predecessor or the next successor.
+// TestKernelOfferSurvives checks that a successor that connects to the predecessor's offer and then
+// exits does not disturb the predecessor or the next successor.
 func TestKernelOfferSurvives(t *testing.T) {
 	for _, kind := range []vocabulary.ServerKind{vocabulary.ServerLoop, vocabulary.ServerHTTP} {
 		t.Run(string(kind), func(t *testing.T) {

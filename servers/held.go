@@ -23,8 +23,7 @@ type heldSocket struct {
 // noIndex marks a socket that is given to no worker, so that its connections are never accepted.
 const noIndex = -1
 
-// hold makes the parent hold one more socket. It listens at the address of the workers with that
-// index.
+// hold opens a listening socket in the parent, at the address of the workers with that index.
 func (g *Group) hold(index int) error {
 	return g.env.Do(func() error {
 		fd, err := g.cfg.Listen(g.address(max(0, index)))
@@ -40,13 +39,13 @@ func (g *Group) hold(index int) error {
 	})
 }
 
-// heldFor returns the position in heldSockets of the socket for an index, or -1.
+// heldFor returns the position in heldSockets of the socket for workers with that index, or -1.
 func (g *Group) heldFor(index int) int {
 	return slices.IndexFunc(g.heldSockets, func(h heldSocket) bool { return h.index == index })
 }
 
-// heldListener returns a duplicate of the socket that the parent holds for an index. It makes the
-// socket on first use.
+// heldListener returns a duplicate of the socket that the parent holds for workers with that index.
+// It opens the socket on first use.
 func (g *Group) heldListener(index int) (*os.File, error) {
 	if g.heldFor(index) < 0 {
 		if err := g.hold(index); err != nil {
@@ -56,9 +55,9 @@ func (g *Group) heldListener(index int) (*os.File, error) {
 	return duplicate(g.heldSockets[g.heldFor(index)].fd)
 }
 
-// Join adds a listening socket to the workers' group and returns when the socket listens.
-// Connections to it are never accepted. The group holds it until DropSocket or Close. One call at a
-// time, and none while a worker is being started.
+// Join adds a listening socket to the workers' SO_REUSEPORT group and returns when the socket
+// listens. Connections to it are never accepted. The parent holds the socket until DropSocket or
+// Close. Calls must not overlap with each other or with the start of a worker.
 func (g *Group) Join() (ready clock.Instant, err error) {
 	if g.cfg.Sockets != vocabulary.SocketsReuseport {
 		return 0, fmt.Errorf("no socket can join a group with sockets: %s", g.cfg.Sockets)
@@ -83,12 +82,12 @@ type Dropped struct {
 	Listener uint64 // its inode
 	// The kernel began to close it after From, and had closed it by To.
 	From, To clock.Instant
-	// Last is true if no worker had the socket, so that its queue was lost.
+	// Last is true if no worker had the socket, so that the connections in its queue were lost.
 	Last bool
 }
 
 // DropSocket closes the nth of the sockets that Held returns. Workers that have the socket keep it.
-// One call at a time, and none while a worker is being started.
+// Calls must not overlap with each other or with the start of a worker.
 func (g *Group) DropSocket(n int) (Dropped, error) {
 	if n < 0 || n >= len(g.heldSockets) {
 		return Dropped{}, fmt.Errorf(

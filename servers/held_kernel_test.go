@@ -36,7 +36,7 @@ func (g *testGroup) asks(n int) (clients []net.Conn) {
 	return clients
 }
 
-// outcomes counts how many connections are answered and how many are reset.
+// outcomes returns the number of connections that are answered, and of those that are reset.
 func (g *testGroup) outcomes(clients []net.Conn) (answered, reset int) {
 	g.t.Helper()
 	for _, c := range clients {
@@ -54,8 +54,8 @@ func (g *testGroup) outcomes(clients []net.Conn) (answered, reset int) {
 	return answered, reset
 }
 
-// TestKernelJoin checks that connections to a joined socket wait until the socket is dropped, and
-// are then reset, and that the worker gets all later ones.
+// TestKernelJoin checks that connections to a joined socket wait until the socket is dropped and
+// are then reset, and that the worker gets all connections made after that.
 func TestKernelJoin(t *testing.T) {
 	const n = 40
 	g := newTestGroup(t, Config{Sockets: vocabulary.SocketsReuseport, Workers: 1})
@@ -74,8 +74,8 @@ func TestKernelJoin(t *testing.T) {
 	if !dropped.Last || dropped.To < dropped.From || len(g.Held()) != 0 {
 		t.Errorf("dropped %+v, want Last; Held is %v, want none", dropped, g.Held())
 	}
-	// Each connection goes to either socket with the same probability: all go to the same one once
-	// in 2^39 runs.
+	// Each connection goes to either socket with the same probability, so all go to the same one
+	// only once in 2^39 runs.
 	answered, reset := g.outcomes(clients)
 	if answered == 0 || reset == 0 || answered+reset != n {
 		t.Errorf("%d answered and %d reset of %d, want some of both", answered, reset, n)
@@ -87,7 +87,7 @@ func TestKernelJoin(t *testing.T) {
 }
 
 // TestKernelDropSocket checks that a dropped socket stays open in the worker that has it, and that
-// a socket that is not dropped stays open in the supervisor when the worker dies.
+// a socket that is not dropped stays open in the parent when the worker dies.
 func TestKernelDropSocket(t *testing.T) {
 	for _, drops := range []bool{false, true} {
 		g := newTestGroup(t, Config{

@@ -50,8 +50,8 @@ func TestKernelJournalsAreReadLast(t *testing.T) {
 	}
 }
 
-// TestKernelFullJournalIsReadEarly checks that a journal is read before it is full, so that nothing
-// is missed.
+// TestKernelFullJournalIsReadEarly checks that a journal is read before it is full, so that no
+// record is lost.
 func TestKernelFullJournalIsReadEarly(t *testing.T) {
 	for _, kind := range []vocabulary.ServerKind{vocabulary.ServerLoop, vocabulary.ServerHTTP} {
 		t.Run(string(kind), func(t *testing.T) {
@@ -76,8 +76,8 @@ func TestKernelFullJournalIsReadEarly(t *testing.T) {
 	}
 }
 
-// TestKernelEndedJournalsAreReadEarly checks that journals of workers that have exited are read
-// once they hold too much together.
+// TestKernelEndedJournalsAreReadEarly checks that the journals of workers that have exited are read
+// once they exceed the budget together.
 func TestKernelEndedJournalsAreReadEarly(t *testing.T) {
 	g := newTestGroup(t, Config{Sockets: vocabulary.SocketsReuseport, Workers: 1})
 	g.SetJournalBudget(2000)
@@ -101,7 +101,7 @@ func TestKernelEndedJournalsAreReadEarly(t *testing.T) {
 }
 
 // TestKernelDrainTakesResetConnections checks that a draining worker survives connections that
-// their clients have reset in its queue, and records all of them.
+// clients have reset in its accept queue, and records all of them.
 func TestKernelDrainTakesResetConnections(t *testing.T) {
 	for _, kind := range []vocabulary.ServerKind{vocabulary.ServerLoop, vocabulary.ServerHTTP} {
 		t.Run(string(kind), func(t *testing.T) {

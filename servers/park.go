@@ -9,15 +9,15 @@ import (
 	"reuseport-bench/scenarios/vocabulary"
 )
 
-// Park starts a process for each index, in that order. It does not wait until they are parked;
-// AwaitParked does. A process is parked when it has done everything that does not depend on which
-// worker it becomes. It becomes the next worker with its index, which then only has to listen.
-// Close kills the processes that have not become workers.
+// Park starts one process for each index, in that order. It does not wait until the processes are
+// parked; AwaitParked does. A process is parked when it has done every part of its start that does
+// not depend on which worker it becomes. The next worker with its index takes over the process,
+// which then only has to listen. Close kills the processes that have not become workers.
 //
 // Call Park only once the first generation is ready: with SCMRights or Tableflip a process started
 // earlier would inherit the shared socket and keep it open. Workers that another worker starts
-// (Tableflip) and workers behind an acceptor cannot be parked. One call at a time, and none while a
-// worker is being started.
+// (Tableflip) and workers behind an acceptor cannot be parked. Calls must not overlap with each
+// other or with the start of a worker.
 func (g *Group) Park(indexes ...int) error {
 	if g.cfg.Handover == vocabulary.Tableflip || g.cfg.Accept.Row().Passes {
 		return errors.New("workers that tableflip starts or an acceptor serves cannot be parked")
@@ -32,7 +32,7 @@ func (g *Group) Park(indexes ...int) error {
 }
 
 func (g *Group) park(w *Worker) error {
-	// A socket that the parent holds listens as soon as it is made, but w does not serve yet.
+	// If the parent opened the socket now, it would get connections before w serves.
 	if g.cfg.Handover == vocabulary.SocketActivation && g.listener < 0 {
 		if g.heldFor(w.Index) < 0 {
 			return errors.New("no worker has had this index, so its socket would listen too early")

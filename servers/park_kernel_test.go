@@ -16,7 +16,7 @@ import (
 	. "reuseport-bench/servers" // package worker imports it, so these tests cannot be part of it
 )
 
-// park parks processes, or fails the test.
+// park parks processes. An error fails the test.
 func (g *testGroup) park(indexes ...int) []*Worker {
 	g.t.Helper()
 	if err := errors.Join(g.Park(indexes...), g.AwaitParked(g.t.Context())); err != nil {
@@ -92,7 +92,7 @@ func TestKernelParked(t *testing.T) {
 					t.Errorf("worker %d answers, want only %v", id, ids(old.Workers))
 				}
 			}
-			g.starts = 0 // no more processes
+			g.starts = 0 // no more processes can be started
 			next := g.generation()
 			if diff := cmp.Diff(ids(next.Workers), []int{2, 3}); diff != "" {
 				t.Errorf("IDs of the new workers (-got +want):\n%s", diff)
@@ -146,7 +146,7 @@ func TestKernelParkedRebinds(t *testing.T) {
 }
 
 // TestKernelParkedByIndex checks that a worker takes over only a parked process with its own index,
-// and that more processes can be parked later.
+// and that more processes can be parked after that.
 func TestKernelParkedByIndex(t *testing.T) {
 	g := newTestGroup(t, Config{Sockets: vocabulary.SocketsReuseport, Workers: 2, Pin: []int{5, 2}})
 	g.generation()
@@ -176,14 +176,14 @@ func TestKernelParkedByIndex(t *testing.T) {
 	if g.park(0); len(g.Parked()) != 1 {
 		t.Errorf("%d processes are parked, want the one parked last", len(g.Parked()))
 	}
-	// The CPUs of every process, in start order.
+	// The CPUs that each process was started on, in start order.
 	if diff := cmp.Diff(g.cpus, [][]int{{5}, {2}, {2}, {2}, {5}, {2}, {5}}); diff != "" {
 		t.Errorf("CPUs that processes were started on (-got +want):\n%s", diff)
 	}
 }
 
-// TestKernelTakenOverEarly checks that a process does not count as parked if a worker took it over
-// while it was still starting.
+// TestKernelTakenOverEarly checks that a process does not count as parked if a worker took over the
+// process while it was still starting.
 func TestKernelTakenOverEarly(t *testing.T) {
 	g := newTestGroup(t, Config{Sockets: vocabulary.SocketsReuseport, Workers: 1})
 	g.generation()
@@ -211,7 +211,7 @@ func TestKernelTakenOverEarly(t *testing.T) {
 	}
 }
 
-// TestKernelParkedAreEnded checks that Close ends parked processes and leaves nothing behind.
+// TestKernelParkedAreEnded checks that Close kills parked processes and leaves nothing behind.
 func TestKernelParkedAreEnded(t *testing.T) {
 	before := descriptors(t, os.Getpid())
 	g := newTestGroup(t, Config{Sockets: vocabulary.SocketsShared, Workers: 2})
@@ -231,7 +231,8 @@ func TestKernelParkedAreEnded(t *testing.T) {
 	}
 }
 
-// TestKernelParkedOrphan checks that a parked process exits when its control pipe ends.
+// TestKernelParkedOrphan checks that a parked process exits when it reads EOF from its control
+// pipe.
 func TestKernelParkedOrphan(t *testing.T) {
 	handovers := []vocabulary.Handover{vocabulary.NoHandover, vocabulary.SocketActivation}
 	for _, handover := range handovers {
@@ -247,7 +248,7 @@ func TestKernelParkedOrphan(t *testing.T) {
 	}
 }
 
-// TestKernelParkedDies checks that a worker cannot take over a process that has died, that the
+// TestKernelParkedDies checks that starting a worker fails if its parked process has died, that the
 // error says so, and that nothing is left of the process.
 func TestKernelParkedDies(t *testing.T) {
 	g := newTestGroup(t, Config{Sockets: vocabulary.SocketsReuseport, Workers: 1})
@@ -269,7 +270,7 @@ func TestKernelParkedDies(t *testing.T) {
 	}
 }
 
-// TestKernelNotParked checks the errors of Park.
+// TestKernelNotParked checks that Park refuses workers that cannot be parked.
 func TestKernelNotParked(t *testing.T) {
 	for _, test := range []struct {
 		name  string
@@ -302,8 +303,8 @@ func TestKernelNotParked(t *testing.T) {
 	}
 }
 
-// TestKernelParkFails checks that Park reports a process that cannot be started and keeps those
-// started before it.
+// TestKernelParkFails checks that Park reports a process that cannot be started, and keeps the
+// processes started before it.
 func TestKernelParkFails(t *testing.T) {
 	g := newTestGroup(t, Config{Sockets: vocabulary.SocketsReuseport, Workers: 1})
 	g.generation()
@@ -317,8 +318,8 @@ func TestKernelParkFails(t *testing.T) {
 	g.starts = -1
 }
 
-// TestKernelParkedFails checks that the error of a process that fails before it is parked has its
-// standard error.
+// TestKernelParkedFails checks that, if a process fails before it is parked, the error includes the
+// standard error of the process.
 func TestKernelParkedFails(t *testing.T) {
 	g := newTestGroup(t, Config{Sockets: vocabulary.SocketsReuseport, Workers: 1})
 	g.generation()

@@ -36,7 +36,8 @@ type Worker struct {
 	process   *child.Process // nil before it is started
 	journal   *journal.Journal
 	inherits  bool // the process has inherited a listener
-	// parkedSince is when the process was parked; 0: it was not parked when it became this worker.
+	// parkedSince is the time at which the process was parked, or 0 if it was not yet parked when
+	// it became this worker.
 	parkedSince clock.Instant
 
 	parked, ready, closed, exited chan struct{}
@@ -50,7 +51,7 @@ type Worker struct {
 	mode      vocabulary.StopMode // of the stop command; "": none was sent
 	killTimer *time.Timer         // set by stop; kills a worker that takes too long
 	missed    uint64
-	cpu       time.Duration // as the worker reported when it stopped
+	cpu       time.Duration // valid once the worker has reported it, at its stop
 	err       error
 	bindErr   unix.Errno // why it could not bind its address; 0: it could
 }
@@ -72,8 +73,8 @@ func (w *Worker) start(command *exec.Cmd, cpus []int, inherited []*os.File) erro
 	})
 }
 
-// begin makes the worker's journal and calls start to start the process with it. After an error,
-// nothing is left to clean up. Without an error, abandon cleans up.
+// begin creates the worker's journal and calls start, which starts the process with the journal.
+// After an error, nothing is left to clean up. After success, abandon cleans up.
 func (w *Worker) begin(start func(journal *os.File) (*child.Process, error)) (err error) {
 	j, file, err := journal.Create(w.group.mark())
 	if err != nil {
@@ -97,8 +98,8 @@ func (w *Worker) configure(cfg WorkerConfig) error {
 	return nil
 }
 
-// abandon ends the process, if there is one, and returns the cause with the process's standard
-// error.
+// abandon kills the process, if there is one, and returns cause with the process's standard error
+// appended.
 func (w *Worker) abandon(cause error) error {
 	if w.process == nil {
 		return cause
@@ -107,7 +108,7 @@ func (w *Worker) abandon(cause error) error {
 	return errors.Join(w.process.Explain(cause), err)
 }
 
-// readEvents reads events until the process has exited, and records how it ended.
+// readEvents reads events until the process has exited, and then records its end.
 func (w *Worker) readEvents() {
 	defer close(w.exited)
 	isClosed := false
@@ -130,7 +131,7 @@ func (w *Worker) readEvents() {
 		case EventClosed:
 			w.mu.Lock()
 			w.closing.From, w.closing.To = e.From, e.At
-			w.closing.Mode = cmp.Or(w.mode, w.closing.Mode) // kill may have changed it since
+			w.closing.Mode = cmp.Or(w.mode, w.closing.Mode) // kill may have overwritten the mode
 			w.mu.Unlock()
 			isClosed = true
 			close(w.closed)
@@ -161,8 +162,8 @@ func (w *Worker) readEvents() {
 		unasked := errors.New("exited without being told to")
 		w.err = cmp.Or(w.process.Err(), w.process.Explain(unasked))
 	}
-	if !isClosed { // the kernel closed the listener when the process died
-		if !w.stopped { // it is unknown when the process died
+	if !isClosed { // so the kernel closed it when the process died
+		if !w.stopped { // the time of the unexpected death is unknown
 			w.closing.From = w.readyAt
 		}
 		w.closing.Mode, w.closing.To = vocabulary.StopKill, w.clock.Now()
@@ -215,15 +216,15 @@ func (w *Worker) awaitClosed(ctx context.Context) error {
 	case <-ctx.Done():
 	}
 	select {
-	case <-w.closed: // both at the same time
+	case <-w.closed: // closed and cancelled at the same time
 		return nil
 	default:
 		return fmt.Errorf("worker %d has not closed its listener: %w", w.ID, context.Cause(ctx))
 	}
 }
 
-// stop tells the worker to end within a grace and does not wait. If the worker has not exited by
-// graceSlack after the grace, it is killed, as a supervisor would do.
+// stop tells the worker to finish and exit within the grace, and does not wait. If the worker still
+// runs graceSlack after the end of its grace, it is killed, as a supervisor would do.
 func (w *Worker) stop(mode vocabulary.StopMode, grace time.Duration) error {
 	if mode == vocabulary.StopKill {
 		return w.kill()
@@ -240,26 +241,26 @@ func (w *Worker) stop(mode vocabulary.StopMode, grace time.Duration) error {
 	return w.send(Command{Stop: mode, Grace: grace})
 }
 
-// shortenGrace limits the remaining time of a stopped worker to the grace.
+// shortenGrace tells a stopped worker to exit within the grace, counted from now.
 func (w *Worker) shortenGrace(grace time.Duration) {
 	w.mu.Lock()
 	if w.killTimer != nil {
 		w.killTimer.Reset(grace + graceSlack)
 	}
 	w.mu.Unlock()
-	_ = w.send(Command{Grace: grace}) // fails if it has just exited
+	_ = w.send(Command{Grace: grace}) // fails if the worker has just exited
 }
 
 // send sends the worker a command.
 func (w *Worker) send(c Command) error {
 	if err := w.process.Send(c); err != nil {
-		line, _ := json.Marshal(c) // Send has marshalled it, too
+		line, _ := json.Marshal(c) // cannot fail: Send has marshalled it
 		return fmt.Errorf("worker %d: command %s: %w", w.ID, line, err)
 	}
 	return nil
 }
 
-// Serves reports whether the worker is ready and has not been stopped.
+// Serves reports whether the worker is ready and has not been told to stop.
 func (w *Worker) Serves() bool {
 	select {
 	case <-w.exited:
@@ -334,8 +335,8 @@ func (w *Worker) drain(account func(*Worker, journal.Record)) {
 // release frees the pipes and the journal of a process that has exited.
 func (w *Worker) release() error { return errors.Join(w.process.Close(), w.journal.Close()) }
 
-// Closing returns when and how the worker's listener was closed. Its Mode is empty while the worker
-// listens.
+// Closing returns when and how the worker's listener was closed. Mode is empty in the result while
+// the worker listens.
 func (w *Worker) Closing() Closing {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -353,15 +354,16 @@ func (w *Worker) IsParked() bool {
 	}
 }
 
-// ParkedAt returns when the process was parked. It is 0 if the process was started for this worker,
-// or was not yet parked when it became this worker.
+// ParkedAt returns the time at which the process was parked. It is 0 if the process was started for
+// this worker, or was not yet parked when it became this worker.
 func (w *Worker) ParkedAt() clock.Instant { return w.parkedSince }
 
-// ReadyAt returns when the worker became ready. It is valid once its generation has started.
+// ReadyAt returns the time at which the worker became ready. It is valid once the worker's
+// generation has started.
 func (w *Worker) ReadyAt() clock.Instant { return w.readyAt }
 
-// Listener returns the inode of the worker's own listening socket, or 0 if it shares one. It is
-// valid once its generation has started.
+// Listener returns the inode of the worker's own listening socket, or 0 if the worker shares a
+// socket. It is valid once the worker's generation has started.
 func (w *Worker) Listener() uint64 { return w.listener }
 
 // Ready returns a channel that is closed when the worker is ready. It stays open if the process
@@ -375,7 +377,7 @@ func (w *Worker) Exited() <-chan struct{} { return w.exited }
 // process has exited.
 func (w *Worker) PID() int { return w.process.PID() }
 
-// Err returns why the worker exited without being stopped, or nil.
+// Err returns the reason that the worker exited without being told to, or nil.
 func (w *Worker) Err() error { return w.failure() }
 
 // BindError returns EADDRINUSE if the worker exited because its address was taken, or 0.
@@ -392,7 +394,7 @@ func (w *Worker) Missed() uint64 {
 	return w.missed
 }
 
-// CPU returns the user and system time of the worker. It returns false until the worker has exited.
+// CPU returns the user and system time of the worker, and false until the worker has exited.
 func (w *Worker) CPU() (time.Duration, bool) {
 	if !w.hasExited() {
 		return 0, false

@@ -14,7 +14,7 @@ import (
 
 // This file is the protocol between a Group and package worker, on the pipes of package child.
 
-// Descriptors of a worker after its pipes, in the order of child.Options.Files.
+// Descriptors of a worker that follow its pipes, in the order of child.Options.Files.
 const (
 	FDJournal = child.FilesFD
 	// FDListener is a listening socket of the parent's, or the channel from an acceptor. In an
@@ -24,11 +24,11 @@ const (
 	FDSelector = FDJournal + 1
 )
 
-// WorkerConfig is the first line on the control pipe: the group's configuration, with Address set
-// to where this worker listens, and the settings of this worker.
+// WorkerConfig is the first line on the control pipe: the group's configuration, with this worker's
+// own Address, and the settings of this worker.
 //
-// A parked process gets two: the first, with Parked, when it is started, and the second when it
-// becomes a worker. The worker's settings in the first have no meaning.
+// A parked process reads two of them: the first, with Parked set, when it is started, and the
+// second when it becomes a worker. The settings of the worker have no meaning in the first.
 type WorkerConfig struct {
 	Config
 	Parked     bool // the process waits for a second configuration
@@ -37,7 +37,7 @@ type WorkerConfig struct {
 	Generation int
 	// ColdFor is the warm-up time, during which the additional time of Cold falls linearly to 0.
 	ColdFor time.Duration
-	// Inherited is true if FDListener is the listener.
+	// Inherited is true if the worker inherited its listener, as FDListener.
 	Inherited bool
 	// Network, if not empty, is the path of the network namespace to listen in instead of the
 	// process's own.
@@ -52,39 +52,41 @@ type WorkerConfig struct {
 	Channels    int  // of an acceptor: its number of workers; 0: not an acceptor
 }
 
-// Command is any later line on the control pipe. Either one field is set, or both Stop and Grace.
+// Command is any later line on the control pipe. Exactly one field is set, except that Stop and
+// Grace may be set together.
 type Command struct {
 	Stop vocabulary.StopMode `json:"stop,omitempty"`
-	// Grace, with Stop, is how long the worker may take to finish its work; 0: Config.Grace.
-	// Without Stop it shortens the remaining time of a worker that is already stopping.
+	// Grace, with Stop, is the maximum time that the worker may take to finish its work; 0:
+	// Config.Grace. Without Stop it shortens the remaining time of a worker that is already
+	// stopping.
 	Grace time.Duration `json:"grace_ns,omitempty"`
-	// BusyLoop makes a worker's loop compute for that time and do nothing else.
+	// BusyLoop makes a worker of kind loop compute for that time and do nothing else.
 	BusyLoop time.Duration `json:"busy_loop_ns,omitempty"`
 	// Members, with SelectorCPU, is the group's new number of sockets.
 	Members int `json:"members,omitempty"`
-	// Upgrade, with Tableflip, makes a worker start its successor. It is the address at which the
-	// successor reports.
+	// Upgrade, with Tableflip, tells a worker to start its successor. Its value is the address to
+	// which the successor connects to report to the parent.
 	Upgrade string `json:"upgrade,omitempty"`
 }
 
-// Event is a line on the events pipe. A parked process sends parked once. A worker sends ready once
-// and, after a stop command, closed and finally stopped. It sends journal whenever its journal must
-// be read. It may send failed at any time, and nothing after it.
+// Event is a line on the events pipe. A parked process sends "parked" once. A worker sends "ready"
+// once and, after a stop command, "closed" and finally "stopped". It sends "journal" whenever its
+// journal must be read. It may send "failed" at any time, and nothing after that.
 type Event struct {
 	Event string        `json:"event"`
 	At    clock.Instant `json:"at"`
-	// Listener, with ready, is the inode of the worker's own listening socket.
+	// Listener, in a ready event, is the inode of the worker's own listening socket.
 	Listener uint64 `json:"listener,omitempty"`
-	// From, with closed, is the instant before close(2); At is the instant after it.
+	// From, in a closed event, is the instant before close(2); At is the instant after it.
 	From clock.Instant `json:"from,omitempty"`
-	// CPU, with stopped, is the user and system time of the process so far.
+	// CPU, in a stopped event, is the user and system time of the process so far.
 	CPU   time.Duration `json:"cpu_ns,omitempty"`
 	Error string        `json:"error,omitempty"`
-	// Errno, with failed, is EADDRINUSE if the worker's address was taken.
+	// Errno, in a failed event, is EADDRINUSE if the worker's address was taken.
 	Errno unix.Errno `json:"errno,omitempty"`
 }
 
-// The events.
+// The kinds of event.
 const (
 	EventParked  = "parked"
 	EventReady   = "ready"
@@ -96,7 +98,7 @@ const (
 
 // Environment variables of a worker.
 const (
-	// EnvAdopt is the address at which a worker that was started by another one asks for its pipes
+	// EnvAdopt holds the address at which a worker that another worker started asks for its pipes
 	// and its journal.
 	EnvAdopt = "REUSEPORT_BENCH_ADOPT"
 

@@ -24,7 +24,7 @@ func (c Config) selector() selector.Kind {
 	return ""
 }
 
-// programs are the eBPF programs of the selectors.
+// programs maps the selectors that are eBPF programs to these programs.
 var programs = map[vocabulary.Selector]selector.Kind{
 	vocabulary.SelectorRoundRobin:  selector.RoundRobin,
 	vocabulary.SelectorWeighted:    selector.Weighted,
@@ -57,7 +57,7 @@ func (g *Group) freeSlot() (int, error) {
 		"too many stopped workers have not exited yet", g.slots())
 }
 
-// list lets the selector, if any, choose the worker until it is stopped and its listener closed.
+// list allows the selector, if any, to choose the worker. Stopping the worker ends this.
 func (g *Group) list(w *Worker) error {
 	if g.selector == nil {
 		return nil
@@ -67,7 +67,7 @@ func (g *Group) list(w *Worker) error {
 	if ramps {
 		weight = 1
 	}
-	// The slot may still be listed for a worker that died unexpectedly.
+	// The slot's last worker may have died unexpectedly and may still be in the list.
 	if err := errors.Join(g.selector.Remove(w.slot), g.selector.Add(w.slot, weight)); err != nil {
 		return err
 	}
@@ -77,10 +77,11 @@ func (g *Group) list(w *Worker) error {
 	return nil
 }
 
-// countStarting computes, with SelectorCPU, how many sockets the group will have once the given
-// number of workers has started. A classic BPF program cannot find out by itself, so it is attached
-// again whenever the number changes. Any process that has one of the sockets can do that: a worker
-// when it starts to listen or gets a Command, or the parent if it holds one.
+// countStarting computes, with SelectorCPU, the number of sockets that the group will have once
+// that many more workers have started. A classic BPF program cannot read the number of sockets, so
+// it is attached again whenever the number changes. Any process that has one of the sockets can
+// attach it: a worker when it starts to listen or gets a Command, or the parent if it holds a
+// socket.
 func (g *Group) countStarting(starting int) {
 	if g.cfg.Selection != vocabulary.SelectorCPU {
 		return
@@ -109,7 +110,7 @@ func (g *Group) updateCount() error {
 			return w.send(Command{Members: n})
 		}
 	}
-	return nil // the last workers are closing; the next one to listen attaches it
+	return nil // the last workers are closing; the next worker attaches it
 }
 
 // members returns the number of sockets in the group.
@@ -141,12 +142,12 @@ func (g *Group) ramp(w *Worker) {
 		case <-tick.C:
 		}
 		if !w.Serves() {
-			return // another worker may have its slot
+			return // another worker may use the slot now
 		}
 		share := min(1, float64(g.env.Clock.Now().Sub(w.readyAt))/float64(w.cold))
 		weight := max(1, math.Round(share*float64(g.weight(w.Index))))
 		if g.selector.SetWeight(w.slot, uint32(weight)) != nil || share == 1 {
-			return // it has been unlisted, or is warm
+			return // the worker has been unlisted, or is warm
 		}
 	}
 }
@@ -159,12 +160,12 @@ func (g *Group) removeFromList(w *Worker) error {
 	return g.selector.Remove(w.slot)
 }
 
-// handshakeLimit is the maximum time for which StopBPFDrain waits for handshakes. Without it, a
-// client that never answers would delay the stop.
+// handshakeLimit is the maximum time that StopBPFDrain waits for handshakes. It prevents a client
+// that never completes its handshake from delaying the stop.
 const handshakeLimit = 500 * time.Millisecond
 
-// unlist stops the selector from choosing the workers. For StopBPFDrain it then waits until no
-// handshake is in progress at their listeners, but at most for handshakeLimit.
+// unlist stops the selector from choosing the workers. For StopBPFDrain it then waits until their
+// listeners have no handshakes in progress, but at most for handshakeLimit.
 func (g *Group) unlist(ctx context.Context, workers []*Worker, mode vocabulary.StopMode) error {
 	listeners := map[uint64]bool{}
 	for _, w := range workers {
@@ -179,11 +180,11 @@ func (g *Group) unlist(ctx context.Context, workers []*Worker, mode vocabulary.S
 	if g.env.HalfOpen == nil {
 		return errors.New("bpf-drain: Env.HalfOpen is missing, so handshakes cannot be counted")
 	}
-	// Once every RCU read-side section in flight has ended, no CPU can still be using the old list,
-	// and the connections that it selected for are in the table: the kernel processes a segment
-	// within one such section. MEMBARRIER_CMD_GLOBAL waits for exactly that (synchronize_rcu in
-	// kernel/sched/membarrier.c). With one CPU there is nothing to wait for, and it returns at
-	// once.
+	// Once every RCU read-side section in flight has ended, no CPU can still be using the old list
+	// of workers. Every handshake that began with that list is then in the kernel's table, because
+	// the kernel processes a segment within one such section. MEMBARRIER_CMD_GLOBAL waits for
+	// exactly that (synchronize_rcu in kernel/sched/membarrier.c). With one CPU there is nothing to
+	// wait for, and it returns at once.
 	if _, _, errno := unix.Syscall(unix.SYS_MEMBARRIER, membarrierGlobal, 0, 0); errno != 0 {
 		return fmt.Errorf("membarrier: %w", errno)
 	}

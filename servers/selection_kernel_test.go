@@ -50,9 +50,9 @@ func (g *testGroup) answersFrom(n int) map[int]map[int]int {
 	return by
 }
 
-// TestKernelCPUSelector checks that the program selects the socket with the number CPU modulo the
-// number of sockets. That is the current number of sockets with cpu, and the initial one with
-// cpu-fixed. On lo a SYN is processed by the CPU that sent it.
+// TestKernelCPUSelector checks that the program selects the socket with the number CPU modulo n.
+// The selector cpu uses the current number of sockets as n, cpu-fixed the initial number. On lo a
+// SYN is processed by the CPU that sent it.
 func TestKernelCPUSelector(t *testing.T) {
 	const n = 3
 	for _, kind := range []vocabulary.ServerKind{vocabulary.ServerLoop, vocabulary.ServerHTTP} {
@@ -79,7 +79,8 @@ func TestKernelCPUSelector(t *testing.T) {
 				if selector != vocabulary.SelectorCPU {
 					return
 				}
-				// A worker attaches the program again for the number in a command.
+				// On a command with Members, a worker attaches the program again for that number of
+				// sockets.
 				if err := workers[0].Process().Send(Command{Members: 1}); err != nil {
 					t.Fatal(err)
 				}
@@ -92,7 +93,7 @@ func TestKernelCPUSelector(t *testing.T) {
 	}
 }
 
-// eventually waits until is returns true, or fails the test.
+// eventually waits until is() returns true. It fails the test if that takes too long.
 func (g *testGroup) eventually(what string, is func() bool) {
 	g.t.Helper()
 	for end := time.Now().Add(10 * time.Second); !is(); {
@@ -102,7 +103,7 @@ func (g *testGroup) eventually(what string, is func() bool) {
 	}
 }
 
-// TestKernelSocketsCounted checks that the number of sockets follows every change of the group:
+// TestKernelSocketsCounted checks that the number of sockets follows every change of the group: new
 // generations, single workers, stops and the parent's own sockets.
 func TestKernelSocketsCounted(t *testing.T) {
 	for _, handover := range []vocabulary.Handover{
@@ -140,7 +141,7 @@ func TestKernelSocketsCounted(t *testing.T) {
 			g.stop(second.Workers[:1], vocabulary.StopKill)
 			left := 1
 			if handover == vocabulary.SocketActivation {
-				left = 2 // the parent still has it
+				left = 2 // the parent still holds the killed worker's socket
 			}
 			check("without one worker", left)
 		})

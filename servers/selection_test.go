@@ -10,8 +10,8 @@ import (
 	"reuseport-bench/scenarios/vocabulary"
 )
 
-// TestEverySelectorProgram checks that every selector that the vocabulary calls an eBPF program has
-// one.
+// TestEverySelectorProgram checks that programs has a program for every selector that the
+// vocabulary calls an eBPF program.
 func TestEverySelectorProgram(t *testing.T) {
 	var want []vocabulary.Selector
 	for _, s := range vocabulary.Selectors() {

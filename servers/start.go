@@ -16,7 +16,7 @@ import (
 // StartWorker starts one worker and returns when the worker is ready. After an error, the worker
 // does not run. generation is only a label: the worker is not added to a Generation. index, from 0,
 // decides what differs between workers (Config.Pin, Config.PortPerIndex). cold is the worker's
-// warm-up time; 0 starts it warm. One call at a time.
+// warm-up time; 0 starts it warm. Calls must not overlap.
 func (g *Group) StartWorker(
 	ctx context.Context, generation, index int, cold time.Duration,
 ) (*Worker, error) {
@@ -36,8 +36,8 @@ func (g *Group) LaunchWorker(
 	return g.startWorker(ctx, generation, index, cold, channels{})
 }
 
-// AwaitWorker returns when the worker is ready. From then on a selector may choose it. After an
-// error the worker does not run.
+// AwaitWorker returns when the worker is ready. From then on a selector may choose the worker.
+// After an error the worker does not run.
 func (g *Group) AwaitWorker(ctx context.Context, w *Worker) error {
 	ctx, cancel := context.WithTimeout(ctx, StartLimit)
 	defer cancel()
@@ -69,8 +69,8 @@ func (g *Group) startWorker(
 	return w, nil
 }
 
-// run gives a worker its placement and configures its process. It starts the process unless the
-// worker was parked. After an error, a started process still runs.
+// run gives a worker its placement, takes over its parked process or else starts a process, and
+// configures that process. After an error, a started process still runs.
 func (g *Group) run(ctx context.Context, w *Worker, channels channels) (err error) {
 	wasParked := w.process != nil
 	if g.env.Place != nil {
@@ -138,8 +138,8 @@ func (g *Group) workerConfig(w *Worker) WorkerConfig {
 	return cfg
 }
 
-// startedLater reports whether a worker is started after the first generation. Parked processes
-// always are.
+// startedLater reports whether a worker is started after the first generation. This is true of all
+// parked processes.
 func (g *Group) startedLater(w *Worker) bool { return w.ID < 0 || w.ID >= g.cfg.Workers }
 
 // user returns the user id that a worker runs under; 0: this program's.
@@ -153,7 +153,7 @@ func (g *Group) user(w *Worker) uint32 {
 	return 0
 }
 
-// cpus returns the CPU of the workers with an index, or nil if workers are not pinned.
+// cpus returns the CPU of workers with that index, or nil if workers are not pinned.
 func (g *Group) cpus(index int) []int {
 	if n := len(g.cfg.Pin); n > 0 {
 		return []int{g.cfg.Pin[index%n]}
@@ -175,7 +175,8 @@ func (g *Group) startProcess(w *Worker, channels channels) error {
 	}
 	id := g.user(w)
 	if id != 0 {
-		// The process starts by /proc/self/exe, so that user needs no access to the program's path.
+		// Starting the process by /proc/self/exe needs no access to the program's path, which its
+		// user may lack.
 		user := &syscall.Credential{Uid: id, Gid: id}
 		command.SysProcAttr = &syscall.SysProcAttr{Credential: user}
 	}
@@ -186,8 +187,8 @@ func (g *Group) startProcess(w *Worker, channels channels) error {
 	return err
 }
 
-// inheritance returns the files that the process of a worker with an index inherits besides its
-// pipes and its journal. The caller calls release once the process has them.
+// inheritance returns the files that the process of a worker with that index inherits besides its
+// pipes and its journal. The caller calls release once the process has inherited them.
 func (g *Group) inheritance(
 	index int, channels channels,
 ) (files []*os.File, release func(), err error) {

@@ -13,22 +13,23 @@ import (
 	"reuseport-bench/servers/clock"
 )
 
-// graceSlack is how long after its grace a stopped worker is killed. The worker exits by itself
-// when its grace is over, unless it is too busy to notice.
+// graceSlack is the time from the end of a worker's grace until the worker is killed. A worker
+// exits by itself when its grace is over, unless it is too busy to notice.
 const graceSlack = time.Second
 
-// Stop stops workers and returns when their listeners are closed. They may still be finishing what
-// they accepted. trigger is the instant just before the first signal.
+// Stop stops workers and returns when their listeners are closed. The workers may then still be
+// serving the connections that they have accepted. trigger is the instant just before the first
+// signal or command.
 //
 // A worker that has not exited after Config.Grace and graceSlack is killed. If ctx ends before the
-// listeners are closed, Stop returns an error and leaves the workers alone. With SelectorCPU one
-// call at a time.
+// listeners are closed, Stop returns an error and does nothing more to the workers. With
+// SelectorCPU, calls must not overlap.
 func (g *Group) Stop(
 	ctx context.Context, workers []*Worker, mode vocabulary.StopMode,
 ) (trigger, closed clock.Instant, err error) {
 	trigger = g.env.Clock.Now()
-	// Stop the acceptor first, so that the workers get what it has accepted. If workers are killed,
-	// the acceptor is not stopped.
+	// Stop the acceptor first, so that the workers get the connections that it has accepted. If
+	// workers are killed, the acceptor is not stopped.
 	if a := g.acceptor; a != nil && mode != vocabulary.StopKill && !a.wasStopped() {
 		_, err = g.stop(ctx, []*Worker{a}, vocabulary.StopDrain, g.cfg.Grace)
 	}
@@ -57,8 +58,9 @@ func (g *Group) stop(
 	return closed, errors.Join(append(errs, g.updateCount())...)
 }
 
-// End ends every worker when the trial is over. Serving workers take what is queued. All workers
-// have the grace to finish, including those that were stopped earlier.
+// End ends every worker when the trial is over. Workers that still serve first accept the
+// connections in their queues. All workers have the grace to finish, including those that were
+// stopped earlier.
 func (g *Group) End(ctx context.Context, grace time.Duration) (err error) {
 	if a := g.acceptor; a != nil && !a.wasStopped() {
 		_, err = g.stop(ctx, []*Worker{a}, vocabulary.StopDrain, grace)
@@ -92,7 +94,7 @@ func (g *Group) Finish(ctx context.Context) error {
 	return nil
 }
 
-// kill kills workers and waits for them.
+// kill kills workers and waits until they have exited.
 func kill(workers []*Worker) error {
 	var errs []error
 	for _, w := range workers {

@@ -12,8 +12,8 @@ import (
 	"reuseport-bench/servers/journal"
 )
 
-// TestKernelUnhandled checks that a request that net/http reads after its Shutdown has begun
-// reaches no handler, and that the journal distinguishes it from one that was given to a handler.
+// TestKernelUnhandled checks that no handler gets a request that net/http reads after Shutdown has
+// begun, and that the journal distinguishes such a request from one that a handler got.
 func TestKernelUnhandled(t *testing.T) {
 	g := newTestGroup(t, Config{
 		Kind: vocabulary.ServerHTTP, Sockets: vocabulary.SocketsReuseport, Workers: 1,

@@ -12,9 +12,10 @@ import (
 	"reuseport-bench/servers/socket"
 )
 
-// upgrade makes a worker start its successor. w adopts the successor's process when it reports.
+// upgrade tells the predecessor, from, to start its successor. When the successor reports to the
+// parent, w adopts the successor's process.
 func (g *Group) upgrade(ctx context.Context, w, from *Worker) (err error) {
-	// A process started by an upgrade cannot be upgraded while its parent still runs.
+	// Wait for stopped workers: one started by an upgrade cannot be upgraded while its parent runs.
 	if err := g.Finish(ctx); err != nil {
 		return err
 	}
@@ -36,8 +37,8 @@ func (g *Group) upgrade(ctx context.Context, w, from *Worker) (err error) {
 		return fmt.Errorf("its predecessor, worker %d, did not start it: %w", from.ID, err)
 	}
 	defer func() { err = errors.Join(err, unix.Close(reporting)) }()
-	// The kernel translates the PID into the reader's namespace. The process is alive: it is
-	// waiting for its descriptors.
+	// The kernel translates the PID into this process's PID namespace. The successor is alive: it
+	// is waiting for its descriptors.
 	peer, err := unix.GetsockoptUcred(reporting, unix.SOL_SOCKET, unix.SO_PEERCRED)
 	if err != nil {
 		return fmt.Errorf("SO_PEERCRED: %w", err)
@@ -54,7 +55,7 @@ func (g *Group) upgrade(ctx context.Context, w, from *Worker) (err error) {
 	})
 }
 
-// awaitReport accepts the successor's connection.
+// awaitReport accepts the connection on which the successor reports.
 func (g *Group) awaitReport(ctx context.Context, at int, from *Worker) (int, error) {
 	for until := g.env.Clock.Now().Add(StartLimit); ; {
 		fd, _, err := unix.Accept4(at, unix.SOCK_CLOEXEC)
@@ -73,7 +74,8 @@ func (g *Group) awaitReport(ctx context.Context, at int, from *Worker) (int, err
 			return -1, errors.Join(errors.New("the predecessor has exited"), from.failure())
 		default:
 		}
-		// Poll briefly, to notice the end of the context or of the predecessor.
+		// Poll with a short timeout, to notice the end of the context or the exit of the
+		// predecessor.
 		_, err = unix.Poll([]unix.PollFd{{Fd: int32(at), Events: unix.POLLIN}}, 10)
 		if err != nil && !errors.Is(err, unix.EINTR) {
 			return -1, err

@@ -1,8 +1,8 @@
 //go:build ignore
 
 // The programs of package selector. Each runs once for every segment that belongs to no connection,
-// and chooses the listener of the group that gets it. doc.go describes what they share and what
-// they decide.
+// and chooses which listener of the group gets the segment. doc.go describes the state that the
+// programs share and the choices that they make.
 //
 // Helper calls dominate the cost, so there are only two: bpf_sk_select_reuseport, which every
 // selection needs, and the coarse clock in least_loaded. The shared state is a global variable,
@@ -23,8 +23,8 @@
 #define NONE (~0U)
 
 #define ONCE(x) (*(volatile typeof(x) *)&(x))
-// The compiler knows that an index is in range, but the verifier does not. Hide what is known from
-// the compiler, then mask.
+// The compiler knows that an index is in range and would omit the mask, but the verifier does not
+// know it. The asm hides the range from the compiler, so that the mask stays.
 #define INDEX(i) ({ __u32 _i = (i); asm volatile("" : "+r"(_i)); _i & (MAX_SLOTS - 1); })
 
 char LICENSE[] SEC("license") = "Dual MIT/GPL";
