@@ -6,16 +6,16 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// AttachCPU makes the listener's group give each connection to its socket number CPU % n, where CPU
-// is the processor that processed the SYN. It attaches a classic BPF program
-// (SO_ATTACH_REUSEPORT_CBPF in socket(7)), which needs no privilege and replaces any other program
-// of the group. n is the number of listeners.
+// AttachCPU makes the listener's group give each connection to socket number CPU % n, where CPU is
+// the processor that processed the SYN. It attaches a classic BPF program (SO_ATTACH_REUSEPORT_CBPF
+// in socket(7)), which needs no privilege and replaces any other program of the group. n should be
+// the number of listeners in the group.
 //
-// A socket's number is its place in the kernel's array. The array has the order in which the
-// sockets began to listen. When a socket is closed, the last one moves into its place
+// A socket's number is its position in the kernel's array, where sockets are in the order in which
+// they began to listen. When a socket is closed, the last socket moves into its position
 // (reuseport_detach_sock in net/core/sock_reuseport.c), so a processor does not keep its worker
 // across a restart. If the number is too large, because a socket was closed and n was not updated,
-// the kernel's hash chooses. If n is less than the number of sockets, the last ones get nothing.
+// the kernel's hash chooses. If n is less than the number of sockets, the last sockets get nothing.
 func AttachCPU(listener, n int) error {
 	if n < 1 {
 		return fmt.Errorf("selector: CPU %% %d: must be at least 1", n)

@@ -12,7 +12,8 @@ import (
 
 // A Member is the worker's side: one listener in one slot. Accepted, Begin and Done may be called
 // from any goroutine and cost no system call. Turn and Idle may be called from one goroutine at a
-// time. With selectors other than LeastLoaded, only Selector.Stats reads what they publish.
+// time. Only LeastLoaded uses the published values; with other selectors only Selector.Stats reads
+// them.
 type Member struct {
 	slot    uint32
 	cookie  uint64 // of the listener
@@ -26,20 +27,20 @@ type Member struct {
 	published atomic.Pointer[selectorSlot]
 	unused    selectorSlot
 
-	// Turn needs these: seen is the number of accepted connections. since is when it last changed
-	// or waiting connections were last written off.
+	// Turn needs these: seen is the number of accepted connections. since is the last time at which
+	// that number changed or Turn wrote off waiting connections.
 	seen  uint64
 	since int64
 }
 
 // Join attaches the program to the listener's group, puts the listener into the slot, and resets
 // the slot: nothing waits, nothing is in flight. fds are the inherited Selector.Files, in that
-// order. The caller keeps them and may close them once Join has returned. The listener must be of
-// IPPROTO_TCP (not MPTCP), bound with SO_REUSEPORT, and listening.
+// order. The caller still owns them and may close them once Join has returned. The listener must be
+// of IPPROTO_TCP (not MPTCP), bound with SO_REUSEPORT, and listening.
 //
-// Since Linux 5.19 Join needs no capability, only the descriptors. The slot is not chosen until
-// Selector.Add lists it. If it is still listed, because its last worker died unnoticed, it may be
-// chosen at once.
+// Since Linux 5.19 Join needs no capability, only the descriptors. The program does not choose the
+// slot until Selector.Add lists it. If the slot is still listed, because its last worker died
+// unnoticed, the program may choose it at once.
 //
 // If another listener holds the slot, the error is ebpf.ErrKeyExist. The caller calls Leave, then
 // Close.
@@ -74,7 +75,7 @@ func Join(fds []int, slot, listener int) (_ *Member, err error) {
 }
 
 // enter attaches the program and takes the slot, which is the last step that can fail. The member
-// then owns the slot's part of the shared state, and enter resets it.
+// then owns the slot's part of the shared state, and enter resets that part.
 func (m *Member) enter(program, state, listener int) error {
 	memory, shared, err := mapState(state)
 	if err != nil {
@@ -127,9 +128,10 @@ func monotonic() (int64, error) {
 	return ts.Nano(), nil
 }
 
-// Beat returns how long a worker may wait for events. After that time, the worker must call Turn,
-// and Idle if the accept queue is empty, even if nothing has happened. Otherwise a handshake that
-// never completed would make an idle worker look stuck. 0: the selector does not need these calls.
+// Beat returns the maximum time that a worker may wait for events. After that time, the worker must
+// call Turn, and Idle if the accept queue is empty, even if there was no event. Otherwise a
+// handshake that was never completed would make an idle worker look stuck. 0: the selector does not
+// need these calls.
 func (m *Member) Beat() time.Duration { return m.beat }
 
 // Accepted reports that one connection was accepted.
@@ -142,8 +144,8 @@ func (m *Member) Begin() { atomic.AddInt64(&m.published.Load().InFlight, 1) }
 // Done reports the end of what Begin reported.
 func (m *Member) Done() { atomic.AddInt64(&m.published.Load().InFlight, -1) }
 
-// Turn reports that the loop starts another turn at now, in nanoseconds of CLOCK_MONOTONIC. It also
-// corrects drift (see the package documentation).
+// Turn reports that the loop starts its next iteration at now, in nanoseconds of CLOCK_MONOTONIC.
+// It also corrects drift (see the package documentation).
 func (m *Member) Turn(now int64) {
 	slot := m.published.Load()
 	atomic.StoreUint64(&slot.Turn, uint64(now))
@@ -162,7 +164,7 @@ func (m *Member) Turn(now int64) {
 }
 
 // Idle reports that the accept queue was just seen empty: accept returned EAGAIN, or epoll_wait
-// returned and did not report the listener. So nothing waits, whatever the counters say.
+// returned and did not report the listener. Idle sets the number of waiting connections to 0.
 func (m *Member) Idle() {
 	slot := m.published.Load()
 	if waiting := slot.waiting(); waiting != 0 {
@@ -171,8 +173,8 @@ func (m *Member) Idle() {
 }
 
 // waiting returns the estimated number of connections that were assigned and not yet accepted. It
-// may be negative. It loads Assigned last: Assigned grows meanwhile, and a queue must not seem
-// shorter than it is.
+// may be negative. It loads Assigned last, because Assigned may grow during the call and the result
+// must not be too low.
 func (s *selectorSlot) waiting() int64 {
 	gone := atomic.LoadUint64(&s.Accepted) + uint64(atomic.LoadInt64(&s.WrittenOff))
 	return int64(atomic.LoadUint64(&s.Assigned) - gone)
@@ -183,8 +185,8 @@ func (s *selectorSlot) writeOff(n int64) { atomic.AddInt64(&s.WrittenOff, n) }
 
 // Leave takes the listener out of its slot. The program then finds the slot empty, and another
 // worker may take it. A worker calls Leave after the parent's Remove and before it closes its
-// listener. It continues to accept what is queued, but reports made after Leave have no effect. If
-// the listener is closed or no longer in its slot, Leave does nothing.
+// listener. It can still accept the connections in its queue, but reports made after Leave have no
+// effect. If the listener is closed or no longer in its slot, Leave does nothing.
 func (m *Member) Leave() error {
 	m.published.Store(&m.unused)
 	var cookie uint64 // identifies the listener: another worker may have the slot by now
@@ -198,8 +200,8 @@ func (m *Member) Leave() error {
 	return nil
 }
 
-// Close calls Leave and releases what the member holds, except the listener. Afterwards only Close
-// may be called again, and does nothing.
+// Close calls Leave and releases everything that the member holds, except the listener. Further
+// calls do nothing. No other method may be called after Close.
 func (m *Member) Close() error {
 	if m.memory == nil {
 		return nil

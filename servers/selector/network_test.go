@@ -12,11 +12,11 @@ import (
 	"reuseport-bench/servers/testkit"
 )
 
-// patience is the limit of every wait. What the tests wait for takes microseconds.
+// patience is the limit of every wait. The awaited events normally take microseconds.
 const patience = 5 * time.Second
 
-// network is a private network namespace with only lo. A socket keeps the namespace in which it was
-// made, so only making sockets and starting children must happen on the namespace's thread.
+// network is a private network namespace with only lo. A socket stays in the namespace in which it
+// was made, so only making sockets and starting children must happen on the namespace's thread.
 type network struct {
 	do    chan func()
 	ended chan struct{}
@@ -101,8 +101,8 @@ func listen(fd int) error {
 func (n *network) connect(t *testing.T) int {
 	t.Helper()
 	fd := n.socket(t)
-	// Closing it sends a reset, which leaves no TIME_WAIT behind. The send timeout also limits a
-	// blocking connect (socket(7)).
+	// Because of SO_LINGER, closing the socket sends a reset, which leaves no TIME_WAIT behind. The
+	// send timeout also limits a blocking connect (socket(7)).
 	limit := unix.NsecToTimeval(int64(patience))
 	if err := errors.Join(
 		unix.SetsockoptLinger(fd, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1}),
@@ -144,8 +144,8 @@ func readable(t *testing.T, limit time.Duration, fds ...int) int {
 	}
 }
 
-// testGroup is a selector and its group. Everything is in this process: a worker is just a listener
-// and a member.
+// testGroup is a selector and its SO_REUSEPORT group. Everything is in this process: a worker is
+// just a listener and a member.
 type testGroup struct {
 	*network
 	t         *testing.T
@@ -154,8 +154,8 @@ type testGroup struct {
 	members   []*Member
 }
 
-// newTestGroup returns a selector with n workers in slots 0 to n-1. They have joined and are listed
-// with the given weights, or else with weight 1.
+// newTestGroup returns a selector with n workers in slots 0 to n-1. The workers have joined and are
+// listed with the given weights, or with weight 1 if there are none.
 func newTestGroup(t *testing.T, cfg Config, n int, weights ...uint32) *testGroup {
 	t.Helper()
 	g := &testGroup{
@@ -227,7 +227,7 @@ func (g *testGroup) kill(slot int) {
 	}
 }
 
-// slot returns the shared state of a slot, which tests change to simulate events.
+// slot returns the shared state of a slot. Tests change it to simulate events.
 func (g *testGroup) slot(slot int) *selectorSlot {
 	return (*selectorSlot)(&g.selector.state.Slots[slot])
 }
@@ -248,7 +248,7 @@ func (g *testGroup) queue() int {
 	return -1
 }
 
-// serve makes one connection, which the worker that got it accepts and closes, and returns the
+// serve makes one connection, which the selected worker accepts and closes, and returns the
 // worker's slot.
 func (g *testGroup) serve() int {
 	g.t.Helper()

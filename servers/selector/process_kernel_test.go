@@ -20,7 +20,8 @@ import (
 
 var returnPass = asm.Instructions{asm.Mov.Imm(asm.R0, 1), asm.Return()} // SK_PASS
 
-// childWorker, as the first argument, makes the test binary a worker; the second is its slot.
+// childWorker, as the first argument, makes the test binary run as a worker. The second argument is
+// its slot.
 const childWorker = "worker"
 
 func TestMain(m *testing.M) {
@@ -34,8 +35,9 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m)
 }
 
-// work is a worker process: an event loop that answers every connection with its slot and closes
-// it. It prints "ready" when it has joined, and ends when its standard input is closed.
+// work runs a worker process: an event loop that answers every connection with the worker's slot
+// and closes it. It prints "ready" when it has joined, and returns when its standard input is
+// closed.
 func work(argument string) error {
 	slot, err := strconv.Atoi(argument)
 	if err != nil {
@@ -100,7 +102,8 @@ func (g *testGroup) start(slot int) *process {
 	p := &process{cmd: exec.Command("/proc/self/exe", childWorker, strconv.Itoa(slot))}
 	p.cmd.ExtraFiles = g.selector.Files()
 	p.cmd.Stderr = &p.stderr
-	// The worker gets the signal when the network's thread ends, but that thread outlives it.
+	// The kernel sends the signal when the network's thread ends, but that thread outlives the
+	// worker.
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: unix.SIGKILL}
 	stdin, err := p.cmd.StdinPipe()
 	if err != nil {
@@ -162,7 +165,7 @@ func (p *process) signal(t *testing.T, s os.Signal) {
 	}
 }
 
-// TestKernelProcesses stops, continues and kills one of two real workers.
+// TestKernelProcesses stops, continues and kills one of two worker processes.
 func TestKernelProcesses(t *testing.T) {
 	g := newTestGroup(t, Config{Kind: LeastLoaded, Slots: 2, Stuck: 40 * time.Millisecond}, 0)
 	workers := []*process{g.start(0), g.start(1)}

@@ -27,13 +27,13 @@ const (
 	LeastLoaded Kind = "least-loaded"
 	// ByHash uses the kernel's own rule, restricted to the listed workers.
 	ByHash Kind = "hash"
-	// Empty makes no selection, so the kernel's hash chooses among all listeners. Its cost is part
-	// of the cost of every kind.
+	// Empty makes no selection, so the kernel's hash chooses among all listeners. Every other kind
+	// costs at least as much as Empty.
 	Empty Kind = "empty"
 )
 
-// Limits of Config.Slots and of weights. Their product must fit in the 20 bits that the program
-// weighted has for it.
+// Limits of Config.Slots and of weights. The product of both must fit in the 20 bits that the
+// program weighted has for the sum of the weights.
 const (
 	MaxSlots  = 1024
 	MaxWeight = 1024
@@ -50,26 +50,27 @@ const (
 type Config struct {
 	Kind  Kind
 	Slots int // maximum number of workers alive at once, 1 to MaxSlots
-	// Migrate makes the program also choose which listener gets the accept queue and the handshakes
-	// in progress of a closed one (Linux 5.14). Without it both are reset, unless
-	// net.ipv4.tcp_migrate_req is set.
+	// Migrate makes the program also choose which listener takes over the accept queue and the
+	// handshakes in progress of a closed listener (Linux 5.14). Without it, the kernel resets all
+	// of these connections, unless net.ipv4.tcp_migrate_req is set.
 	Migrate bool
-	Seed    uint64 // of the draws of Weighted, and of LeastLoaded with more than 16 workers
+	Seed    uint64 // of the random draws of Weighted, and of LeastLoaded with more than 16 workers
 
-	// Stuck, with LeastLoaded, is how long the loop of a worker may fail to turn while something
-	// waits in its queue, before the worker is avoided. Zero means 50 ms. The program reads the
-	// clock of the last timer tick, so it notices up to one tick late (1 to 10 ms).
+	// Stuck, with LeastLoaded, is the time for which the loop of a worker may fail to turn while
+	// connections wait in its queue, before the worker is avoided. Zero means 50 ms. The program
+	// reads the clock of the last timer tick, so it notices a stuck worker up to one tick late (1
+	// to 10 ms).
 	Stuck time.Duration
 	// QueueLimit, with LeastLoaded, is the number of waiting connections at which a worker is
 	// avoided. Zero means 64.
 	QueueLimit int
-	// Decay, with LeastLoaded, is how long a worker may turn without accepting anything, although
-	// connections seem to wait in its queue. Then half of these connections are written off. Zero
-	// means 1 s.
+	// Decay, with LeastLoaded, is the time for which the loop of a worker may turn without
+	// accepting anything, although connections seem to wait in its queue. Then half of these
+	// connections are written off. Zero means 1 s.
 	Decay time.Duration
 }
 
-// check sets the defaults and returns all mistakes at once.
+// check sets the defaults and returns all mistakes in one error.
 func (c *Config) check() error {
 	var errs []error
 	if _, known := programNames[c.Kind]; !known {
@@ -146,7 +147,7 @@ func New(cfg Config) (*Selector, error) {
 	return s, nil
 }
 
-// load makes the selector's objects in the kernel. After an error none is left.
+// load makes the selector's kernel objects. After an error none of them is left.
 func load(cfg Config) (*Selector, error) {
 	spec, err := loadSelector()
 	if err != nil {
@@ -173,7 +174,7 @@ func load(cfg Config) (*Selector, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer objects.Close() // not the program, which is detached; s.files keep the maps
+	defer objects.Close() // closes the program, which is detached, but not the maps in s.files
 	s := &Selector{kind: cfg.Kind, slots: cfg.Slots, program: objects.DetachProgram(name)}
 	for _, o := range []struct {
 		name string
@@ -215,13 +216,13 @@ func mapState(fd int) ([]byte, *selectorState, error) {
 	return memory, (*selectorState)(unsafe.Pointer(&memory[0])), nil
 }
 
-// Files returns what a worker must inherit, in the order of Join's fds: program, sockets, shared
-// state. The selector owns and closes them.
+// Files returns the files that a worker must inherit, in the order of Join's fds: program, sockets,
+// shared state. The selector owns and closes them.
 func (s *Selector) Files() []*os.File { return slices.Clone(s.files) }
 
-// Add lists a slot: from now on it may be chosen. Its worker must have joined and be ready to
-// accept. Only Weighted uses the weight, 1 to MaxWeight. It is an error if the slot is out of range
-// or already listed.
+// Add lists a slot: from then on the program may choose it. The slot's worker must have joined and
+// be ready to accept. Only Weighted uses the weight, 1 to MaxWeight. It is an error if the slot is
+// out of range or already listed.
 func (s *Selector) Add(slot int, weight uint32) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -240,7 +241,7 @@ func (s *Selector) Add(slot int, weight uint32) error {
 	return nil
 }
 
-// SetWeight changes the weight of a slot, 1 to MaxWeight. It is an error if the slot is not listed.
+// SetWeight sets the weight of a slot, 1 to MaxWeight. It is an error if the slot is not listed.
 func (s *Selector) SetWeight(slot int, weight uint32) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -258,9 +259,9 @@ func (s *Selector) SetWeight(slot int, weight uint32) error {
 }
 
 // Remove takes a slot off the list, if it is listed, because its worker drains or has died. New
-// connections no longer go there. A selection in progress at that instant, well under a
-// microsecond, may still choose it, and so may the kernel's hash if the selector finds no other
-// slot.
+// connections no longer go to that worker, with two exceptions. A selection in progress at that
+// instant, which takes well under a microsecond, may still choose the slot. So may the kernel's
+// hash, if the selector finds no other slot.
 func (s *Selector) Remove(slot int) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -300,17 +301,18 @@ func (s *Selector) publish() {
 	atomic.StoreUint32(&s.state.Current, next)
 }
 
-// Stats are counts since New. They are read one after another while the program runs.
+// Stats are counts since New. They are read one by one while the program runs, so they may not
+// agree exactly.
 type Stats struct {
 	Selected     uint64 // connections that the program gave to a worker
 	NobodyListed uint64 // connections left to the kernel's hash because no slot is listed
 	AllGone      uint64 // connections left to the kernel's hash because no tried slot had a socket
-	// Overloaded counts those connections of Selected that went to a worker to be avoided, because
-	// all workers were to be avoided.
+	// Overloaded counts the connections, part of Selected, that went to a worker to be avoided
+	// because all workers were to be avoided.
 	Overloaded uint64
 	Stale      uint64 // tries that found no socket in a listed slot
-	// Strays counts segments that neither open nor belong to a connection: late ones after a reset,
-	// or ACKs to SYN cookies. No other field counts them.
+	// Strays counts segments that neither open a connection nor belong to one: those that arrive
+	// after a reset, or ACKs to SYN cookies. No other field counts them.
 	Strays uint64
 	Slots  []SlotStats // by slot, Config.Slots of them
 }
@@ -351,8 +353,9 @@ func (s *Selector) Stats() Stats {
 	return stats
 }
 
-// Cost returns how often the program ran and how long that took in total. The kernel counts only
-// while a result of EnableCost is open. The time includes the kernel's two clock readings per run.
+// Cost returns the number of times that the program ran, and the total time that these runs took.
+// The kernel counts runs only while a result of EnableCost is open. The time includes the kernel's
+// two clock readings per run.
 func (s *Selector) Cost() (runs uint64, total time.Duration, err error) {
 	stats, err := s.program.Stats()
 	if err != nil {
@@ -363,7 +366,8 @@ func (s *Selector) Cost() (runs uint64, total time.Duration, err error) {
 
 // EnableCost makes the kernel count and time every BPF program of the machine until the caller
 // closes the result: BPF_ENABLE_STATS in bpf(2), Linux 5.8. Unlike the sysctl
-// kernel.bpf_stats_enabled it ends at the latest with the process. It needs CAP_SYS_ADMIN.
+// kernel.bpf_stats_enabled, this ends when the process exits, at the latest. It needs
+// CAP_SYS_ADMIN.
 func EnableCost() (io.Closer, error) {
 	c, err := ebpf.EnableStats(unix.BPF_STATS_RUN_TIME)
 	if err != nil {
@@ -372,8 +376,8 @@ func EnableCost() (io.Closer, error) {
 	return c, nil
 }
 
-// Close releases what the parent holds. The program stays attached to the group, and listed slots
-// stay listed, until the last listener is closed. Further calls do nothing.
+// Close releases the parent's descriptors and memory. The program stays attached to the group, and
+// listed slots stay listed, until the last listener is closed. Further calls do nothing.
 func (s *Selector) Close() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()

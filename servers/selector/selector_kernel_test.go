@@ -29,7 +29,8 @@ func now(t *testing.T) int64 {
 	return ns
 }
 
-// spread holds the mean time of a run for each of several batches, in increasing order.
+// spread holds one time per batch of selections, the batch's mean time of one run, in increasing
+// order.
 type spread []time.Duration
 
 func (s spread) String() string {
@@ -45,7 +46,7 @@ func TestKernelCapabilities(t *testing.T) {
 	for _, test := range []struct {
 		name         string
 		capabilities []int
-		want         string // "" if it works
+		want         string // "" if Join succeeds
 	}{
 		{"none", nil, "needs CAP_BPF and CAP_PERFMON"},
 		{"CAP_BPF", []int{unix.CAP_BPF}, "needs CAP_PERFMON"},
@@ -200,7 +201,7 @@ func TestKernelRoundRobin(t *testing.T) {
 	}
 }
 
-// TestKernelStrays checks that segments that belong to no connection take no turn.
+// TestKernelStrays checks that segments that belong to no connection take no turn in round-robin.
 func TestKernelStrays(t *testing.T) {
 	g := newTestGroup(t, Config{Kind: RoundRobin, Slots: 2}, 2)
 	const n = 50
@@ -214,7 +215,7 @@ func TestKernelStrays(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		// In repair mode (TCP_REPAIR in tcp.h) a socket is closed without sending anything, so the
+		// A socket in repair mode (TCP_REPAIR in tcp.h) is closed without sending anything. So the
 		// peer's next segment belongs to no connection.
 		if err := unix.SetsockoptInt(conn, unix.IPPROTO_TCP, unix.TCP_REPAIR, 1); err != nil {
 			t.Fatalf("TCP_REPAIR: %v", err)
@@ -236,8 +237,8 @@ func TestKernelStrays(t *testing.T) {
 }
 
 // wantBinomial checks that a count is within 4.5 standard deviations of the mean of a binomial
-// distribution; once in 150,000 it is not. The draws follow from Config.Seed, so a test that has
-// passed will pass again.
+// distribution. A correct selector fails once in 150,000 seeds, but Config.Seed is fixed, so a test
+// that has passed will pass again.
 func wantBinomial(t *testing.T, what string, got, n int, p float64) {
 	t.Helper()
 	mean, sd := float64(n)*p, math.Sqrt(float64(n)*p*(1-p))
@@ -266,8 +267,8 @@ func TestKernelWeighted(t *testing.T) {
 	}
 }
 
-// TestKernelWeightedPositions checks that every position of the list is found, whatever the list's
-// length.
+// TestKernelWeightedPositions checks that weighted can choose every position of the list, for lists
+// of every length.
 func TestKernelWeightedPositions(t *testing.T) {
 	for _, n := range []int{1, 2, 3, 5, 16, 17, 64} {
 		weights := make([]uint32, n)
@@ -324,7 +325,8 @@ func TestKernelLeastLoadedCountsQueue(t *testing.T) {
 	for range 9 {
 		got = append(got, g.queue())
 	}
-	// Two workers get connections until their load equals that of the third. Then all are equal.
+	// Two workers get connections until they have as much load as the third. Then all three are
+	// equal.
 	slices.Sort(got[:6])
 	slices.Sort(got[6:])
 	if diff := cmp.Diff(got, []int{0, 0, 0, 1, 1, 1, 0, 1, 2}); diff != "" {
@@ -347,7 +349,7 @@ func TestKernelLeastLoadedQueueLimit(t *testing.T) {
 	if got := g.selector.Stats().Overloaded; got != 0 {
 		t.Errorf("got %d overloaded, want 0", got)
 	}
-	if got := g.queue(); got != 1 { // its third: now both are full
+	if got := g.queue(); got != 1 { // its third connection: now both workers are full
 		t.Errorf("got slot %d, want 1", got)
 	}
 	if got := g.queue(); got != 0 {
@@ -381,7 +383,7 @@ func TestKernelLeastLoadedStuck(t *testing.T) {
 	if got := g.slot(0).WaitingSince; got != since {
 		t.Error("the second waiting connection reset WaitingSince")
 	}
-	// An idle worker may rest for any time. It is stuck only if something waits.
+	// An idle worker may wait for any time. It is stuck only if something waits in its queue.
 	g.slot(0).WaitingSince -= uint64(long)
 	if got := g.queue(); got != 0 {
 		t.Errorf("waiting for long, but the loop turns: got slot %d, want 0", got)
@@ -422,14 +424,14 @@ func TestKernelLeastLoadedOfMany(t *testing.T) {
 			t.Errorf("slot %d is free, but got 0 of %d", slot, rounds)
 		}
 	}
-	// All 8 draws are of loaded workers with a probability of (1/4)^8.
+	// The probability that all 8 drawn workers are loaded is (1/4)^8.
 	if loaded > 1 {
 		t.Errorf("loaded workers got %d of %d", loaded, rounds)
 	}
 }
 
-// TestKernelLeastLoadedLooksTwice checks that eight more workers are drawn if the first eight are
-// all to be avoided.
+// TestKernelLeastLoadedLooksTwice checks that eight more workers are drawn if all of the first
+// eight are to be avoided.
 func TestKernelLeastLoadedLooksTwice(t *testing.T) {
 	const n, good = 32, 4
 	g := newTestGroup(t, Config{Kind: LeastLoaded, Slots: n, Seed: 1, QueueLimit: 1}, n)
@@ -467,7 +469,7 @@ func TestKernelDrift(t *testing.T) {
 	g.slot(0).Assigned += 9
 	m.Turn(start + 6*int64(decay) - 1)
 	m.Accepted()
-	m.Turn(start + 6*int64(decay)) // it accepts, so nothing is written off
+	m.Turn(start + 6*int64(decay)) // the worker accepts, so nothing is written off
 	m.Turn(start + 7*int64(decay) - 1)
 	if got := waiting(); got != 8 {
 		t.Errorf("after an accept: got %d waiting, want 8", got)
@@ -484,7 +486,7 @@ func TestKernelDrift(t *testing.T) {
 		t.Errorf("accepted more than assigned: got %d waiting, want 0", got)
 	}
 
-	// Connections that will never come keep a worker from its share until they are written off.
+	// Connections that will never arrive keep a worker from its share until they are written off.
 	g.slot(0).Assigned += 3
 	if diff := cmp.Diff(g.serveMany(6), []int{0, 6}); diff != "" {
 		t.Errorf("with connections that will never come: got − want +\n%s", diff)
@@ -585,7 +587,8 @@ func TestKernelStaleLeastLoaded(t *testing.T) {
 	}
 }
 
-// Draws alone would hardly ever find the workers with low weights.
+// TestKernelStaleWeighted checks that weighted finds workers with low weights, which draws alone
+// would hardly ever choose.
 func TestKernelStaleWeighted(t *testing.T) {
 	g := newTestGroup(t, Config{Kind: Weighted, Slots: 4, Seed: 1}, 4, MaxWeight, 1, 1, 1)
 	g.kill(0)
@@ -618,8 +621,8 @@ func TestKernelListInUseStays(t *testing.T) {
 	}
 }
 
-// TestKernelSuccessorStartsAnew checks that a worker does not take over what its predecessor in the
-// slot left behind.
+// TestKernelSuccessorStartsAnew checks that a worker does not take over the load and the queue that
+// its predecessor left in the slot.
 func TestKernelSuccessorStartsAnew(t *testing.T) {
 	g := newTestGroup(t, Config{Kind: LeastLoaded, Slots: 2, QueueLimit: 5}, 2)
 	old := g.members[0]
@@ -645,7 +648,7 @@ func TestKernelSuccessorStartsAnew(t *testing.T) {
 	if age := now(t) - int64(g.slot(0).Turn); age > int64(patience) {
 		t.Errorf("last turn %v ago", time.Duration(age))
 	}
-	// The old worker finishes its connections and must not touch its successor's slot.
+	// The predecessor still finishes its connections and must not change its successor's slot.
 	old.Done()
 	old.Accepted()
 	old.Turn(1)
@@ -661,8 +664,8 @@ func TestKernelSuccessorStartsAnew(t *testing.T) {
 	}
 }
 
-// TestKernelChangesUnderLoad checks that no connection falls back to the hash while the list
-// changes all the time.
+// TestKernelChangesUnderLoad checks that no connection falls back to the kernel's hash while the
+// list keeps changing.
 func TestKernelChangesUnderLoad(t *testing.T) {
 	for _, kind := range kinds {
 		t.Run(string(kind), func(t *testing.T) {
@@ -702,7 +705,7 @@ func TestKernelChangesUnderLoad(t *testing.T) {
 	}
 }
 
-// pin calls f on a thread that runs on one processor only.
+// pin calls f on a thread that runs on the given processor only.
 func pin(t *testing.T, cpu int, f func()) {
 	t.Helper()
 	err := sys.OnOwnThread(func() error {
@@ -719,7 +722,7 @@ func pin(t *testing.T, cpu int, f func()) {
 	}
 }
 
-// On lo a SYN is processed by the processor that sent it.
+// TestKernelAttachCPU relies on lo, where the processor that sends a SYN also processes it.
 func TestKernelAttachCPU(t *testing.T) {
 	g := newTestGroup(t, Config{Kind: RoundRobin, Slots: 3}, 0)
 	g.listeners = []int{g.listen(t), g.listen(t), g.listen(t)}
@@ -763,7 +766,7 @@ func TestKernelAttachCPU(t *testing.T) {
 	check([n]int{0, 1})
 	unix.Close(g.listeners[0])
 	g.listeners[0] = -1
-	check([n]int{2, 1}) // the last one has moved into the place of the closed one
+	check([n]int{2, 1}) // the last socket has moved into the position of the closed one
 
 	if err := AttachCPU(g.listeners[1], 0); err == nil {
 		t.Error("CPU % 0: no error")
@@ -790,8 +793,8 @@ func TestKernelEmpty(t *testing.T) {
 	}
 }
 
-// TestKernelCost logs how long a selection takes, and checks only that it is counted. The time of
-// the empty program is what the kernel needs to run and time any program.
+// TestKernelCost logs the time that a selection takes, and checks only that the time is counted.
+// The time of the empty program is what the kernel needs to run and time any program.
 func TestKernelCost(t *testing.T) {
 	enabled, err := EnableCost()
 	if err != nil {
@@ -856,7 +859,7 @@ func (g *testGroup) cost(pause time.Duration) (s spread) {
 	return s
 }
 
-// drain accepts and closes everything that waits.
+// drain accepts and closes all connections that wait in the queues.
 func (g *testGroup) drain() {
 	g.t.Helper()
 	for slot, listener := range g.listeners {
