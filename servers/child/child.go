@@ -1,10 +1,10 @@
-// Package child starts child processes, receives their messages, ends them, and measures what they
-// used.
+// Package child starts child processes, receives their messages, ends them, and measures their CPU
+// time.
 //
 // A child may have two pipes. On control, its parent sends it lines of JSON. On events, the child
-// answers in a form that the two agree on. Its standard error goes to a memory file that holds
+// answers in a form that the two agree on. The child's standard error goes to a memory file of
 // StderrLimit bytes. Nothing has to read the file while the child runs, the file outlives the
-// child, and a child that logs without end cannot fill more.
+// child, and a child that logs endlessly cannot fill more.
 //
 // Signals go through the pidfd that os.Process holds, so a signal never reaches another process
 // that reuses the PID.
@@ -38,11 +38,11 @@ const (
 	FilesFD   = 5
 )
 
-// StderrLimit is the number of bytes of a child's standard error that are kept: the first 64 KiB. A
-// write beyond it fails with EPERM.
+// StderrLimit is the number of bytes of a child's standard error that are kept, from its start. A
+// write beyond the limit fails with EPERM.
 const StderrLimit = 64 << 10
 
-// GoneLimit is how long a process may take to disappear after SIGKILL.
+// GoneLimit is the maximum time in which a process must disappear after SIGKILL.
 const GoneLimit = 5 * time.Second
 
 // Options describe a child to start.
@@ -51,15 +51,15 @@ type Options struct {
 	Command *exec.Cmd
 	// Start starts the command, for example on a thread in another namespace. Nil: Command.Start.
 	Start func(*exec.Cmd) error
-	// Control and Events say which pipes the child gets, on its descriptors from 3 on.
+	// Control and Events determine which pipes the child gets, on its descriptors from 3 on.
 	Control, Events bool
-	// Files are passed after the pipes. The caller keeps them and may close them once Start has
-	// returned.
+	// Files are passed after the pipes. The caller still owns them and may close them once Start
+	// has returned.
 	Files []*os.File
 }
 
-// A Process is the parent's side of a child. Its methods may be called from several goroutines.
-// Close ends it.
+// A Process is the parent's side of a child. Its methods may be called from several goroutines. The
+// caller must call Close.
 type Process struct {
 	handle  *os.Process
 	pid     int
@@ -73,7 +73,7 @@ type Process struct {
 	err     error         // valid once exited
 	said    string        // standard error; valid once exited
 	cpu     time.Duration // valid once exited
-	counted bool          // cpu is known
+	counted bool          // whether cpu is known
 	reaping time.Duration // valid once exited
 
 	endOnce sync.Once
@@ -125,13 +125,13 @@ func Start(o Options) (*Process, error) {
 }
 
 // Adopt returns the parent's side of a process that another child, by, has started. pid is the
-// process's number in the caller's PID namespace. The process must be alive, or another process may
-// have its number.
+// number of that process in the caller's PID namespace. The process must be alive, or another
+// process may have reused pid.
 //
 // Adopt makes the pipes and calls give with the child's ends of control and events, followed by
-// files. give passes them to the process and does not keep them. The process shares by's standard
-// error, and its exit status is unknown. After an error the process is killed and every descriptor
-// that Adopt opened is closed. The caller ends the process with Close.
+// files. give passes them to the process and does not keep them. The process writes to the same
+// standard error file as by, and its exit status is unknown. After an error the process is killed
+// and every descriptor that Adopt opened is closed. The caller ends the process with Close.
 func Adopt(pid int, by *Process, files []*os.File, give func([]*os.File) error) (*Process, error) {
 	handle, err := os.FindProcess(pid)
 	if err != nil {
@@ -166,8 +166,8 @@ type closer func() error
 
 func (c closer) Close() error { return c() }
 
-// connect makes the pipes and calls begin with the child's ends. It takes over stderr. After an
-// error, it closes stderr and the pipes.
+// connect makes the pipes and calls begin with the child's ends. It takes ownership of stderr.
+// After an error, it closes stderr and the pipes.
 func connect(
 	stderr *os.File, control, events bool, begin func([]*os.File) error,
 ) (p *Process, err error) {
@@ -198,7 +198,7 @@ func connect(
 	return p, begin(slices.Clone(theirs))
 }
 
-// wait waits until the process has ended, and records how.
+// wait waits until the process has exited, and records its standard error and its exit error.
 func (p *Process) wait(ended func() error) {
 	err := ended()
 	p.said = p.read()
@@ -208,7 +208,7 @@ func (p *Process) wait(ended func() error) {
 	close(p.exited)
 }
 
-// watch returns a function that waits until the process has ended, which makes its pidfd readable
+// watch returns a function that waits until the process has exited. The pidfd becomes readable then
 // (pidfd_open(2)). Call the function once. Unlike wait(2), it blocks no thread.
 func watch(handle *os.Process) (ended func() error, err error) {
 	fd, dupErr := -1, error(nil)
@@ -258,17 +258,17 @@ func (p *Process) Send(values ...any) error {
 	return err
 }
 
-// CloseControl closes the control pipe: the process reads what was sent, then end of file. It fails
-// if there is no control pipe or if it is already closed. Close closes it, too.
+// CloseControl closes the control pipe: the process reads what was sent before, then EOF. It fails
+// if there is no control pipe or if the pipe is already closed. Close closes the pipe, too.
 func (p *Process) CloseControl() error { return p.control.Close() }
 
 // Events returns the read end of the events pipe, or nil if there is none. It reaches end of file
 // when the process exits. Only one goroutine at a time may read it. Close closes it.
 func (p *Process) Events() *os.File { return p.events }
 
-// AwaitReady waits for the first byte on the events pipe, by which the process says that it is
-// ready. It fails if the context ends or the process exits first. If the process exits, the error
-// includes its standard error.
+// AwaitReady waits for the first byte on the events pipe, with which the process reports that it is
+// ready. It fails if the context ends or the process exits first. In the latter case, the error
+// includes the standard error of the process.
 func (p *Process) AwaitReady(ctx context.Context) error {
 	interrupt := context.AfterFunc(ctx, func() { _ = p.events.SetReadDeadline(time.Unix(1, 0)) })
 	_, err := io.ReadFull(p.events, make([]byte, 1))
@@ -279,7 +279,7 @@ func (p *Process) AwaitReady(ctx context.Context) error {
 		select {
 		case <-p.exited:
 			err = cmp.Or(p.err, p.Explain(err))
-		case <-time.After(time.Second): // it has closed the pipe but still runs
+		case <-time.After(time.Second): // the process has closed the pipe but still runs
 		}
 	}
 	if err != nil {
@@ -339,7 +339,7 @@ func (p *Process) Err() error {
 }
 
 // CPU returns the user and system time of the process. It returns false until the process has
-// exited, and for an adopted process.
+// exited, and always for an adopted process.
 func (p *Process) CPU() (time.Duration, bool) {
 	select {
 	case <-p.exited:
@@ -381,16 +381,16 @@ func explain(err error, said string) error {
 	return fmt.Errorf("%w: %s", err, said)
 }
 
-// read returns what the process wrote to the standard error file, whose unwritten part is zeros.
+// read returns what the process wrote to the standard error file. The rest of the file is zeros.
 func (p *Process) read() string {
 	b := make([]byte, StderrLimit)
 	n, _ := p.stderr.ReadAt(b, 0) // fails only after a Close that timed out
 	return strings.TrimSpace(strings.TrimRight(string(b[:n]), "\x00"))
 }
 
-// Close kills the process, waits until it is gone, and closes its pipes and its standard error. It
-// fails if the process still exists after GoneLimit. Further calls do nothing and return the same
-// error.
+// Close kills the process, waits until it is gone, and closes its pipes and its standard error
+// file. It fails if the process still exists after GoneLimit. Further calls do nothing and return
+// the same error.
 func (p *Process) Close() error {
 	p.endOnce.Do(func() { p.endErr = p.end() })
 	return p.endErr
@@ -407,11 +407,11 @@ func (p *Process) end() error {
 	return errors.Join(err, p.release())
 }
 
-// release closes what the parent holds for the process, last first.
+// release closes the parent's descriptors for the process, in reverse order of creation.
 func (p *Process) release() error {
 	var errs []error
 	for _, c := range slices.Backward(p.owned) {
-		if err := c.Close(); !errors.Is(err, os.ErrClosed) { // CloseControl may have closed it
+		if err := c.Close(); !errors.Is(err, os.ErrClosed) { // CloseControl may have closed c
 			errs = append(errs, err)
 		}
 	}

@@ -19,7 +19,7 @@ import (
 	"reuseport-bench/servers/sys"
 )
 
-// The test binary also plays the children. Its first argument names the role.
+// The test binary also runs as the children. Its first argument names one of these roles.
 var roles = map[string]func() error{
 	// refuse writes to standard error and exits with status 3.
 	"refuse": func() error {
@@ -38,7 +38,8 @@ var roles = map[string]func() error{
 		return err
 	},
 	"hang": func() error { time.Sleep(time.Hour); return nil },
-	// shout writes more than StderrLimit, and exits with status 0 if a write fails with EPERM.
+	// shout writes more than StderrLimit to standard error. It exits with status 0 if a write fails
+	// with EPERM.
 	"shout": func() error {
 		line := []byte(strings.Repeat("x", 1023) + "\n")
 		for range 2 * StderrLimit / len(line) {
@@ -65,7 +66,7 @@ var roles = map[string]func() error{
 }
 
 func TestMain(m *testing.M) {
-	// Without it, children built with -race would take a second to exit.
+	// Without this variable, children built with -race would take a second to exit.
 	os.Setenv("GORACE", "atexit_sleep_ms=0")
 	if len(os.Args) == 2 && roles[os.Args[1]] != nil {
 		if err := roles[os.Args[1]](); err != nil {
@@ -170,7 +171,7 @@ func TestKill(t *testing.T) {
 	}
 }
 
-// TestKilledByAnother checks that a SIGKILL from outside is reported as an error.
+// TestKilledByAnother checks that a SIGKILL that another process sends is reported as an error.
 func TestKilledByAnother(t *testing.T) {
 	p := started(t, "hang", Options{})
 	if err := syscall.Kill(p.PID(), unix.SIGKILL); err != nil {
@@ -181,7 +182,7 @@ func TestKilledByAnother(t *testing.T) {
 	}
 }
 
-// TestKillStopped checks that Kill ends a process that is stopped and cannot act.
+// TestKillStopped checks that Kill ends a process that SIGSTOP has suspended.
 func TestKillStopped(t *testing.T) {
 	p := started(t, "echo", Options{Control: true, Events: true})
 	if err := errors.Join(p.AwaitReady(soon(t)), p.Signal(unix.SIGSTOP)); err != nil {
@@ -192,7 +193,7 @@ func TestKillStopped(t *testing.T) {
 	}
 }
 
-// TestNoThreadWaits checks that waiting for a process takes no thread.
+// TestNoThreadWaits checks that waiting for a process blocks no thread.
 func TestNoThreadWaits(t *testing.T) {
 	const n = 32
 	threads := func() int {
@@ -332,8 +333,8 @@ func TestCloseTwice(t *testing.T) {
 	}
 }
 
-// adopted returns an adopted process and the descriptors that it was given. The process was started
-// by another child.
+// adopted starts a process through another child and adopts it. It returns the adopted process and
+// the descriptors that give passed to it.
 func adopted(t *testing.T) (p *Process, control, events *os.File) {
 	t.Helper()
 	by := started(t, "parent", Options{Control: true, Events: true})
