@@ -12,7 +12,7 @@ import (
 // default (PR_SET_TIMERSLACK in prctl(2), schedule_hrtimeout_range in fs/eventpoll.c); a timerfd
 // has no slack.
 //
-// If it is watched with EPOLLET, it need not be read: Set makes it unreadable again.
+// If the caller watches it with EPOLLET, it need not be read: Set makes it unreadable again.
 type Alarm struct{ fd int }
 
 // NewAlarm returns an alarm that is not set. The caller closes it.
@@ -27,8 +27,8 @@ func NewAlarm() (Alarm, error) {
 // FD returns the descriptor, which the caller watches for EPOLLIN. The alarm owns it.
 func (a Alarm) FD() int { return a.fd }
 
-// Set sets the alarm to an instant and replaces the previous one. An instant in the past goes off
-// at once. Go's scheduler does not see the system call; see package socket.
+// Set sets the alarm to an instant, in place of the previous one. If the instant has passed, the
+// alarm becomes readable at once. Go's scheduler does not see the system call; see package socket.
 func (a Alarm) Set(at Instant) error {
 	spec := unix.ItimerSpec{Value: unix.NsecToTimespec(int64(at))}
 	_, _, errno := unix.RawSyscall6(unix.SYS_TIMERFD_SETTIME, uintptr(a.fd),

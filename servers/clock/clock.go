@@ -25,9 +25,9 @@ func (i Instant) Add(d time.Duration) Instant { return i + Instant(d) }
 // A Clock reads CLOCK_MONOTONIC without a system call.
 //
 // Go reads the same clock through the vDSO, but exposes only differences. A Clock takes one raw
-// reading at the start, and adds the time that Go has measured since. It takes the raw reading
-// between two of Go's, whose distance bounds the error. Of several such readings, it keeps the one
-// with the smallest distance (typically under 200 ns).
+// reading at the start, and adds the time that Go has measured since. The raw reading is taken
+// between two readings of Go's, and the time between those two limits the error. New takes several
+// raw readings and keeps the one with the smallest limit (typically under 200 ns).
 type Clock struct {
 	start time.Time
 	base  Instant
@@ -73,11 +73,11 @@ func (c *Clock) SleepUntil(ctx context.Context, i Instant) error {
 }
 
 // BlockUntil blocks the calling thread until the instant, by clock_nanosleep(2) with an absolute
-// time. time.Sleep goes through the poller, which rounds up to whole milliseconds.
+// time. time.Sleep would go through the poller, which rounds up to whole milliseconds.
 //
-// Go's scheduler does not see the system call, so the thread keeps its P. Otherwise sysmon would
-// take the P away after 20 µs, and every sleep would end with several futex calls to get it back.
-// Only a process with nothing else to run may call it.
+// Go's scheduler does not see the system call, so the thread keeps its P. If the scheduler saw it,
+// sysmon would take the P away after 20 µs, and every sleep would end with several futex calls to
+// get it back. Only a process that has no other goroutine to run may call BlockUntil.
 func BlockUntil(i Instant) {
 	ts := unix.NsecToTimespec(int64(i))
 	for {

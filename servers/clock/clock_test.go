@@ -84,7 +84,7 @@ func TestAlarm(t *testing.T) {
 		t.Error("an alarm that was set again is still readable")
 	}
 	due := c.Now().Add(5 * time.Millisecond)
-	// The clock has a small error: see Clock.
+	// The clock's own error is allowed for: see Clock.
 	if set(due); !readable(-1) || c.Now() < due.Add(-10*time.Microsecond) {
 		t.Errorf("the alarm went off %v early", due.Sub(c.Now()))
 	}
