@@ -1,9 +1,10 @@
-// Package journal is a worker's record of its connections, in memory shared with its parent.
+// Package journal implements a worker's record of its connections, in memory shared with its
+// parent.
 //
-// A journal is a single-producer, single-consumer ring in a memfd that both processes map. It costs
-// the worker no system call, and it survives SIGKILL: it still holds what a killed worker had
-// accepted, read and answered. The parent should read the journal while nothing is measured. If the
-// ring fills up earlier, the worker asks to be read.
+// A journal is a single-producer, single-consumer ring in a memfd that both processes map. Writing
+// it costs the worker no system call. It survives SIGKILL, so it shows what a killed worker had
+// accepted, read and answered. The parent should read the journal when nothing is being measured.
+// If the ring fills up earlier, the worker asks its parent to read it.
 package journal
 
 import (
@@ -28,16 +29,16 @@ type Record struct {
 	Conn uint32 // the number of the connection within the worker, from 0
 	Kind Kind
 	End  End // with Ended
-	// Errno, with Ended, is the error that the connection ended with; 0: none.
+	// Errno, with Ended, is the error that ended the connection; 0: none.
 	Errno unix.Errno
 	Peer  netip.AddrPort // with Accepted
 	// Attempt, with Requested and Answered, is valid if Identified is set. A client may send no
-	// identity.
+	// attempt identity.
 	Attempt    wire.Attempt
 	Identified bool
 }
 
-// Kind says what happened to a connection.
+// Kind is the kind of event that a record describes.
 type Kind uint8
 
 // The kinds of record, in the order of a connection's life.
@@ -48,7 +49,7 @@ const (
 	Ended
 )
 
-// End is why a connection ended, as its worker sees it.
+// End is the reason that a connection ended, as far as its worker knows.
 type End uint8
 
 // The ends of a connection.
@@ -82,7 +83,7 @@ type header struct {
 	_       [56]byte
 	missed  uint64 // records that the worker dropped because the ring was full
 	_       [56]byte
-	mark    uint64 // number of unread records at which the worker asks to be read; set once
+	mark    uint64 // number of unread records at which the worker asks for a read; set once
 }
 
 // A Journal is one process's mapping of the ring. The worker calls Append, the parent Drain.
@@ -95,10 +96,10 @@ type Journal struct {
 	asked uint64
 }
 
-// Create makes a journal. It returns the parent's mapping, which the caller ends with Close, and
-// the file for the worker to Map, which the caller closes once the worker has it. The worker asks
-// to be read when mark records are unread. mark is at least 1, and the ring holds at least twice as
-// many records. Unused room takes no memory.
+// Create makes a journal. It returns the parent's mapping, which the caller ends with Close, and a
+// file that the worker passes to Map. The caller closes the file once the worker has inherited it.
+// The worker asks for a read when mark records are unread. mark is at least 1, and the ring holds
+// at least twice as many records. Unused room takes no memory.
 func Create(mark int) (*Journal, *os.File, error) {
 	records := (2*int64(mark) + pageRecords - 1) / pageRecords * pageRecords
 	f, err := sys.SizedMemoryFile("reuseport-bench-journal", headerSize+records*recordSize)
@@ -113,8 +114,8 @@ func Create(mark int) (*Journal, *os.File, error) {
 	return j, f, nil
 }
 
-// Map maps the journal in a file, which may be closed afterwards. The caller ends the mapping with
-// Close.
+// Map maps the journal in a file. The caller may close the file afterwards, and ends the mapping
+// with Close.
 func Map(fd int) (*Journal, error) {
 	var st unix.Stat_t
 	if err := unix.Fstat(fd, &st); err != nil {
@@ -131,7 +132,7 @@ func Map(fd int) (*Journal, error) {
 	return &Journal{mem: mem, header: (*header)(unsafe.Pointer(&mem[0])), records: records}, nil
 }
 
-// Close ends the mapping. Unread records stay for the other process.
+// Close ends the mapping. The other process can still read the unread records.
 func (j *Journal) Close() error { return unix.Munmap(j.mem) }
 
 // at returns the bytes of record n.
@@ -139,9 +140,9 @@ func (j *Journal) at(n uint64) []byte {
 	return j.mem[headerSize+n%j.records*recordSize:][:recordSize]
 }
 
-// Append writes a record. Only the worker may call it. If the ring is full it drops the record and
-// counts it as missed. It returns true if the worker must ask its parent to Drain: the number of
-// unread records has reached the mark, and the worker has not asked since the parent last read.
+// Append writes a record. Only the worker may call it. If the ring is full, Append drops the record
+// and counts it as missed. It returns true if the worker must ask its parent to call Drain: the
+// number of unread records has reached the mark, and the worker has not asked since the last Drain.
 func (j *Journal) Append(r Record) (ask bool) {
 	n, read := j.header.written, atomic.LoadUint64(&j.header.read)
 	if n-read >= j.records {
@@ -184,7 +185,7 @@ func (j *Journal) Unread() uint64 {
 }
 
 // Drain passes every unread record to f and releases the memory of the records. It returns the
-// number of records that the worker has missed so far. Only the parent may call it.
+// number of records that Append has dropped so far. Only the parent may call it.
 func (j *Journal) Drain(f func(Record)) (missed uint64) {
 	for from := j.header.read; ; {
 		to := min(atomic.LoadUint64(&j.header.written), from+chunk)
@@ -218,8 +219,8 @@ func (j *Journal) record(n uint64) Record {
 	return r
 }
 
-// release frees the whole pages among records [from, to). Both processes read them as zeros
-// afterwards (madvise(2), MADV_REMOVE). If the kernel refuses, the memory stays allocated.
+// release frees the pages that lie wholly within records [from, to). Both processes read them as
+// zeros afterwards (madvise(2), MADV_REMOVE). If the kernel refuses, the memory stays allocated.
 func (j *Journal) release(from, to uint64) {
 	first := from % j.records
 	last := first + to - from

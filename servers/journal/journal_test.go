@@ -55,8 +55,8 @@ func TestRoundTrip(t *testing.T) {
 	}
 }
 
-// TestWrapsAndCountsWhatItMisses checks that a ring of any size wraps many times without a loss
-// while it is drained, and that it counts the records it drops when full.
+// TestWrapsAndCountsWhatItMisses checks that a ring of any size loses no record over many wraps
+// while it is drained, and that it counts the records that it drops when it is full.
 func TestWrapsAndCountsWhatItMisses(t *testing.T) {
 	for _, mark := range []int{1, 300, chunk, 3 * chunk} {
 		t.Run(strconv.Itoa(mark), func(t *testing.T) {
@@ -89,8 +89,8 @@ func TestWrapsAndCountsWhatItMisses(t *testing.T) {
 	}
 }
 
-// TestAsks checks that a worker asks once when it reaches the mark, and again only after its parent
-// has read.
+// TestAsks checks that a worker asks for a read once when it reaches the mark, and again only after
+// its parent has read the journal.
 func TestAsks(t *testing.T) {
 	worker, parent := both(t, 10)
 	var asked []int
