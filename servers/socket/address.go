@@ -17,8 +17,8 @@ func Sockaddr(a netip.AddrPort) unix.Sockaddr {
 	return &unix.SockaddrInet4{Addr: a.Addr().As4(), Port: int(a.Port())}
 }
 
-// AddrPort returns an address that the kernel reported. An IPv4 client of an IPv6 socket gets its
-// IPv4 address. The result is the zero value for other address families.
+// AddrPort converts an address that the kernel reported. For an IPv4 client of an IPv6 socket it
+// returns the IPv4 address. The result is the zero value for other address families.
 func AddrPort(sa unix.Sockaddr) netip.AddrPort {
 	switch sa := sa.(type) {
 	case *unix.SockaddrInet4:

@@ -15,8 +15,8 @@ type ListenOptions struct {
 	ReuseAddr bool // SO_REUSEADDR: bind although connections are in TIME_WAIT
 	ReusePort bool // SO_REUSEPORT: share the address with sockets that set it
 	DualStack bool // an IPv6 listener takes IPv4 connections (IPV6_V6ONLY off)
-	// DeferAccept is TCP_DEFER_ACCEPT, in whole seconds: how long a connection on which no data has
-	// arrived is kept from accept (tcp(7)). 0: off.
+	// DeferAccept is TCP_DEFER_ACCEPT, in whole seconds: the time for which accept does not return
+	// a connection on which no data has arrived (tcp(7)). 0: off.
 	DeferAccept time.Duration
 }
 
@@ -24,8 +24,8 @@ type ListenOptions struct {
 // Its error names the call that failed. The caller closes it.
 //
 // The protocol is IPPROTO_TCP explicitly. Since Go 1.24 net.ListenConfig makes MPTCP listeners
-// where the kernel supports them. MPTCP listeners give other reasons for resets, and a
-// REUSEPORT_SOCKARRAY refuses them.
+// where the kernel supports them. With MPTCP the kernel reports other reasons for resets, and a
+// REUSEPORT_SOCKARRAY refuses MPTCP listeners.
 func Listen(addr netip.AddrPort, o ListenOptions) (int, error) {
 	fd, err := Open(addr.Addr())
 	if err != nil {
@@ -73,7 +73,7 @@ func Listen(addr netip.AddrPort, o ListenOptions) (int, error) {
 	return fd, nil
 }
 
-// Inode returns the inode number by which the kernel's statistics identify a socket.
+// Inode returns the inode number of a socket. The kernel's statistics identify sockets by it.
 func Inode(fd int) (uint64, error) {
 	var st unix.Stat_t
 	if err := unix.Fstat(fd, &st); err != nil {

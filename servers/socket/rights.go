@@ -8,9 +8,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Offer returns a non-blocking Unix socket at which other processes can Ask for descriptors. Its
-// name is in the abstract namespace: it belongs to the calling thread's network namespace and
-// leaves no file (unix(7)). The caller closes the socket.
+// Offer returns a non-blocking Unix socket, called an offer, at which other processes can Ask for
+// descriptors. Its name is in the abstract namespace: the name belongs to the calling thread's
+// network namespace and leaves no file (unix(7)). The caller closes the socket.
 func Offer(name string) (fd int, err error) {
 	fd, err = unix.Socket(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
@@ -26,7 +26,7 @@ func Offer(name string) (fd int, err error) {
 }
 
 // GiveNext sends descriptors to the next process that has asked at an offer, if any. The caller
-// keeps its own copies. It is no error if the process has exited meanwhile.
+// keeps its own copies. If that process has exited meanwhile, this is no error.
 func GiveNext(offer int, fds ...int) error {
 	asking, _, err := unix.Accept4(offer, unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC)
 	switch {
@@ -52,8 +52,9 @@ func Give(to int, fds ...int) error {
 	return nil
 }
 
-// Ask requests n descriptors at an offer and waits for them, at most for the limit. The descriptors
-// are close-on-exec. The caller closes them, including any that are returned with an error.
+// Ask requests n descriptors at the offer with that name and waits for them, at most for the limit.
+// The descriptors are close-on-exec. The caller closes them, including any that are returned with
+// an error.
 func Ask(name string, n int, limit time.Duration) (fds []int, err error) {
 	s, err := unix.Socket(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
 	if err != nil {

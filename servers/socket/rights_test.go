@@ -22,7 +22,8 @@ func offered(t *testing.T) (fd int, name string) {
 	return fd, name
 }
 
-// TestGive checks that given descriptors refer to the same open files and are close-on-exec.
+// TestGive checks that received descriptors refer to the same open files as those sent, and are
+// close-on-exec.
 func TestGive(t *testing.T) {
 	offer, name := offered(t)
 	r, w, err := os.Pipe()
@@ -62,8 +63,8 @@ func TestGive(t *testing.T) {
 	}
 }
 
-// TestGiveWithoutAsker checks that GiveNext succeeds if no process asks, and if the one that asked
-// has exited.
+// TestGiveWithoutAsker checks that GiveNext succeeds if no process has asked, and if the process
+// that asked has exited.
 func TestGiveWithoutAsker(t *testing.T) {
 	offer, name := offered(t)
 	if err := GiveNext(offer, offer); err != nil {

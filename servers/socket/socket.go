@@ -1,11 +1,11 @@
 // Package socket makes, binds and uses sockets, passes them to other processes (rights.go), and
 // converts their addresses.
 //
-// The calls in this file that do not block are raw system calls: Go's scheduler does not see them,
-// and need not. For a system call that it sees, its monitor thread checks every few microseconds
-// whether the call takes long. In a process with one CPU, that CPU does the checking.
-// docs/engine.md says what this costs a load process. The errors of these calls are of type
-// unix.Errno.
+// The calls in this file that do not block are raw system calls, which Go's scheduler does not see.
+// It need not see them. During a system call that it sees, its monitor thread checks every few
+// microseconds whether the call takes long. In a process with one CPU, those checks take time from
+// the work. docs/engine.md says what this costs a load process. The errors of these calls are of
+// type unix.Errno.
 package socket
 
 import (
@@ -39,7 +39,7 @@ func Bind(fd int, a netip.AddrPort) error { return withAddress(unix.SYS_BIND, fd
 func Connect(fd int, a netip.AddrPort) error { return withAddress(unix.SYS_CONNECT, fd, a) }
 
 func withAddress(call uintptr, fd int, a netip.AddrPort) error {
-	var to unix.RawSockaddrInet6 // large enough for IPv4's, which starts the same way
+	var to unix.RawSockaddrInet6 // large enough for an IPv4 address, too, which starts the same way
 	size := uintptr(unix.SizeofSockaddrInet6)
 	binary.BigEndian.PutUint16((*[2]byte)(unsafe.Pointer(&to.Port))[:], a.Port())
 	if a.Addr().Is6() {
@@ -86,11 +86,11 @@ func Recv(fd int, b []byte, flags int) (int, error) {
 	return int(n), nil
 }
 
-// Close calls close(2). The socket must not linger (SO_LINGER).
+// Close calls close(2). SO_LINGER must not make the call wait.
 func Close(fd int) error { return errorOf(unix.RawSyscall(unix.SYS_CLOSE, uintptr(fd), 0, 0)) }
 
-// EpollCtl calls epoll_ctl(2) to add or change a descriptor. EpollWait reports the descriptor's
-// events with name as Fd.
+// EpollCtl calls epoll_ctl(2) to add or change a descriptor. In the events that EpollWait returns
+// for the descriptor, Fd is name.
 func EpollCtl(epoll, op, fd int, events uint32, name int32) error {
 	e := unix.EpollEvent{Events: events, Fd: name}
 	return errorOf(unix.RawSyscall6(unix.SYS_EPOLL_CTL, uintptr(epoll), uintptr(op), uintptr(fd),
@@ -99,8 +99,8 @@ func EpollCtl(epoll, op, fd int, events uint32, name int32) error {
 
 // EpollWait calls epoll_pwait2(2), which exists since Linux 5.11. The timeout has nanosecond
 // resolution; a negative one waits without limit. Go's scheduler does not see the wait, so only a
-// process with nothing else to run may call it: its P waits too, and its monitor thread (sysmon)
-// wakes up every 10 ms to look at it.
+// process with no other goroutine to run may call EpollWait: the thread keeps its P, and the
+// monitor thread (sysmon) wakes up every 10 ms to check that P.
 func EpollWait(epoll int, events []unix.EpollEvent, timeout time.Duration) (int, error) {
 	var ts unix.Timespec
 	n, _, errno := unix.RawSyscall6(unix.SYS_EPOLL_PWAIT2, uintptr(epoll),
@@ -113,7 +113,7 @@ func EpollWait(epoll int, events []unix.EpollEvent, timeout time.Duration) (int,
 }
 
 // EpollSleep is like EpollWait, but for long waits. Go's scheduler sees the wait, so its monitor
-// thread sleeps as well. It costs slightly more to start and end than EpollWait.
+// thread sleeps as well. Starting and ending the wait costs slightly more than in EpollWait.
 func EpollSleep(epoll int, events []unix.EpollEvent, timeout time.Duration) (int, error) {
 	var ts unix.Timespec
 	n, _, errno := unix.Syscall6(unix.SYS_EPOLL_PWAIT2, uintptr(epoll),
@@ -125,7 +125,7 @@ func EpollSleep(epoll int, events []unix.EpollEvent, timeout time.Duration) (int
 	return int(n), nil
 }
 
-// limit sets ts to the timeout and returns it, or returns nil for a negative timeout.
+// limit stores a timeout in ts and returns ts. It returns nil for a negative timeout.
 func limit(timeout time.Duration, ts *unix.Timespec) *unix.Timespec {
 	if timeout < 0 {
 		return nil

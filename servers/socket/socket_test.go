@@ -29,7 +29,7 @@ func boundTo(t *testing.T, fd int) netip.AddrPort {
 	return AddrPort(name)
 }
 
-// awaitEvent waits for exactly one event of an epoll set and returns it.
+// awaitEvent waits for events of an epoll set. There must be exactly one, which it returns.
 func awaitEvent(t *testing.T, epoll int) unix.EpollEvent {
 	t.Helper()
 	var events [4]unix.EpollEvent
@@ -45,8 +45,8 @@ func awaitEvent(t *testing.T, epoll int) unix.EpollEvent {
 	}
 }
 
-// TestConnection takes a connection from its first call to its last, over both address families,
-// and checks that the client keeps the address it was bound to.
+// TestConnection makes every call that a connection needs, from socket to close, with IPv4 and
+// IPv6, and checks that the client keeps the address that it was bound to.
 func TestConnection(t *testing.T) {
 	for _, host := range []string{"127.0.0.1", "::1"} {
 		t.Run(host, func(t *testing.T) {
@@ -145,8 +145,8 @@ func TestErrors(t *testing.T) {
 	}
 }
 
-// TestEpollWait checks that a wait is not shorter than its timeout, and that timeout 0 does not
-// wait.
+// TestEpollWait checks that EpollWait does not return before its timeout, and that it returns at
+// once if the timeout is 0.
 func TestEpollWait(t *testing.T) {
 	epoll, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
 	if err != nil {
