@@ -3,8 +3,8 @@ package sys
 import "golang.org/x/sys/unix"
 
 // Holds reports whether the calling thread has all of the capabilities (unix.CAP_…) in its
-// effective set. They count only in the thread's own user namespace. For what belongs to the whole
-// machine, InInitialUserNamespace must be true as well.
+// effective set. They are valid only in the thread's own user namespace. An operation on the whole
+// machine also requires that InInitialUserNamespace is true.
 func Holds(capabilities ...int) bool {
 	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
 	var data [2]unix.CapUserData
@@ -30,16 +30,17 @@ func InInitialUserNamespace() bool {
 	return unix.Stat("/proc/thread-self/ns/user", &st) == nil && st.Ino == initialUserNamespace
 }
 
-// MissingForBPF returns the capabilities that the calling thread lacks for loading eBPF programs,
-// whether they trace the kernel or select a socket (capabilities(7)). CAP_SYS_ADMIN stands for
-// both.
+// MissingForBPF returns the capabilities that the calling thread lacks for loading eBPF programs
+// that trace the kernel or select a socket (capabilities(7)): CAP_BPF and CAP_PERFMON.
+// CAP_SYS_ADMIN includes both.
 //
 // A program of type sk_reuseport needs only CAP_BPF (is_net_admin_prog_type in
 // kernel/bpf/syscall.c). Without CAP_PERFMON, however, the verifier also follows speculative
-// execution. On Linux 6.18 that triggers a verifier bug for a program with a loop ("REG INVARIANTS
-// VIOLATION", EFAULT) and logs a kernel warning. Asking for both capabilities avoids it.
+// execution. On Linux 6.18, for a program with a loop, this triggers a verifier bug ("REG
+// INVARIANTS VIOLATION", EFAULT), and the kernel logs a warning. Requiring both capabilities avoids
+// the bug.
 func MissingForBPF() []string {
-	if !InInitialUserNamespace() { // capabilities of another namespace do not count
+	if !InInitialUserNamespace() { // capabilities in another namespace do not help
 		return []string{"CAP_BPF", "CAP_PERFMON in the initial user namespace"}
 	}
 	if Holds(unix.CAP_SYS_ADMIN) {

@@ -6,7 +6,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// ThreadCPU returns the CPU time of the calling thread. The caller has locked the goroutine to it.
+// ThreadCPU returns the CPU time of the calling thread. The caller must have locked its goroutine
+// to the thread.
 func ThreadCPU() time.Duration {
 	var ts unix.Timespec
 	if err := unix.ClockGettime(unix.CLOCK_THREAD_CPUTIME_ID, &ts); err != nil {

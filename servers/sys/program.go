@@ -1,5 +1,5 @@
-// Package sys reads and changes what the kernel keeps for the program itself: its memory,
-// capabilities, CPU time, threads, and files that exist in memory only.
+// Package sys reads and changes the kernel's state of the program itself: its memory, capabilities,
+// CPU time, threads, and files that exist in memory only.
 package sys
 
 import (
@@ -16,13 +16,12 @@ import (
 )
 
 // ReleaseProgram releases the pages of the program's code and constants that the process has
-// touched so far. A process of this binary starts by initialising all its packages. The pages that
-// it needs later come back from the page cache, one fault per 64 KiB (do_fault_around in
-// mm/memory.c). Processes share these pages, so resident sets become smaller but no memory becomes
-// free.
+// touched so far, most of them by initialising all packages of this binary. The pages that it needs
+// later come back from the page cache, one fault per 64 KiB (do_fault_around in mm/memory.c).
+// Processes share these pages, so resident sets become smaller but no memory becomes free.
 //
-// It also resets the peak of the resident set (proc(5), clear_refs), so that the peak describes the
-// work and not the start. If the pages cannot be released, the process works anyway.
+// It also resets the peak of the resident set (proc(5), clear_refs), so that the peak does not
+// include the start of the process. A process can go on if ReleaseProgram fails.
 func ReleaseProgram() error {
 	f, err := os.Open("/proc/self/maps")
 	if err != nil {
@@ -30,7 +29,7 @@ func ReleaseProgram() error {
 	}
 	defer f.Close()
 	// In every kind of executable the linker puts code and constants where nothing is relocated, so
-	// their pages are the file's.
+	// the content of their pages is that of the file.
 	code := reflect.ValueOf(ReleaseProgram).Pointer()
 	constants := uintptr(unsafe.Pointer(unsafe.StringData("a constant")))
 	all, err := readOnly(f, code, constants)

@@ -30,8 +30,8 @@ func TestReadOnly(t *testing.T) {
 	}
 }
 
-// TestReleaseProgram checks that less of the program is resident afterwards, and that the process
-// still runs.
+// TestReleaseProgram checks that less of the program is resident after ReleaseProgram, and that the
+// process still runs.
 func TestReleaseProgram(t *testing.T) {
 	before, peak := resident(t, "RssFile"), resident(t, "VmHWM")
 	if err := ReleaseProgram(); err != nil {

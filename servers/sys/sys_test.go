@@ -14,7 +14,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// capabilitiesRole, as the only argument, makes the test binary print describeCapabilities.
+// capabilitiesRole is the argument that makes the test binary print describeCapabilities() and
+// exit.
 const capabilitiesRole = "capabilities"
 
 func TestMain(m *testing.M) {
@@ -61,7 +62,7 @@ func TestCapabilities(t *testing.T) {
 	}
 }
 
-// TestHoldsNothing checks that Holds asks the thread, not the process.
+// TestHoldsNothing checks that Holds reports the capabilities of the thread, not of the process.
 func TestHoldsNothing(t *testing.T) {
 	done := make(chan struct{})
 	go func() {

@@ -7,14 +7,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// OnOwnThread calls f on an OS thread that nothing else will use, and returns f's error. The
-// goroutine ends without unlocking the thread, which ends the thread. So f may change what belongs
-// to a thread, such as its namespaces or its capabilities.
+// OnOwnThread calls f on an OS thread that nothing else will use, and returns f's error. f may
+// therefore change properties of the thread, such as its namespaces or its capabilities. The
+// goroutine that calls f exits without unlocking the thread, so the runtime ends the thread.
 //
-// The main thread is the exception: the runtime parks it instead of ending it. It would keep its
-// namespaces, which /proc/self shows as those of the whole process. A goroutine that finds itself
-// on the main thread therefore keeps it occupied and calls f from another goroutine, which must
-// then be on another thread.
+// The main thread is the exception: the runtime parks it instead of ending it, so it would keep
+// changed namespaces, and /proc/self would show them as those of the whole process. A goroutine
+// that finds itself on the main thread therefore blocks there and calls f from another goroutine,
+// which must then run on another thread.
 func OnOwnThread(f func() error) error {
 	done := make(chan error, 1)
 	go func() {

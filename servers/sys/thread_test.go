@@ -13,11 +13,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// onMainThread, as the only argument, makes the test binary call startOnMainThread.
+// onMainThread is the argument that makes the test binary call startOnMainThread and exit.
 const onMainThread = "on-main-thread"
 
-// TestOnOwnThread checks that the thread is never the main thread, which cannot end and stands for
-// the whole process in /proc. The child arranges that a new goroutine would run on the main thread.
+// TestOnOwnThread checks that f never runs on the main thread, which cannot end and stands for the
+// whole process in /proc. The child process arranges that the next goroutine would run there.
 func TestOnOwnThread(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
@@ -33,12 +33,12 @@ func TestOnOwnThread(t *testing.T) {
 	t.Fatal(errNotArranged)
 }
 
-// errNotArranged reports that the runtime moved the goroutine to another thread, as it may. Then
-// the child proves nothing.
+// errNotArranged reports that the runtime moved the goroutine to another thread, which it may do.
+// The child's run then proves nothing.
 var errNotArranged = errors.New("no goroutine ran on the main thread")
 
-// startOnMainThread is the child's side. With GOMAXPROCS(1), a new goroutine takes over the thread
-// of the goroutine that waits for it. At the start of a program that is the main thread.
+// startOnMainThread runs in the child process. With GOMAXPROCS(1), a new goroutine takes over the
+// thread of the goroutine that waits for it. At the start of a program this is the main thread.
 func startOnMainThread() error {
 	runtime.GOMAXPROCS(1)
 	onMain := func() bool { return unix.Gettid() == os.Getpid() }
