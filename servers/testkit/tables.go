@@ -25,9 +25,10 @@ func Documents(t testing.TB, root string) []string {
 	return append(files, filepath.Join(root, "README.md"))
 }
 
-// Tables compares tables in the documents, by name, with those between the lines "<!-- table: NAME
-// -->" and "<!-- end -->". With -update it writes them there. Tables with other names belong to
-// other tests. A table that no document has is an error.
+// Tables compares each table with the text between the lines "<!-- table: NAME -->" and "<!-- end
+// -->" in the documents, where NAME is its key. With -update it writes the table there instead. It
+// ignores other tables of the documents, which belong to other tests. A table that is in no
+// document is an error.
 func Tables(t testing.TB, documents []string, tables map[string]string) {
 	t.Helper()
 	found := map[string]bool{}

@@ -1,6 +1,6 @@
-// Package testkit has what the tests of several packages share: when to skip, golden files, and
-// threads with limited capabilities. Only tests import it. It is not below bench/internal because
-// the tests of scenarios, results and servers import it, too.
+// Package testkit contains what the tests of several packages share: when to skip, golden files,
+// and threads with limited capabilities. Only tests import it. It is not below bench/internal
+// because the tests of scenarios, results and servers import it, too.
 package testkit
 
 import (
@@ -19,13 +19,14 @@ import (
 	"reuseport-bench/servers/sys"
 )
 
-// Required reports whether a test that cannot run must fail: only for root with REQUIRE_KERNEL=1.
-// An ordinary user has fewer permissions on every machine.
+// Required reports whether a test that cannot run must fail instead of being skipped. This is so
+// only for root with REQUIRE_KERNEL=1: an ordinary user lacks permissions on every machine.
 func Required() bool {
 	return os.Getenv("REQUIRE_KERNEL") == "1" && os.Geteuid() == 0 && sys.InInitialUserNamespace()
 }
 
-// Skip skips a test that this machine cannot run. If Required, it fails the test instead.
+// Skip skips a test that this machine cannot run. If Required returns true, Skip fails the test
+// instead.
 func Skip(t testing.TB, format string, args ...any) {
 	t.Helper()
 	if Required() {
@@ -43,7 +44,7 @@ func RequireRoot(t testing.TB) {
 	}
 }
 
-// WithCapabilities calls f on a thread of its own that holds exactly these capabilities. The
+// WithCapabilities calls f on a thread of its own that holds exactly the given capabilities. The
 // process must hold them.
 func WithCapabilities(f func() error, capabilities ...int) error {
 	return sys.OnOwnThread(func() error {

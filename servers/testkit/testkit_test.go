@@ -29,7 +29,7 @@ func (r *recorder) end(outcome, format string, args []any) {
 	runtime.Goexit()
 }
 
-// outcome returns how a test that calls f ends; "" means that it passed.
+// outcome returns the way in which a test that calls f ends; "" means that it passed.
 func outcome(t *testing.T, f func(testing.TB)) string {
 	r := &recorder{TB: t}
 	done := make(chan struct{})
