@@ -15,7 +15,7 @@ const MaxResponseHead = 32 << 10
 // net/http has the same limit.
 const maxChunkLine = 4 << 10
 
-// AppendResponse appends a complete 200 response of worker id, in the given generation, to dst.
+// AppendResponse appends to dst a complete 200 response from worker id of the given generation.
 func AppendResponse(dst []byte, id, generation int, closing Closing) []byte {
 	dst = append(dst, "HTTP/1.1 200 OK\r\nContent-Length: "...)
 	dst = strconv.AppendInt(dst, int64(len(Body)), 10)
@@ -30,16 +30,16 @@ func AppendResponse(dst []byte, id, generation int, closing Closing) []byte {
 	return append(dst, Body...)
 }
 
-// A Response is what the load needs from the head of a response.
+// A Response contains the parts of a response's head that the load needs.
 type Response struct {
 	Status int // 0: the head is incomplete
-	// Worker and Generation are the values of the fields that Expect names, or nil. They are parts
-	// of the buffer from which the head was read.
+	// Worker and Generation are the values of the fields that Expect names, or nil. They point into
+	// the buffer from which the head was read.
 	Worker, Generation []byte
-	// Close is set if the connection carries no further response.
+	// Close is set if the connection will carry no further response.
 	Close bool
-	// IdleTimeout is how long the server keeps an idle connection, according to its Keep-Alive
-	// field. 0: the server does not say.
+	// IdleTimeout is the time for which the server keeps an idle connection open, according to its
+	// Keep-Alive field. 0: the response does not say.
 	IdleTimeout time.Duration
 }
 
@@ -48,7 +48,7 @@ type Response struct {
 type Expect struct {
 	// NoBody is set if the request's method was HEAD.
 	NoBody bool
-	// Worker and Generation are the names of the fields in which servers say who they are. "":
+	// Worker and Generation are the names of the fields by which servers identify themselves. "":
 	// there is no such field.
 	Worker, Generation string
 }
@@ -90,8 +90,9 @@ const (
 func (r *ResponseReader) Start(e *Expect) { *r = ResponseReader{expect: e} }
 
 // Next reads from b, which must start where the last call stopped. It returns the number of bytes
-// that it has used. The caller passes the other bytes again, together with more. done is set once
-// the response is complete. After ErrMalformed or ErrTooLarge the connection cannot be used.
+// that it has used. The next call must get the unused bytes again, followed by new ones. done is
+// set once the response is complete. After ErrMalformed or ErrTooLarge the connection cannot be
+// used.
 func (r *ResponseReader) Next(b []byte) (used int, done bool, err error) {
 	for r.part != ended {
 		n, err := r.step(b[used:])
@@ -102,8 +103,8 @@ func (r *ResponseReader) Next(b []byte) (used int, done bool, err error) {
 	return used, true, nil
 }
 
-// EndsWithConnection reports whether the response is complete if the connection ends now. It is
-// then unknown whether the body was cut short.
+// EndsWithConnection reports whether the response is complete if the connection ends now. Nothing
+// then shows whether the body was cut short.
 func (r *ResponseReader) EndsWithConnection() bool { return r.part == untilClose }
 
 // step reads all or some of the next part from b. It returns 0 if it needs more bytes.
@@ -141,7 +142,7 @@ func (r *ResponseReader) skip(b []byte, next part) int {
 	return int(n)
 }
 
-// fields holds what the fields of a head say about its response.
+// fields collects what the fields of a head say about the response.
 type fields struct {
 	Response
 	keepAlive bool  // Connection: keep-alive
@@ -194,7 +195,7 @@ func (r *ResponseReader) readHead(b []byte) (int, error) {
 		return 0, ErrMalformed
 	}
 	if status < 200 {
-		return n, nil // interim: the next head follows
+		return n, nil // an interim response: the next head follows
 	}
 	f.Status = int(status)
 	f.Close = f.Close || old && !f.keepAlive
@@ -203,7 +204,7 @@ func (r *ResponseReader) readHead(b []byte) (int, error) {
 		r.part = ended
 	case f.encodings > 0:
 		r.part = chunkSize
-		f.Close = f.Close || f.length >= 0 // a proxy in between may go by the length
+		f.Close = f.Close || f.length >= 0 // a proxy in between may use Content-Length instead
 	case f.length > 0:
 		r.part, r.left = body, f.length
 	default:
@@ -278,7 +279,7 @@ func (r *ResponseReader) readChunkSize(b []byte) (int, error) {
 		return 0, ErrTooLarge
 	case i < 0:
 		return 0, nil
-	case i == 0 || bytes.IndexByte(b[:i], '\r') != i-1: // a line end is CRLF here, and only that
+	case i == 0 || bytes.IndexByte(b[:i], '\r') != i-1: // only CRLF ends a line here
 		return 0, ErrMalformed
 	}
 	line, digits := b[:i-1], 0
@@ -322,8 +323,8 @@ func (r *ResponseReader) readTrailer(b []byte) (int, error) {
 	return n, nil
 }
 
-// nextLine returns the first line of b, and the line's length including its end. The length is 0 if
-// the line is incomplete. A line ends with CRLF or, as RFC 9112, 2.2 allows, LF.
+// nextLine returns the first line of b without its line end, and the length including the line end.
+// The length is 0 if the line is incomplete. A line ends with CRLF or, as RFC 9112, 2.2 allows, LF.
 func nextLine(b []byte) (line []byte, n int) {
 	i := bytes.IndexByte(b, '\n')
 	if i < 0 {
@@ -337,7 +338,7 @@ func nextLine(b []byte) (line []byte, n int) {
 }
 
 // cutField splits a field line (RFC 9112, 5) at the colon. The name must be a token, so a line that
-// continues the previous one is refused.
+// continues the previous line is refused.
 func cutField(line []byte) (name, value []byte, ok bool) {
 	for i, c := range line {
 		if c == ':' {

@@ -17,10 +17,10 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 )
 
-// ownResponse is what a worker answers.
+// ownResponse is a response of a worker.
 var ownResponse = string(AppendResponse(nil, 7, 12, KeepAlive))
 
-// An outcome is the result of a ResponseReader for a stream that ends.
+// An outcome is the result of reading a whole stream with a ResponseReader.
 type outcome struct {
 	Status             int
 	Worker, Generation string
@@ -51,7 +51,7 @@ func read(e *Expect, stream []byte, next func() int) outcome {
 		if o.Status == 0 && r.Status != 0 {
 			o.Worker, o.Generation = string(r.Worker), string(r.Generation)
 		}
-		held = append([]byte(nil), held[used:]...) // values of the head that were kept are gone
+		held = append([]byte(nil), held[used:]...) // r must not need the old buffer
 		o.Size += used
 		o.Status, o.Close, o.IdleTimeout = r.Status, r.Close, r.IdleTimeout
 		if o.Err != nil {
@@ -95,7 +95,7 @@ func sameInPieces(t *testing.T, e *Expect, stream []byte) outcome {
 
 var compareErrors = cmp.Comparer(func(a, b error) bool { return errors.Is(a, b) })
 
-// TestResponses reads responses as servers send them, and streams that are not responses.
+// TestResponses reads responses that servers send, and streams that are not responses.
 func TestResponses(t *testing.T) {
 	const ok = "HTTP/1.1 200 OK\r\n"
 	long := strings.Repeat("x", 100_000)
@@ -249,7 +249,7 @@ func TestResponseToHEAD(t *testing.T) {
 	}
 }
 
-// TestResponseNames reads the identity of the server from fields that foreign servers use.
+// TestResponseNames reads the identity of the server from the fields that other servers use.
 func TestResponseNames(t *testing.T) {
 	e := Expect{Worker: "X-Pid", Generation: "build"}
 	stream := "HTTP/1.1 204 \r\nx-pid: web-7.example \r\nWorker: 3\r\nBuild: 5\r\n\r\n"
@@ -265,9 +265,9 @@ func TestResponseNames(t *testing.T) {
 	}
 }
 
-// FuzzResponse compares the reader with net/http. If both accept a response, both find its end at
-// the same byte. If only one accepts it, theDifference knows the reason. Splitting the stream
-// changes nothing.
+// FuzzResponse compares the reader with net/http. If both accept a response, they must agree where
+// it ends. If only one of them accepts it, theDifference must know the reason. The result must not
+// depend on how the stream is split.
 func FuzzResponse(f *testing.F) {
 	f.Add([]byte(ownResponse), uint64(1))
 	for _, s := range []string{
@@ -288,8 +288,8 @@ func FuzzResponse(f *testing.F) {
 			}
 		}
 		want, err := oracle(stream)
-		// The two may have different reasons not to serve a response. If it is cut short, net/http
-		// also judges the incomplete last line.
+		// The reader and net/http may have different reasons to refuse a response. If the response
+		// is cut short, net/http also judges the incomplete last line.
 		served := got.Err == nil && !got.Incomplete
 		agree := served == (err == nil && !want.Incomplete)
 		if agree && served {
@@ -302,25 +302,25 @@ func FuzzResponse(f *testing.F) {
 	})
 }
 
-// theDifference returns why net/http and the reader may not agree about a stream, or "".
+// theDifference returns the reason that net/http and the reader may disagree about a stream, or "".
 func theDifference(stream []byte) string {
 	text := strings.ToLower(string(stream))
 	for _, d := range []struct{ pattern, why string }{
-		// The reader refuses these, and net/http does not.
+		// The reader refuses these, and net/http accepts them.
 		{`\n[ \t]`, "a line that continues the one before (obs-fold)"},
 		{`\n[^:\n]*[ \t][^:\n]*:`, "a space in a field's name"},
 		{`(^|\n)http/\d+\.\d+ {2}`, "more than one space before the status"},
 		{`(^|\n)http/(\d\d|[^1]|1\.\d\d)`, "a version that is not HTTP/1.x"},
 		{`(^|\n)http/1\.\d (0|101)`, "a status without meaning, or 101"},
 		{`(?s)http/1\.0 .*\ntransfer-encoding:`, "a transfer encoding in HTTP/1.0"},
-		// net/http refuses these, and the reader does not.
+		// net/http refuses these, and the reader accepts them.
 		{`[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]|\r[^\n]`, "control characters"},
 		{`\ncontent-length:\s*0`, "leading zeros of a length"},
 		{`[0-9a-f]{17}`, "leading zeros of a chunk's size"},
 		{`[0-9a-f][ \t]+;`, "space before a chunk's extension"},
 		{`(?s)\n0+[ \t]*(;[^\n]*)?\r\n.*[^\r]\n`, "LF alone in a trailer"},
 		{`\ntrailer:`, "a field that no trailer may have"},
-		// They disagree about whether the connection can be used again.
+		// The reader and net/http disagree about whether the connection can be used again.
 		{`(?s)\ntransfer-encoding:.*content-length:|content-length:.*\ntransfer-encoding:`,
 			"a length and chunks"},
 		{`\nkeep-alive:`, "no further request"},
@@ -364,7 +364,7 @@ func oracle(stream []byte) (outcome, error) {
 	}
 }
 
-// BenchmarkResponse reads responses that have arrived completely: a worker's and those of other
+// BenchmarkResponse reads responses that have arrived completely: those of a worker and of other
 // servers.
 func BenchmarkResponse(b *testing.B) {
 	own := Own()
@@ -391,7 +391,7 @@ func BenchmarkResponse(b *testing.B) {
 	}
 }
 
-// TestResponseAllocations checks that reading allocates nothing.
+// TestResponseAllocations checks that reading a response allocates nothing.
 func TestResponseAllocations(t *testing.T) {
 	own, in := Own(), []byte(ownResponse)
 	var r ResponseReader

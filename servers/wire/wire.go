@@ -1,9 +1,9 @@
 // Package wire writes and reads the messages between the load and the servers. They are short
 // HTTP/1.1 messages that carry the identity of an attempt.
 //
-// The parser reads only what a worker or the load needs from a head. Package net/http would also
-// work, but takes 2 to 3 µs and a dozen allocations per request in a process whose latency is
-// measured. Its garbage collections would count against the socket under test.
+// The parser reads only the parts of a head that a worker or the load needs. Package net/http would
+// also work, but takes 2 to 3 µs and a dozen allocations per request, in a process whose latency is
+// being measured. Its garbage collections would be charged to the socket under test.
 package wire
 
 import (
@@ -14,8 +14,8 @@ import (
 	"strings"
 )
 
-// MaxHead is the maximum size of a request head, in bytes. nginx's default header buffer is 8 KiB,
-// too.
+// MaxHead is the maximum size of a request head, in bytes. nginx's default header buffer also has 8
+// KiB.
 const MaxHead = 8 << 10
 
 // Errors of the parsers. An incomplete head is no error: the parsers report 0 bytes used.
@@ -38,7 +38,7 @@ type Attempt struct {
 // MaxTry is the highest try number: a journal record has seven bits for it.
 const MaxTry = 127
 
-// A Request is what a worker needs from a request head.
+// A Request contains the parts of a request head that a worker needs.
 type Request struct {
 	// Attempt is valid if Identified is set. Other clients (wrk, curl) send no identity.
 	Attempt    Attempt
@@ -70,7 +70,8 @@ type Template struct {
 }
 
 // NewTemplate returns a template with the given fields. A Host field with the value host comes
-// first, unless fields has one. A nil body makes a request without a body. The template keeps body.
+// first, unless fields contains a Host field. A nil body makes a request without a body. The
+// template keeps body.
 func NewTemplate(method, target, host string, fields []Field, body []byte) *Template {
 	t := &Template{body: body}
 	t.start = append(t.start, method+" "+target+" HTTP/1.1\r\n"...)
@@ -111,7 +112,7 @@ func (t *Template) Append(dst []byte, a Attempt, closing Closing) []byte {
 // Closing says whether a message is the last one on its connection.
 type Closing uint8
 
-// What happens to the connection after the message.
+// The values of Closing.
 const (
 	KeepAlive Closing = iota
 	Close

@@ -73,8 +73,8 @@ func FuzzParseRequest(f *testing.F) {
 	})
 }
 
-// TestTemplate compares requests with their text. The first is the request that load processes have
-// always sent.
+// TestTemplate compares requests with the expected text. The first case is the request that load
+// processes have always sent.
 func TestTemplate(t *testing.T) {
 	attempt := Attempt{Process: 1, Sequence: 23}
 	for _, tt := range []struct {
@@ -103,8 +103,8 @@ func TestTemplate(t *testing.T) {
 	}
 }
 
-// TestRequestCloses checks that a request closes its connection if its Connection field says so
-// anywhere.
+// TestRequestCloses checks that a request asks to close its connection if "close" is any one of the
+// options of its Connection field.
 func TestRequestCloses(t *testing.T) {
 	for value, want := range map[string]bool{
 		"close": true, "Close": true, "te, CLOSE": true, "keep-alive": false, "closed": false,
@@ -118,7 +118,7 @@ func TestRequestCloses(t *testing.T) {
 	}
 }
 
-// BenchmarkRequest reads what a load process sends.
+// BenchmarkRequest parses the request that a load process sends.
 func BenchmarkRequest(b *testing.B) {
 	template := NewTemplate("GET", "/", "127.0.0.1:8080", nil, nil)
 	in := template.Append(nil, Attempt{Process: 1, Sequence: 123_456}, Close)
