@@ -17,24 +17,24 @@ import (
 	"reuseport-bench/servers/socket"
 )
 
-// acceptor is the process that accepts for all workers of a group and passes each connection to one
-// of them. It serves no requests itself.
+// acceptor is the process that accepts connections for all workers of a group and passes each of
+// them to one worker. It serves no requests itself.
 //
-// Without acknowledgements it passes connections strictly in turn, whether or not the worker has
-// received the previous one: the textbook alternative to many processes on one socket. With
-// acknowledgements a worker gets its next connection only after it has acknowledged the previous
-// one, so a stalled worker holds only one. Node's cluster module works that way
-// (lib/internal/cluster/round_robin_handle.js). Connections that find no free worker wait in the
-// accept queue here; Node keeps them in memory.
+// Without acknowledgements it passes connections to the workers strictly in turn, whether or not a
+// worker has received its previous connection. This is the textbook alternative to many processes
+// on one socket. With acknowledgements a worker gets its next connection only after it has
+// acknowledged the previous one, so a stalled worker holds only one. Node's cluster module works
+// that way (lib/internal/cluster/round_robin_handle.js). While no worker is free, connections wait
+// in the accept queue here; Node keeps them in memory.
 type acceptor struct {
 	*worker
 	epoll        int
 	acknowledged bool
-	// free has the channels of the workers that may get a connection, the next one first.
+	// free has the channels of the workers that may get a connection, in the order of their turns.
 	free     []int
-	waits    bool // the accept queue may be non-empty, but no worker is free
+	waits    bool // connections may be queued, but no worker is free
 	stopping bool
-	deadline clock.Instant // for passing on what is queued, once stopping
+	deadline clock.Instant // for passing on queued connections, once stopping
 }
 
 func newAcceptor(w *worker) (*acceptor, error) {
@@ -49,7 +49,7 @@ func newAcceptor(w *worker) (*acceptor, error) {
 	for i := range w.cfg.Channels {
 		a.free = append(a.free, servers.FDListener+1+i)
 	}
-	// Edge-triggered: the listener is not reported again while no worker is free.
+	// Edge-triggered: while no worker is free, epoll does not report the listener again and again.
 	err = errors.Join(a.watch(w.listener, unix.EPOLLET), a.watch(child.ControlFD, 0))
 	if a.acknowledged {
 		for _, channel := range a.free {
@@ -67,8 +67,8 @@ func (a *acceptor) watch(fd int, flags uint32) error {
 	return nil
 }
 
-// run passes connections on until it is told to stop. Then it passes on what is queued, for at most
-// half of the grace.
+// run passes connections on until it is told to stop. Then it passes on those in the accept queue,
+// for at most half of the grace.
 func (a *acceptor) run() error {
 	runtime.LockOSThread()
 	events := make([]unix.EpollEvent, 64)
@@ -95,7 +95,7 @@ func (a *acceptor) run() error {
 	return a.closeListener(func() error { return unix.Close(a.listener) })
 }
 
-// handle reads the command or acknowledgement on a descriptor. It does nothing for the listener.
+// handle reads a command or an acknowledgement from a descriptor. It does nothing for the listener.
 func (a *acceptor) handle(fd int) error {
 	switch fd {
 	case a.listener:
@@ -117,8 +117,8 @@ func (a *acceptor) handle(fd int) error {
 	return unix.EpollCtl(a.epoll, unix.EPOLL_CTL_DEL, fd, nil)
 }
 
-// stop obeys all commands that have arrived: to stop, or to stop sooner. epoll does not report what
-// the reader has buffered.
+// stop carries out all commands that have arrived: to stop, or to stop sooner. It must read them
+// all, because epoll does not report commands that the reader has already buffered.
 func (a *acceptor) stop() error {
 	for a.commandPending() {
 		c, err := a.nextCommand()
@@ -156,7 +156,7 @@ func (a *acceptor) passAll() error {
 }
 
 // pass gives a connection to the next free worker whose channel has room. If there is none, it
-// closes the connection, and the client sees that.
+// closes the connection, which the client notices.
 func (a *acceptor) pass(fd int) error {
 	rights := unix.UnixRights(fd)
 	for tries := len(a.free); tries > 0; tries-- {

@@ -15,9 +15,9 @@ import (
 	"reuseport-bench/servers/socket"
 )
 
-// block makes the listener blocking, so that accept(2) waits. O_NONBLOCK belongs to the open file,
-// which is shared with every process that inherited it. So this happens before the worker is ready,
-// and stop undoes it afterwards.
+// block makes the listener blocking, so that accept(2) waits. O_NONBLOCK belongs to the open file
+// description, which is shared with every process that inherited it. So block is called before the
+// worker is ready. When a worker is stopped and must empty the queue, stop sets O_NONBLOCK again.
 func (w *worker) block() error {
 	if err := unix.SetNonblock(w.listener, false); err != nil {
 		return fmt.Errorf("listener: %w", err)
@@ -33,13 +33,14 @@ func (w *worker) block() error {
 }
 
 // runBlocking serves one connection at a time, to its end, and waits in accept(2) for the next. It
-// returns once it has been told to stop and its listener is closed. It leaves a connection that is
-// still open then to the epoll loop.
+// returns once it has been told to stop and the listener is closed. A connection that is still open
+// then is left to the epoll loop.
 //
 // The kernel wakes one of the workers that wait in accept, the longest-waiting first
 // (prepare_to_wait_exclusive in inet_csk_wait_for_connect, net/ipv4/inet_connection_sock.c).
 func (l *loop) runBlocking() error {
-	// A second goroutine watches for commands. It needs a P while this one is in a raw system call.
+	// A second goroutine watches for commands. It needs a P while this goroutine is in a raw system
+	// call.
 	runtime.GOMAXPROCS(2)
 	interrupt := &interrupter{thread: unix.Gettid(), offer: l.offer, listener: l.listener}
 	go interrupt.watch()
@@ -55,7 +56,7 @@ func (l *loop) runBlocking() error {
 		case errors.Is(err, unix.EINTR), errors.Is(err, unix.ECONNABORTED):
 			continue
 		case errors.Is(err, unix.EAGAIN):
-			// At the end of a trial another worker has made the socket non-blocking.
+			// At the end of a trial, another worker has made the shared socket non-blocking.
 			clock.BlockUntil(l.clock.Now().Add(time.Millisecond))
 			continue
 		case err != nil:
@@ -68,7 +69,7 @@ func (l *loop) runBlocking() error {
 	return nil
 }
 
-// serveToEnd serves one connection and obeys commands meanwhile.
+// serveToEnd serves one connection to its end, and carries out commands meanwhile.
 func (l *loop) serveToEnd(fd int, from netip.AddrPort, interrupt *interrupter) error {
 	c := l.begin(fd, from)
 	for {
@@ -79,7 +80,7 @@ func (l *loop) serveToEnd(fd int, from netip.AddrPort, interrupt *interrupter) e
 			if err := l.commands(); err != nil {
 				return err
 			}
-			if l.stopping { // the epoll loop serves the rest
+			if l.stopping { // the epoll loop serves the rest of the connection
 				return l.watch(fd, 0)
 			}
 		}
@@ -99,14 +100,14 @@ func (l *loop) serveToEnd(fd int, from netip.AddrPort, interrupt *interrupter) e
 // interrupter interrupts a thread in accept(2) when a command arrives.
 type interrupter struct {
 	thread  int
-	pending atomic.Bool // a command may be waiting, unless it was read meanwhile
+	pending atomic.Bool // a command may be waiting to be read
 	// offer is the socket at which a successor asks for the listener, or -1. poll ignores it once
 	// the loop has closed it.
 	offer, listener int
 }
 
-// watch watches for commands until the control pipe ends, and gives the listener to the successors
-// that ask for it.
+// watch watches for commands until EOF on the control pipe, and gives the listener to the
+// successors that ask for it.
 func (i *interrupter) watch() {
 	wait := []unix.PollFd{
 		{Fd: child.ControlFD, Events: unix.POLLIN},
@@ -121,14 +122,14 @@ func (i *interrupter) watch() {
 			asked = 0
 		}
 		if asked != 0 {
-			wait[1].Fd = -1 // the loop has closed it; or the successor will report its timeout
+			wait[1].Fd = -1 // the loop closed it, or the successor will report its timeout
 		}
 		if wait[0].Revents == 0 {
 			continue
 		}
 		i.pending.Store(true)
-		// Go uses SIGURG itself and ignores an unexpected one. It may arrive just before the
-		// accept, so it is sent again.
+		// Go uses SIGURG itself and ignores an unexpected one. The signal may arrive just before
+		// the thread enters accept, so it is sent again.
 		if err := unix.Tgkill(unix.Getpid(), i.thread, unix.SIGURG); err != nil {
 			return
 		}

@@ -31,7 +31,7 @@ import (
 )
 
 // httpServer is the server kind "http": Go's net/http unchanged, with a goroutine per connection.
-// Below it are a listener and connections of our own that write the journal.
+// net/http runs on a listener and connections of this package, which write the journal.
 type httpServer struct {
 	*worker
 	server  http.Server
@@ -42,7 +42,8 @@ type httpServer struct {
 	upgrader *tableflip.Upgrader
 	failed   chan error
 
-	// mu guards the fields below, the journal and the draws of work. Lock a connection's mu first.
+	// mu guards the fields below, the journal and works. A goroutine that needs a connection's mu,
+	// too, must lock that one first.
 	mu         sync.Mutex
 	open       map[*httpConn]struct{}
 	timers     []*clock.Timer     // unused ones
@@ -54,8 +55,8 @@ type httpServer struct {
 var errQueueEmpty = errors.New("the accept queue is empty")
 
 func newHTTP(w *worker) (*httpServer, error) {
-	// Workers start with one P and without garbage collection, as the loop needs. net/http should
-	// run with all CPUs and garbage collection.
+	// Workers start with one P and without garbage collection, for the sake of the loop. net/http
+	// should run with all CPUs and garbage collection.
 	runtime.GOMAXPROCS(runtime.NumCPU())
 	debug.SetGCPercent(100)
 	debug.SetMemoryLimit(math.MaxInt64)
@@ -137,7 +138,8 @@ func (h *httpServer) upgrade(report string) error {
 	}
 	for {
 		err := h.upgrader.Upgrade()
-		// Upgrade notices the parent's exit a moment after WaitForParent.
+		// Upgrade may still refuse just after WaitForParent has returned, as it learns of the exit
+		// later.
 		if err == nil || err.Error() != "parent hasn't exited" || ctx.Err() != nil {
 			if err != nil {
 				err = fmt.Errorf("worker %d: upgrade: %w", h.cfg.ID, err)
@@ -162,11 +164,11 @@ func (h *httpServer) handOverAll(offer int) {
 		err = raw.Control(func(listener uintptr) {
 			handErr = socket.GiveNext(offer, int(listener))
 		})
-		err = errors.Join(err, handErr) // the process that asks will report its timeout
+		err = errors.Join(err, handErr) // the process that asked will report its timeout
 	}
 }
 
-// resize attaches the program of SelectorCPU for the given number of sockets.
+// resize attaches the program of SelectorCPU again, for the given number of sockets.
 func (h *httpServer) resize(members int) error {
 	raw, err := h.accepts.SyscallConn()
 	if err != nil {
@@ -188,7 +190,7 @@ func (h *httpServer) resize(members int) error {
 // connContext is the context key for the connection of a request.
 type connContext struct{}
 
-// run serves until it has carried out a stop command. Its goroutines end with the process.
+// run serves until it has carried out a stop command. Its goroutines run until the process exits.
 func (h *httpServer) run() error {
 	served := make(chan error, 1)
 	go func() { served <- h.server.Serve(h.accepts) }()
@@ -272,7 +274,7 @@ func (h *httpServer) count() int {
 	return len(h.open)
 }
 
-// stop begins to end the worker within the grace. run completes this when Serve returns.
+// stop starts to end the worker within the grace. run does the rest when Serve returns.
 func (h *httpServer) stop(mode vocabulary.StopMode, grace time.Duration) error {
 	closes := mode.Row().Closes
 	h.mu.Lock()
@@ -294,7 +296,7 @@ func (h *httpServer) stop(mode vocabulary.StopMode, grace time.Duration) error {
 	return fmt.Errorf("worker %d: unknown stop mode %q", h.cfg.ID, mode)
 }
 
-// closeIdle ends the connections that are still idle with a FIN.
+// closeIdle sends a FIN on the connections that are still idle.
 func (h *httpServer) closeIdle() {
 	h.mu.Lock()
 	h.idleClosed = true
@@ -345,7 +347,7 @@ func (h *httpServer) state(c net.Conn, s http.ConnState) {
 func (h *httpServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	c := r.Context().Value(connContext{}).(*httpConn)
 	if _, err := io.Copy(io.Discard, r.Body); err != nil {
-		panic(http.ErrAbortHandler) // ends the connection; its Read has recorded why
+		panic(http.ErrAbortHandler) // ends the connection; its Read has recorded the reason
 	}
 	c.mu.Lock()
 	c.requests++
@@ -356,7 +358,7 @@ func (h *httpServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		c.abort()
 	}
 	if finSent {
-		panic(http.ErrAbortHandler) // the request crossed the FIN; nothing can be sent after it
+		panic(http.ErrAbortHandler) // the request crossed our FIN, after which nothing can be sent
 	}
 	if err := h.work(); err != nil {
 		panic(http.ErrAbortHandler)
@@ -378,8 +380,8 @@ func (h *httpServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	_, _ = io.WriteString(w, wire.Body) // httpConn.Write records an error
 }
 
-// work spends the service time of one request. It waits in the poller: time.Sleep rounds up to a
-// millisecond, and a thread in nanosleep would hold the only P of a process with one CPU.
+// work spends the service time of one request. It waits in the poller, because time.Sleep rounds up
+// to a millisecond, and a thread in nanosleep would hold the only P of a process with one CPU.
 func (h *httpServer) work() error {
 	h.mu.Lock()
 	d := h.serviceTime()
@@ -405,7 +407,7 @@ func (h *httpServer) work() error {
 	return err
 }
 
-// timer returns an unused timer, or a new one.
+// timer returns a timer that is not in use.
 func (h *httpServer) timer() (*clock.Timer, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()

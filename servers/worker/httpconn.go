@@ -23,11 +23,11 @@ type httpListener struct {
 	*net.TCPListener
 	server *httpServer
 	once   sync.Once
-	err    error // of Close; read once Serve has returned
+	err    error // of Close; may be read once Serve has returned
 }
 
-// Accept implements net.Listener. Once its deadline has passed, it takes what is queued, then
-// closes the listener and fails.
+// Accept implements net.Listener. Once its deadline has passed, it returns the connections that are
+// still queued. When the queue is empty, it closes the listener and fails.
 func (l *httpListener) Accept() (net.Conn, error) {
 	c, err := l.AcceptTCP()
 	var from netip.AddrPort
@@ -37,7 +37,7 @@ func (l *httpListener) Accept() (net.Conn, error) {
 	if errors.Is(err, os.ErrDeadlineExceeded) {
 		// With an expired deadline the runtime does not call accept(2), so call it here.
 		if c, from, err = l.acceptQueued(); errors.Is(err, errQueueEmpty) {
-			err = errors.Join(err, l.Close()) // resets connections that arrived since
+			err = errors.Join(err, l.Close()) // resets connections that have arrived since
 		}
 	}
 	if err != nil {
@@ -46,9 +46,9 @@ func (l *httpListener) Accept() (net.Conn, error) {
 	return l.server.accepted(c, from)
 }
 
-// acceptQueued takes one connection off the queue and returns it with its client's address. It
-// returns errQueueEmpty if there is none. The connection has no RemoteAddr if the client has reset
-// it, because getpeername(2) then fails.
+// acceptQueued takes one connection off the accept queue and returns it with its client's address.
+// It returns errQueueEmpty if the queue is empty. If the client has reset the connection, the
+// connection has no RemoteAddr, because getpeername(2) then fails.
 func (l *httpListener) acceptQueued() (c *net.TCPConn, from netip.AddrPort, err error) {
 	raw, err := l.SyscallConn()
 	if err != nil {
@@ -85,7 +85,8 @@ func (l *httpListener) Close() error {
 	return l.err
 }
 
-// httpConn is a connection as net/http sees it. It records in the journal what passes through.
+// httpConn is a connection as net/http sees it. It writes requests, responses and its end to the
+// journal.
 type httpConn struct {
 	*net.TCPConn
 	server *httpServer
@@ -104,7 +105,7 @@ type httpConn struct {
 	idle       bool         // between two requests: no byte of the next has arrived
 	finSent    bool         // closeIdle has sent a FIN
 	ended      bool
-	end        journal.End // how the connection failed; 0: it did not
+	end        journal.End // the way in which the connection failed; 0: it did not fail
 	errno      unix.Errno  // of the failure
 }
 
@@ -126,11 +127,10 @@ func (h *httpServer) accepted(tcp *net.TCPConn, from netip.AddrPort) (*httpConn,
 	return c, nil
 }
 
-// Read implements net.Conn and records every complete request. A request that net/http has read
-// need not reach the handler: after http.Server.Shutdown it does not.
+// Read implements net.Conn and records every complete request. net/http may read a request and not
+// pass it to the handler: it does so after http.Server.Shutdown.
 //
-// It reads by itself instead of calling net.TCPConn.Read, so that closeIdle sees reading and
-// recording as one step.
+// Read does not call net.TCPConn.Read, so that reading and recording are one step for closeIdle.
 func (c *httpConn) Read(b []byte) (n int, err error) {
 	if len(b) == 0 {
 		return 0, nil
@@ -170,8 +170,8 @@ func (c *httpConn) Read(b []byte) (n int, err error) {
 	return n, err
 }
 
-// parse looks for complete requests in what was read. net/http answers requests that cannot be
-// parsed.
+// parse looks for complete requests in the bytes that were read. It leaves requests that it cannot
+// parse to net/http, which answers them.
 func (c *httpConn) parse(b []byte) {
 	c.head = append(c.head, b...)
 	drop := func(n int) { c.head = c.head[:copy(c.head, c.head[n:])] }
@@ -216,7 +216,7 @@ func (c *httpConn) failed(end journal.End, err error) {
 	}
 }
 
-// noteRequest records what happened to the last complete request.
+// noteRequest writes a record of the last complete request.
 func (c *httpConn) noteRequest(kind journal.Kind) {
 	c.note(journal.Record{
 		Kind: kind, Attempt: c.request.Attempt, Identified: c.request.Identified,
@@ -236,7 +236,7 @@ func (c *httpConn) abort() {
 	c.mu.Lock()
 	c.end = journal.EndAborted
 	if err := c.SetLinger(0); err != nil {
-		c.end = journal.EndUnanswered // it will end with a FIN
+		c.end = journal.EndUnanswered // the connection will end with a FIN
 	}
 	c.mu.Unlock()
 	panic(http.ErrAbortHandler)
@@ -253,7 +253,7 @@ func (c *httpConn) closeIdle() {
 	time.AfterFunc(linger, func() { _ = c.Close() })
 }
 
-// unread reports whether data has arrived that was not read.
+// unread reports whether bytes have arrived that were not read.
 func (c *httpConn) unread() bool {
 	n := 0
 	err := c.raw.Control(func(fd uintptr) {
@@ -286,7 +286,7 @@ func (c *httpConn) Close() error {
 	return err
 }
 
-// ending returns how the connection ended, as this worker sees it.
+// ending returns the reason that the connection ended, as far as this worker knows.
 func (c *httpConn) ending() journal.End {
 	switch {
 	case c.end != 0 && !c.finSent:

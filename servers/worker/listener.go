@@ -20,7 +20,7 @@ import (
 	"reuseport-bench/servers/sys"
 )
 
-// listen gets the worker's listener and attaches it to its group's selection.
+// listen opens or receives the worker's listener and attaches it to the group's selector.
 func (w *worker) listen() (err error) {
 	switch {
 	case w.cfg.Handover == vocabulary.SocketActivation:
@@ -55,7 +55,8 @@ func (w *worker) listen() (err error) {
 	return attachments[w.cfg.Selection](w)
 }
 
-// attachments attach a worker's own socket to the selectors that are not eBPF programs.
+// attachments has, for each selector that is not an eBPF program, the function that attaches a
+// worker's own socket to it.
 var attachments = map[vocabulary.Selector]func(*worker) error{
 	vocabulary.SelectorHash: func(*worker) error { return nil },
 	vocabulary.SelectorCPU: func(w *worker) error {
@@ -73,18 +74,18 @@ var attachments = map[vocabulary.Selector]func(*worker) error{
 	},
 }
 
-// bindRetry is how long a worker whose address is taken waits before it tries again: a usual value
-// in start scripts and supervisors. bindLimit is how long it keeps trying; its parent gives up
-// earlier.
+// bindRetry is the time between two tries to bind an address that is taken. Start scripts and
+// supervisors often use this value. bindLimit is the time for which a worker keeps trying; its
+// parent gives up earlier.
 const (
 	bindRetry = 10 * time.Millisecond
 	bindLimit = 30 * time.Second
 )
 
 // bind makes the worker's own socket listen. Without SO_REUSEPORT it must wait until the
-// predecessor's socket is closed. The first wait is a random part of bindRetry. A supervisor's
-// tries are independent of the instant at which the old process closes, but a parked worker always
-// starts just before that instant.
+// predecessor's socket is closed. The first wait is a random part of bindRetry: a supervisor's
+// tries are not synchronised with the instant at which the predecessor closes its socket, but a
+// parked worker always starts just before that instant.
 func (w *worker) bind() (err error) {
 	wait := time.Duration(w.works.random.Float64() * float64(bindRetry))
 	for until := w.clock.Now().Add(bindLimit); ; {
@@ -99,7 +100,8 @@ func (w *worker) bind() (err error) {
 	}
 }
 
-// listenIn makes a listener in the network namespace at the path; "" is the process's own.
+// listenIn makes a listener in the network namespace at that path, or in the process's own if the
+// path is empty.
 func (w *worker) listenIn(network string) (fd int, err error) {
 	if network == "" {
 		return w.cfg.Listen(w.cfg.Address)
@@ -131,10 +133,10 @@ func becomeActivated() error {
 	return fmt.Errorf("exec the activated worker: %w", unix.Exec("/proc/self/exe", os.Args, env))
 }
 
-// activated returns the listener that the service manager passed. It is the worker's only
-// descriptor of the socket, so closing it closes the worker's share.
+// activated returns the listener that the service manager passed. The worker has no other
+// descriptor of the socket, so closing this one closes the worker's share.
 func (w *worker) activated() (int, error) {
-	// Keep the files, or the garbage collector would close them, including the pipes.
+	// Keep the files. Otherwise the garbage collector would close them, including the pipes.
 	w.inherited = activation.Files(true)
 	for _, f := range w.inherited {
 		if f.Name() == servers.ListenerName {
@@ -146,7 +148,7 @@ func (w *worker) activated() (int, error) {
 		servers.ListenerName, servers.EnvListenNames, os.Getenv(servers.EnvListenNames))
 }
 
-// passTimeout is how long either side of a Unix socket waits for the other.
+// passTimeout is the time for which either side of a Unix socket waits for the other side.
 const passTimeout = 5 * time.Second
 
 // takeListener asks the predecessor for its listener.
@@ -158,7 +160,7 @@ func takeListener(from string) (int, error) {
 	return fds[0], nil
 }
 
-// closeListener closes the worker's listener and reports the instants before and after.
+// closeListener closes the worker's listener and reports the instants before and after that.
 func (w *worker) closeListener(close func() error) error {
 	from := w.clock.Now()
 	if err := close(); err != nil {
@@ -166,7 +168,7 @@ func (w *worker) closeListener(close func() error) error {
 	}
 	at := w.clock.Now()
 	w.listener = -1
-	if w.offer >= 0 { // too late for a successor to ask
+	if w.offer >= 0 { // from now on no successor can ask
 		if err := unix.Close(w.offer); err != nil {
 			return fmt.Errorf("worker %d: close offer: %w", w.cfg.ID, err)
 		}

@@ -27,8 +27,8 @@ import (
 // else.
 //
 // Like nginx with multi_accept off, it accepts one connection per readiness event of the listener,
-// so that accepted connections get their turn. An edge-triggered loop accepts until the queue is
-// empty, because it would get no second event.
+// so that requests on accepted connections need not wait for the whole accept queue. An
+// edge-triggered loop accepts until the queue is empty, because it would get no second event.
 type loop struct {
 	*worker
 	epoll    int
@@ -38,12 +38,13 @@ type loop struct {
 	out      []byte
 	waitLong bool // the last wait was long
 	stopping bool
-	deadline clock.Instant // for finishing its requests, once stopping
-	// finAt is when idle connections get a FIN; 0: they have got it, or the worker is not stopping.
+	deadline clock.Instant // for finishing requests, once stopping
+	// finAt is the time at which idle connections get a FIN; 0: that is done, or the worker is not
+	// stopping.
 	finAt     clock.Instant
 	lingerEnd clock.Instant // when connections that got a FIN are closed
 	// idle has the connections that were answered, ordered by their last answers, the oldest first.
-	// Nil: connections may stay idle for ever.
+	// Nil: connections may stay idle without limit.
 	idle *list.List
 }
 
@@ -53,10 +54,10 @@ type loopConn struct {
 	n         int           // bytes of buf in use
 	requests  int           // number answered
 	element   *list.Element // in the loop's idle list; nil: not in it
-	expires   clock.Instant // when it has been idle for too long; valid while in the list
+	expires   clock.Instant // the time at which it has been idle too long; valid while in the list
 	requested bool          // a request was read and not yet answered
 	answered  bool          // at least one response was written
-	finSent   bool          // got a FIN; a request that crosses it is not answered
+	finSent   bool          // a FIN was sent; a request that crosses it is not answered
 	buf       [wire.MaxHead + 1024]byte
 }
 
@@ -155,14 +156,15 @@ func (l *loop) run() error {
 	return nil
 }
 
-// longWait is the shortest wait that Go's scheduler should see. During a wait that it does not see,
-// its monitor thread (sysmon) wakes up every 10 ms and uses about 15 µs of CPU time. A wait that it
-// sees takes about 200 µs to end, because that thread and one that looks for work wake up as well.
+// longWait is the length from which Go's scheduler should see a wait. During a wait that it does
+// not see, its monitor thread (sysmon) wakes up every 10 ms and uses about 15 µs of CPU time each
+// time. A wait that it sees takes about 200 µs to end, because sysmon and a thread that looks for
+// work wake up as well.
 const longWait = 100 * time.Millisecond
 
 // wait waits for events, at most for the timeout; a negative timeout has no limit. After a long
-// wait it expects another. So a worker that hardly gets connections sleeps, and 1,000 such workers
-// do not keep a CPU busy.
+// wait it expects the next one to be long, too, and lets Go's scheduler see it. So a worker that
+// rarely gets connections sleeps, and 1,000 such workers do not keep a CPU busy.
 func (l *loop) wait(events []unix.EpollEvent, timeout time.Duration) (n int, err error) {
 	if !l.waitLong {
 		if timeout >= 0 && timeout <= longWait {
@@ -181,8 +183,8 @@ func (l *loop) wait(events []unix.EpollEvent, timeout time.Duration) (n int, err
 	return n, err
 }
 
-// untilExpiry returns the time until the first connection expires or the timeout, whichever is
-// less. A negative timeout means none.
+// untilExpiry returns the smaller of the timeout and the time until the first connection expires. A
+// negative timeout means no timeout.
 func (l *loop) untilExpiry(timeout time.Duration) time.Duration {
 	first := l.idle.Front()
 	if first == nil {
@@ -196,7 +198,7 @@ func (l *loop) untilExpiry(timeout time.Duration) time.Duration {
 }
 
 // expire closes the connections that have been idle for too long. As in nginx this happens after a
-// batch of events: a request that has arrived since, or arrives now, is reset.
+// batch of events, so a request that arrives after the batch was read is reset.
 func (l *loop) expire() error {
 	now := l.clock.Now()
 	for first := l.idle.Front(); first != nil; first = l.idle.Front() {
@@ -215,7 +217,7 @@ func (l *loop) expire() error {
 	return nil
 }
 
-// startIdle starts the time that an answered connection may be idle.
+// startIdle starts the time for which an answered connection may be idle.
 func (l *loop) startIdle(c *loopConn) {
 	c.expires = l.clock.Now().Add(l.cfg.IdleTimeout)
 	if c.element == nil {
@@ -225,7 +227,7 @@ func (l *loop) startIdle(c *loopConn) {
 	}
 }
 
-// endIdle removes a connection from the idle list, if it is in it.
+// endIdle removes a connection from the idle list, if the list contains it.
 func (l *loop) endIdle(c *loopConn) {
 	if c.element != nil {
 		l.idle.Remove(c.element)
@@ -233,8 +235,8 @@ func (l *loop) endIdle(c *loopConn) {
 	}
 }
 
-// beat returns the timeout of a wait for events: the selector's beat, at least 1 ms, or -1 for
-// none.
+// beat returns the maximum time to wait for events: the selector's beat, but at least 1 ms, or -1
+// for no limit.
 func (l *loop) beat() time.Duration {
 	if l.member == nil || l.member.Beat() == 0 {
 		return -1
@@ -242,14 +244,15 @@ func (l *loop) beat() time.Duration {
 	return max(time.Millisecond, l.member.Beat())
 }
 
-// turn reports to the selector that the loop has turned, and whether the accept queue is empty.
+// turn reports to the selector that the loop starts a new iteration, and whether the accept queue
+// is empty.
 func (l *loop) turn(events []unix.EpollEvent) {
 	if l.member == nil {
 		return
 	}
 	l.member.Turn(int64(l.clock.Now()))
 	if len(events) == cap(events) {
-		return // the listener may be missing from a full batch
+		return // a full batch may lack an event of the listener
 	}
 	isListener := func(e unix.EpollEvent) bool { return int(e.Fd) == l.listener }
 	if !slices.ContainsFunc(events, isListener) {
@@ -270,14 +273,14 @@ func (l *loop) handle(e unix.EpollEvent) error {
 	case l.offer:
 		return socket.GiveNext(l.offer, l.listener)
 	}
-	if c, ok := l.open[e.Fd]; ok { // otherwise closed earlier in this batch
+	if c, ok := l.open[e.Fd]; ok { // otherwise it was closed earlier in this batch
 		return l.read(int(e.Fd), c)
 	}
 	return nil
 }
 
-// commands obeys all commands that have arrived. epoll does not report what the reader has
-// buffered.
+// commands carries out all commands that have arrived. It must read them all, because epoll does
+// not report commands that the reader has already buffered.
 func (l *loop) commands() error {
 	for l.commandPending() {
 		c, err := l.nextCommand()
@@ -312,8 +315,8 @@ func (l *loop) obey(c servers.Command) error {
 	return l.stop(c.Stop, cmp.Or(c.Grace, l.cfg.Grace))
 }
 
-// stop closes the listener, after it has emptied the accept queue if the mode says so, and starts
-// to end the worker within the grace.
+// stop closes the listener and starts to end the worker within the grace. If the mode requires it,
+// stop empties the accept queue first.
 func (l *loop) stop(mode vocabulary.StopMode, grace time.Duration) error {
 	deadline := l.clock.Now().Add(grace)
 	switch mode.Row().Closes {
@@ -336,8 +339,8 @@ func (l *loop) stop(mode vocabulary.StopMode, grace time.Duration) error {
 	l.stopping, l.deadline = true, deadline
 	l.finAt = l.clock.Now().Add(finDelay(grace))
 	if l.shared() && l.cfg.Accept != vocabulary.AcceptBlocking {
-		// Other processes hold the open file too, so closing this descriptor does not remove it
-		// from the epoll set (epoll(7), questions and answers).
+		// Other processes also have descriptors of this open file, so closing this one does not
+		// remove it from the epoll set (epoll(7), questions and answers).
 		if err := l.unwatchListener(); err != nil {
 			return err
 		}
@@ -345,7 +348,7 @@ func (l *loop) stop(mode vocabulary.StopMode, grace time.Duration) error {
 	return l.closeListener(func() error { return unix.Close(l.listener) })
 }
 
-// shared reports whether other processes may hold the listener's open file.
+// shared reports whether other processes may have descriptors of the listener's open file.
 func (l *loop) shared() bool {
 	return l.cfg.Sockets == vocabulary.SocketsShared || l.cfg.Handover != vocabulary.NoHandover
 }
@@ -382,8 +385,8 @@ func (l *loop) closeIdle() error {
 	return nil
 }
 
-// until returns when a stopping worker must act without an event: close idle connections, or give
-// up on open ones.
+// until returns the time at which a stopping worker must act without an event: to close idle
+// connections, or to give up on open ones.
 func (l *loop) until() clock.Instant {
 	if l.finAt != 0 {
 		return min(l.deadline, l.finAt)
@@ -396,12 +399,13 @@ func (l *loop) until() clock.Instant {
 	return min(l.deadline, l.lingerEnd)
 }
 
-// accept takes one connection off the queue, if any, and serves what it has sent so far.
+// accept takes one connection off the queue, if any, and serves the requests that have arrived on
+// it.
 func (l *loop) accept() (bool, error) {
 	fd, from, err := l.source.accept(l.listener)
 	switch {
 	case errors.Is(err, unix.EAGAIN):
-		return false, nil // another worker of a shared socket was faster, or the queue is empty
+		return false, nil // another worker of a shared socket got it, or the queue is empty
 	case errors.Is(err, unix.EINTR), errors.Is(err, unix.ECONNABORTED):
 		return true, nil
 	case errors.Is(err, errNoMore):
@@ -446,7 +450,7 @@ func (l *loop) newConn() *loopConn {
 	return c
 }
 
-// read reads what the connection has sent and answers every complete request in it.
+// read reads what has arrived on the connection and answers every complete request in it.
 func (l *loop) read(fd int, c *loopConn) error {
 	for {
 		n, err := unix.Read(fd, c.buf[c.n:])
@@ -518,7 +522,7 @@ func (l *loop) serve(fd int, c *loopConn) (bool, error) {
 	}
 }
 
-// noteRequest records what happened to a request.
+// noteRequest writes a record of a request.
 func (l *loop) noteRequest(kind journal.Kind, c *loopConn, r wire.Request) {
 	l.note(journal.Record{
 		At: l.clock.Now(), Conn: c.number, Kind: kind,
@@ -539,7 +543,7 @@ func (l *loop) work() {
 
 func (l *loop) end(fd int, c *loopConn, end journal.End) error { return l.failed(fd, c, end, nil) }
 
-// failed ends a connection and records how, with the errno of err, which may be nil.
+// failed ends a connection and writes a record of the end, with the errno of err, which may be nil.
 func (l *loop) failed(fd int, c *loopConn, end journal.End, err error) error {
 	var errno unix.Errno
 	errors.As(err, &errno) // stays 0 if err has none

@@ -16,8 +16,8 @@ import (
 	"reuseport-bench/servers/socket"
 )
 
-// TestKernelTurn checks that turn calls the accept queue empty only if the listener is missing from
-// a batch that is not full.
+// TestKernelTurn checks that turn reports an empty accept queue only if the batch of events is not
+// full and has no event of the listener.
 func TestKernelTurn(t *testing.T) {
 	clk, err := clock.New()
 	if err != nil {

@@ -9,9 +9,9 @@ import (
 	"reuseport-bench/servers/socket"
 )
 
-// A source is where a loop gets its connections. accept takes the next one from a descriptor,
-// non-blocking and close-on-exec. It does not wait: EAGAIN means that there is none now, errNoMore
-// that no more will come.
+// A source is where a loop gets its connections. accept takes the next connection from a
+// descriptor; the connection is non-blocking and close-on-exec. accept does not wait: EAGAIN means
+// that there is no connection now, errNoMore that no more will come.
 type source interface {
 	accept(from int) (fd int, peer netip.AddrPort, err error)
 }
@@ -49,8 +49,8 @@ func (c channelSource) accept(channel int) (int, netip.AddrPort, error) {
 		return -1, netip.AddrPort{}, errNoMore
 	}
 	if c.acknowledges {
-		// At most one acknowledgement is in flight, so there is room. If the acceptor has exited,
-		// the acknowledgement does not matter.
+		// At most one acknowledgement is in flight, so the channel has room for it. If the acceptor
+		// has exited, the acknowledgement does not matter.
 		_, _ = socket.Send(channel, data[:])
 	}
 	messages, err := unix.ParseSocketControlMessage(c.space[:space])
@@ -61,8 +61,8 @@ func (c channelSource) accept(channel int) (int, netip.AddrPort, error) {
 	if err != nil {
 		return -1, netip.AddrPort{}, err
 	}
-	// If the client has closed the connection meanwhile, the socket has no peer (ENOTCONN) and its
-	// address cannot be known.
+	// If the client has closed the connection meanwhile, the socket has no peer (ENOTCONN), so the
+	// peer's address is unknown.
 	sa, err := unix.Getpeername(fds[0])
 	if err != nil {
 		return -1, netip.AddrPort{}, errors.Join(unix.ECONNABORTED, unix.Close(fds[0]))

@@ -16,13 +16,13 @@ type works struct {
 	random *rand.Rand
 }
 
-// newWorks returns the draws of one worker. Each worker has its own random stream, which depends
-// only on the arguments.
+// newWorks returns the service times of one worker. Each worker has its own random stream, which
+// depends only on the arguments.
 func newWorks(w servers.Work, seed uint64, id, generation int) *works {
 	return &works{Work: w, random: rand.New(rand.NewPCG(seed, uint64(generation)<<32|uint64(id)))}
 }
 
-// next returns the service time of the next request. Burn says which kind of time it is.
+// next returns the service time of the next request: CPU time if Burn is set, otherwise wall time.
 func (w *works) next() time.Duration {
 	d := max(w.Sleep, w.Burn)
 	switch w.Distribution {
@@ -36,15 +36,15 @@ func (w *works) next() time.Duration {
 	return d
 }
 
-// burn uses d of the calling thread's CPU time. The caller has locked the thread. With wall time a
-// preempted server would look faster than it is.
+// burn uses d of the calling thread's CPU time. The caller must have locked its goroutine to the
+// thread. If d were wall time, a preempted server would look faster than it is.
 func burn(d time.Duration) {
 	for until := sys.ThreadCPU() + d; sys.ThreadCPU() < until; {
 	}
 }
 
 // serviceTime returns the service time of the next request, which is longer while the worker is
-// cold. Work says which kind of time it is.
+// cold. It is CPU time or wall time, as with works.next.
 func (w *worker) serviceTime() time.Duration {
 	d := w.works.next()
 	if w.cfg.ColdFor == 0 {
@@ -54,8 +54,8 @@ func (w *worker) serviceTime() time.Duration {
 	return d + time.Duration(float64(w.cfg.Cold)*max(0, float64(left)/float64(w.cfg.ColdFor)))
 }
 
-// faulty reports whether the request must be answered with a reset, according to cfg.Fault. Later
-// tries of an attempt are never reset.
+// faulty reports whether cfg.Fault requires that this request is answered with a reset. Later tries
+// of an attempt are never reset.
 func (w *worker) faulty(r wire.Request) bool {
 	f := w.cfg.Fault
 	a := r.Attempt

@@ -40,7 +40,8 @@ func TestDistributions(t *testing.T) {
 					above++
 				}
 			}
-			// Five standard errors: one in two million seeds is further off, and the seed is fixed.
+			// Five standard errors: one in two million seeds would be further off, and the seed is
+			// fixed.
 			if got, slack := sum/n, 5*tt.deviation/math.Sqrt(n); math.Abs(got-tt.mean) > slack+1 {
 				t.Errorf("mean %.0f ns, want %.0f ± %.0f", got, tt.mean, slack)
 			}

@@ -22,8 +22,8 @@ import (
 	"reuseport-bench/servers/sys"
 )
 
-// Main runs a worker process, from its configuration on the control pipe to its end. It also
-// reports the error that it returns to the parent.
+// Main runs a worker process, from reading its configuration to its exit. It reports the error that
+// it returns to the parent, too.
 func Main() error {
 	// The loop allocates almost nothing; a garbage collection would count against the socket under
 	// test.
@@ -45,10 +45,10 @@ func Main() error {
 	return err
 }
 
-// errOrphaned means that the control pipe has ended, so the parent has exited.
+// errOrphaned means EOF on the control pipe: the parent has exited.
 var errOrphaned = errors.New("worker: the control pipe has ended")
 
-// worker has what every kind of server shares: configuration, pipes, journal and listener.
+// worker has the parts that all kinds of server share: configuration, pipes, journal and listener.
 type worker struct {
 	cfg      servers.WorkerConfig
 	control  *os.File
@@ -68,8 +68,8 @@ type worker struct {
 	listenerInode uint64
 }
 
-// openPipes finds the worker's pipes and journal. They are inherited at fixed descriptors. If
-// another worker started this one, openPipes asks for them.
+// openPipes finds the worker's pipes and journal. A worker inherits them at fixed descriptors. If
+// another worker started this one, openPipes asks the parent for them.
 func (w *worker) openPipes() (err error) {
 	control, events := child.ControlFD, child.EventsFD
 	w.journalFD = servers.FDJournal
@@ -87,7 +87,8 @@ func (w *worker) openPipes() (err error) {
 	return nil
 }
 
-// askForPipes asks for the pipes and the journal of a worker that another one started.
+// askForPipes asks the parent for the pipes and the journal of a worker that another worker
+// started.
 func askForPipes(name string) (control, events, journal int, err error) {
 	fds, err := socket.Ask(name, 3, passTimeout)
 	if err != nil {
@@ -97,7 +98,7 @@ func askForPipes(name string) (control, events, journal int, err error) {
 }
 
 func (w *worker) run() (err error) {
-	_ = sys.ReleaseProgram() // a failure costs only memory
+	_ = sys.ReleaseProgram() // a failure only costs memory
 	if err := w.configure(); err != nil {
 		return err
 	}
@@ -151,7 +152,7 @@ func (w *worker) configure() error {
 	return nil
 }
 
-// park reports that the process is parked, and waits for the configuration of the worker it
+// park reports that the process is parked, and waits for the configuration of the worker that it
 // becomes.
 func (w *worker) park() error {
 	if err := w.send(servers.Event{Event: servers.EventParked, At: w.clock.Now()}); err != nil {
@@ -174,20 +175,21 @@ func (w *worker) server() (interface{ run() error }, error) {
 	return nil, fmt.Errorf("unknown kind of server %q", w.cfg.Kind)
 }
 
-// finDelay returns how long a stopped worker keeps idle connections. If a request arrives
-// meanwhile, the worker answers it with Connection: close. A FIN right away would cross requests in
-// flight, which could then not be answered (RFC 9112, section 9.6). After the delay, connections
-// that are still idle get a FIN.
+// finDelay returns the time for which a stopped worker keeps idle connections. If a request arrives
+// meanwhile, the worker answers it with Connection: close. A FIN sent at once would cross requests
+// in flight, which the worker could then not answer (RFC 9112, section 9.6). After the delay,
+// connections that are still idle get a FIN.
 func finDelay(grace time.Duration) time.Duration { return min(250*time.Millisecond, grace/2) }
 
-// linger is how long the worker still reads from a connection after its FIN, so that it records a
-// request that crosses the FIN. It is much longer than a round trip within one machine.
+// linger is the time for which the worker still reads from a connection after it has sent a FIN, so
+// that it records a request that crosses the FIN. The time is much longer than a round trip within
+// one machine.
 const linger = 20 * time.Millisecond
 
-// note appends to the journal and asks the parent to read it when it fills up.
+// note appends a record to the journal and asks the parent to read the journal when necessary.
 func (w *worker) note(r journal.Record) {
 	if w.journal.Append(r) {
-		// If this fails, the parent has exited and the control pipe ends, too.
+		// If this fails, the parent has exited, and the control pipe is at EOF, too.
 		_ = w.send(servers.Event{Event: servers.EventJournal})
 	}
 }
@@ -203,8 +205,7 @@ func (w *worker) send(e servers.Event) error {
 	return nil
 }
 
-// commandPending reports whether nextCommand would return at once: with a command, or because the
-// control pipe has ended.
+// commandPending reports whether nextCommand would return at once, with a command or an error.
 func (w *worker) commandPending() bool {
 	if w.lines.Buffered() > 0 {
 		return true // a complete line: the parent writes each in one call
