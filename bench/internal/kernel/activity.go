@@ -18,32 +18,33 @@ import (
 	"reuseport-bench/servers/sys"
 )
 
-// Activity says how busy the CPUs were during a window, apart from this process.
+// Activity describes how busy the CPUs were during a window, apart from this process.
 type Activity struct {
 	Window time.Duration
 	CPUs   int     // number of CPUs watched
-	Others float64 // how many of these CPUs other programs used
-	Steal  float64 // how many of these CPUs the hypervisor took
-	// Runnable is the number of tasks on the whole machine, except this one, that ran or waited for
-	// a CPU, on average over the window.
+	Others float64 // number of these CPUs that other programs used, on average
+	Steal  float64 // number of these CPUs that the hypervisor took, on average
+	// Runnable is the average number of tasks, over the window, that ran or waited for a CPU on the
+	// whole machine. It excludes the calling thread.
 	Runnable float64
 	Online   int           // CPUs of the machine
 	Load     float64       // the machine's load average over the last minute
-	Load5    float64       // the same over the last five minutes
-	Stopped  time.Duration // time for which a used-up CPU quota stopped our cgroups' processes
-	// Programs are the programs on the whole machine that used CPU time, in descending order of CPU
-	// time. Programs in PID namespaces that this process cannot see are missing.
+	Load5    float64       // the load average over the last five minutes
+	Stopped  time.Duration // time for which our cgroups were throttled for exhausting CPU quotas
+	// Programs are the programs on the whole machine that used CPU time, in descending order of
+	// their CPU time. Programs in PID namespaces that this process cannot see are missing.
 	Programs []Program
 }
 
 // A Program is the CPU use of all processes with one name.
 type Program struct {
 	Name string
-	CPUs float64 // average number of CPUs that they used
+	CPUs float64 // average number of CPUs that these processes used
 }
 
-// Watch watches the CPUs for the window, or until ctx ends, which is not an error. The kernel
-// counts in ticks, usually of 10 ms, so a window of 500 ms resolves 2 % of a CPU.
+// Watch watches the CPUs for the window. If ctx ends first, Watch returns the activity until then
+// and no error. The kernel counts CPU time in ticks, usually of 10 ms, so a window of 500 ms has a
+// resolution of 2 % of a CPU.
 func Watch(ctx context.Context, cpus []int, window time.Duration) (a Activity, err error) {
 	began := time.Now()
 	before, err := look(cpus)
@@ -82,7 +83,7 @@ type snapshot struct {
 	busy, steal time.Duration // of the CPUs watched
 	online      int           // CPUs of the machine
 	own         time.Duration // CPU time of this process
-	stopped     time.Duration // by CPU quotas
+	stopped     time.Duration // by exhausted CPU quotas
 	processes   map[int]process
 }
 
@@ -108,7 +109,7 @@ func look(cpus []int) (s snapshot, err error) {
 	return s, err
 }
 
-// since returns the activity between two snapshots, a window apart.
+// since returns the activity between two snapshots. window is the time between them.
 func (s snapshot) since(before snapshot, window time.Duration) Activity {
 	share := func(d time.Duration) float64 { return max(0, d.Seconds()) / window.Seconds() }
 	a := Activity{
@@ -131,7 +132,7 @@ func (s snapshot) since(before snapshot, window time.Duration) Activity {
 }
 
 // parseBusy returns the total time for which the CPUs were busy, and the total time that the
-// hypervisor took from them. It also counts the CPUs that are online.
+// hypervisor took from them. It also returns the number of online CPUs.
 func parseBusy(
 	r io.Reader, cpus []int, ticks int64,
 ) (busy, steal time.Duration, online int, err error) {
@@ -179,7 +180,7 @@ func processes(ticks int64) (map[int]process, error) {
 		text, err := os.ReadFile(filepath.Join(name, "stat"))
 		if errors.Is(err, os.ErrNotExist) || errors.Is(err, unix.ESRCH) ||
 			errors.Is(err, os.ErrPermission) {
-			continue // it has ended, or /proc hides it (hidepid)
+			continue // the process has exited, or /proc hides it (hidepid)
 		}
 		if err != nil {
 			return nil, err
@@ -194,7 +195,7 @@ func processes(ticks int64) (map[int]process, error) {
 }
 
 // parseProcess parses a process's stat file (proc_pid_stat(5)). It reads the name, which is in
-// parentheses and may contain any character, and fields 14 and 15, user and system time.
+// parentheses and may contain any character, and fields 14 and 15, the user and system time.
 func parseProcess(stat string, ticks int64) (p process, err error) {
 	const userTime = 14
 	from, to := strings.IndexByte(stat, '('), strings.LastIndexByte(stat, ')')

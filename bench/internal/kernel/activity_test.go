@@ -68,13 +68,13 @@ func TestSince(t *testing.T) {
 	if diff := cmp.Diff(after.since(before, time.Second), want); diff != "" {
 		t.Errorf("(-got +want):\n%s", diff)
 	}
-	// The kernel may count this process's own time a tick later than since subtracts it.
+	// The kernel may count this process's own time one tick after since subtracts that time.
 	if a := before.since(after, time.Second); a.Others != 0 {
 		t.Errorf("others use %v CPUs, want 0", a.Others)
 	}
 }
 
-// An interrupted Watch returns the activity until then.
+// TestWatch checks that an interrupted Watch returns the activity until then.
 func TestWatch(t *testing.T) {
 	cpus, err := UsableCPUs()
 	if err != nil {

@@ -11,22 +11,23 @@ import (
 
 // A Connection is one end of a TCP connection, as sock_diag(7) reports it.
 type Connection struct {
-	// Peer has port 0 if the socket's own host has reset the connection without unread data
-	// (tcp_disconnect in net/ipv4/tcp.c).
+	// Peer has port 0 if the socket's own host has reset the connection while no received data was
+	// unread (tcp_disconnect in net/ipv4/tcp.c).
 	Local, Peer netip.AddrPort
-	State       uint8  // include/net/tcp_states.h
-	Inode       uint64 // of the socket, as in stat(2); 0 if no process has it
+	State       uint8  // as in include/net/tcp_states.h
+	Inode       uint64 // of the socket, as in stat(2); 0 if no process has the socket
 	Cookie      uint64 // SO_COOKIE in socket(7)
-	// Unread is the number of bytes that no process has read. The peer's FIN counts as one.
+	// Unread is the number of received bytes that no process has read. The peer's FIN counts as
+	// one.
 	Unread uint32
-	// Received, Acknowledged and Sent are numbers of bytes. A FIN counts as one in Received and
-	// Acknowledged, but not in Sent. Sent counts each byte once.
+	// Received, Acknowledged and Sent are numbers of bytes. A FIN counts as one byte in Received
+	// and Acknowledged, but not in Sent. Retransmitted bytes count once.
 	Received, Acknowledged, Sent uint64
 }
 
 // Connections appends to all the open connections to a local port: those in any state but SYN_SENT,
-// SYN_RECV, TIME_WAIT and CLOSE. It looks in the calling thread's network namespace. families, and
-// the time it takes, are as for Unaccepted. It needs no privilege.
+// SYN_RECV, TIME_WAIT and CLOSE. It looks in the calling thread's network namespace. families has
+// the same meaning as in Unaccepted, and the call takes as long. It needs no privilege.
 func Connections(all []Connection, port uint16, families ...int) ([]Connection, error) {
 	fd, err := openDiag()
 	if err != nil {
@@ -62,8 +63,8 @@ const (
 // include/uapi/linux/inet_diag.h).
 const diagInfo = 2
 
-// parseConnection reads a struct inet_diag_msg and its attributes. It reports whether they include
-// a struct tcp_info.
+// parseConnection reads a struct inet_diag_msg and its attributes. full reports whether the
+// attributes include a struct tcp_info.
 func parseConnection(socket []byte) (c Connection, full bool) {
 	order := binary.NativeEndian
 	c = Connection{
@@ -79,7 +80,7 @@ func parseConnection(socket []byte) (c Connection, full bool) {
 		}
 		if kind == diagInfo {
 			full = true
-			var info unix.TCPInfo // an older kernel's is shorter
+			var info unix.TCPInfo // an older kernel's struct is shorter
 			copy((*[unsafe.Sizeof(info)]byte)(unsafe.Pointer(&info))[:], b[unix.NLA_HDRLEN:size])
 			c.Received, c.Acknowledged = info.Bytes_received, info.Bytes_acked
 			c.Sent = info.Bytes_sent - info.Bytes_retrans

@@ -68,7 +68,7 @@ import (
 // the namespace, and EstabResets counts each of them.
 type Counters map[string]int64
 
-// Add adds other to c.
+// Add adds each counter of other to c.
 func (c Counters) Add(other Counters) {
 	for name, n := range other {
 		c[name] += n
@@ -88,8 +88,8 @@ func CountersIn(do func(func() error) error) (c Counters, err error) {
 // the namespace of interest, such as "/proc/1234/net". On a thread that has changed its namespace,
 // use "/proc/thread-self/net": "/proc/net" and "/proc/self/net" are the main thread's.
 //
-// It reads the two files one after the other, and the kernel sums per-CPU counters that keep
-// moving. So while traffic flows, counters that "must" agree can differ by a few.
+// ReadCounters reads the two files one after the other, and the kernel sums per-CPU counters that
+// keep changing. So while traffic flows, counters that should be equal can differ by a few.
 func ReadCounters(procNet string) (Counters, error) {
 	counters := make(Counters)
 	for _, name := range []string{"snmp", "netstat"} {
@@ -112,10 +112,10 @@ func readCounterFile(counters Counters, path string) error {
 	return nil
 }
 
-// Since returns how far each counter has moved from before to after. A counter that is missing from
-// before is taken as 0 there, because the kernel prints some counters (IcmpMsg) only once they have
-// moved. A counter missing from after stays absent. For the few gauges (TcpCurrEstab,
-// MPTcpExtMPCurrEstab) the result is the change, which may be negative.
+// Since returns the increase of each counter from before to after. If a counter is missing from
+// before, Since takes its value there as 0, because the kernel prints some counters (IcmpMsg) only
+// once they are not 0. A counter missing from after is missing from the result. For the few gauges
+// (TcpCurrEstab, MPTcpExtMPCurrEstab) the result is the change, which may be negative.
 func (after Counters) Since(before Counters) Counters {
 	moved := make(Counters, len(after))
 	for name, value := range after {
@@ -124,8 +124,8 @@ func (after Counters) Since(before Counters) Counters {
 	return moved
 }
 
-// maxCounterLine is the maximum length of a line, in bytes. Today the line of TcpExt is about 3 kB
-// long.
+// maxCounterLine is the maximum length of a line, in bytes. On Linux 6.18 the longest line, of
+// TcpExt, has about 3 kB.
 const maxCounterLine = 256 << 10
 
 // parseCounters adds the counters in r to counters. r holds pairs of lines, first the names and

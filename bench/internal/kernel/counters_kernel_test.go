@@ -10,8 +10,8 @@ import (
 	"reuseport-bench/bench/internal/loopback"
 )
 
-// The whole accounting of losses relies on this: closing a listener moves OutRsts and EstabResets,
-// but not ListenDrops.
+// TestKernelCountersOfClose checks the behaviour that the accounting of losses relies on: closing a
+// listener increases OutRsts and EstabResets, but not ListenDrops.
 func TestKernelCountersOfClose(t *testing.T) {
 	for _, test := range []struct {
 		setting string
@@ -54,8 +54,8 @@ func TestKernelCountersOfClose(t *testing.T) {
 }
 
 // closeQueued closes a listener with n connections in its queue while its group has another
-// listener. The setting of net.ipv4.tcp_migrate_req decides whether the other listener, the heir,
-// inherits them.
+// listener, the heir. The setting of net.ipv4.tcp_migrate_req decides whether the heir inherits the
+// connections.
 func closeQueued(n int, setting string) error {
 	if err := os.WriteFile("/proc/sys/net/ipv4/tcp_migrate_req", []byte(setting), 0); err != nil {
 		return err
@@ -66,7 +66,7 @@ func closeQueued(n int, setting string) error {
 	if err != nil {
 		return err
 	}
-	clients, err := s.Queue(n, old) // before there is an heir, so that all are at old
+	clients, err := s.Queue(n, old) // before the heir exists, so that all are queued at old
 	if err != nil {
 		return err
 	}

@@ -14,12 +14,12 @@ func TestReadCounters(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := Counters{ // see testdata/README.md
+	want := Counters{ // the values are explained in testdata/README.md
 		"TcpActiveOpens": 29, "TcpPassiveOpens": 25, "TcpOutRsts": 15, "TcpEstabResets": 30,
 		"TcpCurrEstab": 15, "TcpExtListenOverflows": 4, "TcpExtListenDrops": 4,
 		"TcpExtTCPMigrateReqSuccess": 20, "TcpExtTCPAbortOnClose": 0, "TcpExtTW": 5,
 		"TcpExtTCPAODroppedIcmps": 0,
-		// other protocols, and a negative value
+		// counters of other protocols, and one with a negative value
 		"IpExtInOctets": 5840, "MPTcpExtWinProbe": 0, "UdpNoPorts": 0, "TcpMaxConn": -1,
 	}
 	for name, value := range want {

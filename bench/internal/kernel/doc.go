@@ -1,4 +1,4 @@
-// Package kernel reads what the running Linux kernel knows about a trial.
+// Package kernel reads the Linux kernel's data about a trial and about the machine.
 //
 // It has readers, one file each, for the protocol counters of a network namespace (counters.go),
 // the time that threads and CPUs spent waiting (sched.go), the length of accept queues (queues.go),

@@ -37,7 +37,7 @@ func parseCPUModel(r io.Reader) string {
 	for lines := bufio.NewScanner(r); lines.Scan(); {
 		key, value, _ := strings.Cut(lines.Text(), ":")
 		key = strings.TrimSpace(key)
-		if _, seen := fields[key]; !seen { // only the first processor counts
+		if _, seen := fields[key]; !seen { // take the values of the first processor
 			fields[key] = strings.TrimSpace(value)
 		}
 	}
@@ -47,12 +47,12 @@ func parseCPUModel(r io.Reader) string {
 	if implementer := fields["CPU implementer"]; implementer != "" {
 		return fmt.Sprintf("implementer %s part %s", implementer, fields["CPU part"])
 	}
-	return fields["cpu"] // POWER
+	return fields["cpu"] // the key on POWER
 }
 
-// UsableCPUs returns, in ascending order, the CPUs that this process may run on. That is the
-// affinity of its main thread, which a cpuset, taskset(1) or a container runtime may have narrowed.
-// Other threads may have a narrower affinity.
+// UsableCPUs returns, in ascending order, the CPUs that this process may run on: those in the
+// affinity of its main thread, which a cpuset, taskset(1) or a container runtime may have reduced.
+// Other threads may be allowed fewer CPUs.
 func UsableCPUs() ([]int, error) {
 	var set unix.CPUSet
 	if err := unix.SchedGetaffinity(os.Getpid(), &set); err != nil {
@@ -84,7 +84,7 @@ func OnlineCPUs() ([]int, error) {
 
 // parseCPUList reads a list such as "0-2,8", the format of cpuset(7).
 func parseCPUList(text string) ([]int, error) {
-	// maxCPU is far more than any kernel supports. It keeps a damaged range from using up memory.
+	// maxCPU is larger than any kernel's limit. It prevents a damaged range from using up memory.
 	const maxCPU = 1 << 16
 	var cpus []int
 	text = strings.TrimSpace(text)

@@ -12,8 +12,8 @@
 
 char LICENSE[] SEC("license") = "Dual MIT/GPL";
 
-// The members of the kernel's structures that are read here. Loading the program fits them to the
-// running kernel's layout (CO-RE).
+// The members of the kernel's structures that are read here. When a program is loaded, it is
+// adapted to the running kernel's layout (CO-RE).
 #pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
 
 struct socket {};
@@ -51,7 +51,7 @@ struct bpf_iter__tcp { // net/ipv4/tcp_ipv4.c
 
 #pragma clang attribute pop
 
-// inode_of returns 0 if the socket is gone. The inode cannot be freed meanwhile: the program is an
+// inode_of returns 0 if the socket is gone. The inode is not freed while the program runs: it is an
 // RCU reader (bpf_iter_run_prog), and sockets' inodes are freed by RCU (sock_free_inode).
 static __always_inline __u64 inode_of(const struct socket *socket)
 {
@@ -72,7 +72,7 @@ int half_open(struct bpf_iter__tcp *ctx)
 	if (!sk || sk->skc_state != TCP_NEW_SYN_RECV) // the last call is without a socket
 		return 0;
 	inode = inode_of(BPF_CORE_READ((const struct request_sock *)sk, __req_common.skc_listener, sk_socket));
-	// If inode does not fit, the kernel calls again with the same socket (bpf_seq_read).
+	// If inode does not fit, the kernel runs this again with the same socket (bpf_seq_read).
 	bpf_seq_write(ctx->meta->seq, &inode, sizeof(inode));
 	return 0;
 }

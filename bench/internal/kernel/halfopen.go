@@ -36,10 +36,11 @@ type HalfOpenReader struct {
 // recordSize is the size of the record that the program writes for each request, in bytes.
 const recordSize = 8
 
-// NewHalfOpenReader loads the program and fits it to the kernel's types. If types is nil, it reads
-// the types itself. NewHalfOpenReader needs CAP_BPF and CAP_PERFMON, or CAP_SYS_ADMIN, in the
-// initial user namespace; otherwise the error is unix.EPERM and says what is missing. The error is
-// ErrNotSupported if the kernel has no such iterator (before Linux 5.9) or no type information.
+// NewHalfOpenReader loads the program and adapts it to the kernel's types. If types is nil, it
+// reads the types itself. NewHalfOpenReader needs CAP_BPF and CAP_PERFMON, or CAP_SYS_ADMIN, in the
+// initial user namespace; otherwise the error is unix.EPERM and names the missing capabilities. The
+// error is ErrNotSupported if the kernel has no such iterator (before Linux 5.9) or no type
+// information.
 func NewHalfOpenReader(types *btf.Cache) (*HalfOpenReader, error) {
 	if missing := sys.MissingForBPF(); len(missing) > 0 {
 		return nil, fmt.Errorf("half-open connections: needs %s; run as root: %w",
@@ -49,7 +50,7 @@ func NewHalfOpenReader(types *btf.Cache) (*HalfOpenReader, error) {
 	if err := loadHalfopenObjects(&objects, &ebpf.CollectionOptions{Cache: types}); err != nil {
 		return nil, fmt.Errorf("half-open connections: %w", explainTracing(err))
 	}
-	defer objects.Close() // the iterator keeps the program
+	defer objects.Close() // the iterator keeps the program loaded
 	iterator, err := link.AttachIter(link.IterOptions{Program: objects.HalfOpen})
 	if err != nil {
 		return nil, fmt.Errorf("half-open connections: %w", explainTracing(err))
@@ -57,8 +58,8 @@ func NewHalfOpenReader(types *btf.Cache) (*HalfOpenReader, error) {
 	return &HalfOpenReader{iterator: iterator, buffer: make([]byte, 32<<10)}, nil
 }
 
-// explainTracing turns err into ErrNotSupported if it means that the kernel lacks what a program
-// needs.
+// explainTracing returns ErrNotSupported if err means that the kernel lacks a feature that the
+// program needs. Otherwise it returns err.
 func explainTracing(err error) error {
 	if LacksTracing(err) {
 		return fmt.Errorf("%w: %w", ErrNotSupported, err)
@@ -76,16 +77,17 @@ func LacksTracing(err error) bool {
 // Read walks the TCP sockets of the calling thread's network namespace, IPv4 and IPv6. It returns
 // the number of connection requests of each listener, by the listener's inode (stat(2)). Listeners
 // without requests are absent. Requests of closed listeners are counted under 0 until the final ACK
-// arrives or the timer of the SYN-ACK expires (after 1 s at first). Then these requests end or,
-// with net.ipv4.tcp_migrate_req, move to another listener.
+// arrives or the timer of the SYN-ACK expires (after 1 s at first). At that time the kernel ends
+// these requests or, with net.ipv4.tcp_migrate_req, moves them to another listener.
 //
-// The result is not a snapshot: it may or may not include requests that come or go during the walk.
-// Read has a cost. The kernel looks into every bucket of a hash table (net.ipv4.tcp_ehash_entries).
-// All namespaces share that table, unless net.ipv4.tcp_child_ehash_entries was set when this
-// namespace was made. The kernel also locks each listener and connection of the namespace for an
-// instant (bpf_iter_tcp_seq_show in net/ipv4/tcp_ipv4.c).
+// The result is not a snapshot: requests that come or go during the walk may or may not be counted.
+// A walk is expensive. The kernel looks into every bucket of a hash table
+// (net.ipv4.tcp_ehash_entries). All namespaces share that table, unless
+// net.ipv4.tcp_child_ehash_entries was set when this namespace was made. The kernel also locks each
+// listener and connection of the namespace for an instant (bpf_iter_tcp_seq_show in
+// net/ipv4/tcp_ipv4.c).
 func (r *HalfOpenReader) Read() (map[uint64]int, error) {
-	// Open fixes the namespace (bpf_iter_init_seq_net in fs/proc/proc_net.c).
+	// Open determines the namespace (bpf_iter_init_seq_net in fs/proc/proc_net.c).
 	records, err := r.iterator.Open()
 	if err != nil {
 		return nil, fmt.Errorf("half-open connections: %w", err)
@@ -97,7 +99,7 @@ func (r *HalfOpenReader) Read() (map[uint64]int, error) {
 	return byListener, nil
 }
 
-// countInodes counts how often each inode occurs in records.
+// countInodes returns the number of times that each inode occurs in records.
 func countInodes(records io.Reader, buffer []byte) (map[uint64]int, error) {
 	counts := map[uint64]int{}
 	for {

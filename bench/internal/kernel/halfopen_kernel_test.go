@@ -72,7 +72,8 @@ func (s *testSockets) halfOpen(n, group int) (clients, listeners []int, err erro
 	return clients, listeners, err
 }
 
-// letIn undoes holdBack. Then it sends a byte from each client, which completes the handshake.
+// letIn undoes holdBack. Then it sends a byte from each client, with an ACK that completes the
+// handshake.
 func letIn(clients, listeners []int) error {
 	for _, listener := range listeners {
 		err := unix.SetsockoptInt(listener, unix.SOL_SOCKET, unix.SO_DETACH_FILTER, 0)
@@ -96,8 +97,8 @@ func sum(counts map[uint64]int) (n int) {
 	return n
 }
 
-// wantCounts reports a test error if the reader does not return want. It returns an error only if
-// reading fails.
+// wantCounts fails the test if the reader does not return want. It returns an error only if reading
+// fails.
 func wantCounts(t *testing.T, when string, reader *HalfOpenReader, want map[uint64]int) error {
 	t.Helper()
 	got, err := reader.Read()
@@ -110,7 +111,8 @@ func wantCounts(t *testing.T, when string, reader *HalfOpenReader, want map[uint
 	return nil
 }
 
-// Each listener has as many requests as connections that are accepted from it later.
+// TestKernelHalfOpen checks that the number of requests counted for a listener is the number of
+// connections that are later accepted from it.
 func TestKernelHalfOpen(t *testing.T) {
 	const n = 32
 	reader := newHalfOpenReader(t)
@@ -145,7 +147,7 @@ func TestKernelHalfOpen(t *testing.T) {
 			if err != nil {
 				return err
 			}
-			if len(accepted[i]) > 0 { // else absent
+			if len(accepted[i]) > 0 { // a listener without requests is absent
 				want[inode] = len(accepted[i])
 			}
 		}
@@ -190,7 +192,7 @@ func TestKernelHalfOpenReset(t *testing.T) {
 
 func TestKernelHalfOpenNamespaces(t *testing.T) {
 	const here, there = 5, 3
-	reader := newHalfOpenReader(t) // made in neither namespace
+	reader := newHalfOpenReader(t) // opened in neither of the two namespaces
 	inNetwork(t, func() error {
 		var s testSockets
 		defer s.Close()
@@ -227,7 +229,7 @@ func TestKernelHalfOpenNamespaces(t *testing.T) {
 
 func TestKernelHalfOpenClosedListener(t *testing.T) {
 	const n = 5
-	// After this time the kernel repeats the SYN-ACK, and notices that the listener is gone
+	// When this time has passed, the kernel repeats the SYN-ACK and finds that the listener is gone
 	// (TCP_TIMEOUT_INIT in include/net/tcp.h).
 	const lifetime = time.Second
 	reader := newHalfOpenReader(t)
@@ -258,7 +260,7 @@ func TestKernelHalfOpenCapabilities(t *testing.T) {
 	for _, test := range []struct {
 		name         string
 		capabilities []int
-		want         string // in the error; "" if there is none
+		want         string // part of the error; "" if there is no error
 	}{
 		{"none", nil, "needs CAP_BPF and CAP_PERFMON"},
 		{"CAP_BPF", []int{unix.CAP_BPF}, "needs CAP_PERFMON"},

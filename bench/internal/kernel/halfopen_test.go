@@ -40,7 +40,7 @@ func TestExplainTracing(t *testing.T) {
 	for _, test := range []struct {
 		name string
 		err  error
-		want bool // ErrNotSupported
+		want bool // whether the result is ErrNotSupported
 	}{
 		{"no such iterator", fmt.Errorf("x: %w", btf.ErrNotFound), true},
 		{"no type information", fmt.Errorf("x: %w", unix.ENOENT), true},

@@ -12,17 +12,17 @@ import (
 	"reuseport-bench/servers/testkit"
 )
 
-// The first argument makes the test binary one of these children.
+// The first argument makes the test binary run as one of these children.
 const (
 	// childBurn uses burnedByChild of CPU time on a thread other than the main one, prints a line,
-	// and waits for its input to end.
+	// and waits for EOF on its input.
 	childBurn = "burn"
-	// childLoseQueue closes a listener with one connection queued.
+	// childLoseQueue closes a listener that has one connection in its queue.
 	childLoseQueue = "lose-queue"
 )
 
 func TestMain(m *testing.M) {
-	// Otherwise children built with -race take a second to exit.
+	// Without this variable, children built with -race would take a second to exit.
 	os.Setenv("GORACE", "atexit_sleep_ms=0")
 	if len(os.Args) > 1 {
 		switch os.Args[1] {

@@ -1,9 +1,9 @@
 //go:build ignore
 
-// The programs of LossTrace, one per tracepoint. losses.go lists what they report and miss.
+// The programs of LossTrace, one per tracepoint. losses.go lists what they report and what not.
 //
 // They run for all traffic on the machine, some of them several times per connection. So each first
-// tests what most often rules out a report: states, reason, protocol or namespace.
+// tests what excludes most events: states, reason, protocol or namespace.
 
 #include <stdbool.h>
 
@@ -40,8 +40,8 @@ const volatile __u32 pid_namespace;    // inode of the PID namespace whose numbe
 const volatile bool any_namespace;     // only addresses decide
 const volatile bool drop_has_receiver; // kfree_skb passes the receiving socket, too (Linux 6.11)
 
-// The members of the kernel's structures that are read here. Loading the programs fits them to the
-// running kernel's layout (CO-RE).
+// The members of the kernel's structures that are read here. When a program is loaded, it is
+// adapted to the running kernel's layout (CO-RE).
 #pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
 
 struct ns_common {
@@ -136,7 +136,7 @@ struct task_struct {
 
 #pragma clang attribute pop
 
-// include/net/dropreason-core.h. Loading replaces these numbers with the running kernel's.
+// include/net/dropreason-core.h. Loading replaces these numbers by those of the running kernel.
 enum skb_drop_reason {
 	SKB_CONSUMED = 1,
 	SKB_DROP_REASON_NOT_SPECIFIED = 2,
@@ -150,7 +150,7 @@ enum kind { // LossKind
 	LISTENER_CLOSED,
 };
 
-// Addresses are IPv6; those of IPv4 are mapped (RFC 4291, 2.5.5.2). Ports are in host byte order.
+// Addresses are IPv6; IPv4 addresses are mapped (RFC 4291, 2.5.5.2). Ports: host byte order.
 struct event {
 	__u64 at;
 	__u64 inode;
@@ -195,7 +195,7 @@ struct {
 	__type(value, __u8);
 } servers SEC(".maps");
 
-// The segment that this CPU most recently answered with a reset. The kernel always drops it next
+// The segment that this CPU most recently answered with a reset. The kernel drops that segment next
 // (tcp_v4_rcv and tcp_v4_do_rcv, and their IPv6 counterparts), which empties the entry.
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
@@ -206,9 +206,9 @@ struct {
 
 __u64 lost; // events that found no room
 
-// argument returns the tracepoint's nth argument, a pointer, in a way that hides its type from the
-// verifier. Before Linux 6.13 the verifier assumes that arguments are not NULL, and removes checks
-// for NULL (raw_tp_null_args in kernel/bpf/btf.c was added to fix this).
+// argument returns the tracepoint's nth argument, a pointer, and hides its type from the verifier.
+// Before Linux 6.13 the verifier assumes that such arguments are not NULL, and removes checks for
+// NULL (raw_tp_null_args in kernel/bpf/btf.c was added to fix this).
 static __always_inline const void *argument(const __u64 *ctx, int n)
 {
 	__u64 value = 0;
@@ -218,7 +218,7 @@ static __always_inline const void *argument(const __u64 *ctx, int n)
 }
 
 // inode_of returns 0 if no process has the socket: it was not accepted yet, or was closed. It also
-// returns 0 for connection requests and TIME_WAIT, which are only a sock_common.
+// returns 0 for connection requests and TIME_WAIT sockets, which are only a sock_common.
 static __always_inline __u64 inode_of(const struct sock *sk, __u8 state)
 {
 	const struct socket *socket;
@@ -233,8 +233,8 @@ static __always_inline __u64 inode_of(const struct sock *sk, __u8 state)
 	return BPF_CORE_READ(alloc, vfs_inode.i_ino);
 }
 
-// process returns the running process's number in the namespace pid_namespace, or 0 if it is not in
-// that namespace.
+// process returns the number of the running process in the PID namespace pid_namespace, or 0 if the
+// process is not in that namespace.
 static __always_inline __u32 process(void)
 {
 	const struct task_struct *task = (const void *)bpf_get_current_task();
@@ -251,8 +251,8 @@ static __always_inline __u32 process(void)
 	return 0;
 }
 
-// namespace_of returns 0 if the namespace is unknown or does not matter. A segment in one of TCP's
-// trees has its device overwritten, but it has a socket.
+// namespace_of returns 0 if the namespace is unknown or does not matter. In one of TCP's trees a
+// segment's device is overwritten, but such a segment has a socket.
 static __always_inline __u32 namespace_of(const struct sock *sk, const struct sk_buff *skb)
 {
 	const struct net_device *dev;
@@ -271,7 +271,7 @@ static __always_inline void put_ipv4(__u8 *to, const void *from)
 	__builtin_memcpy(to + 12, from, 4);
 }
 
-// read_segment copies from the headers of a TCP segment. It returns false for anything else, for a
+// read_segment reads the headers of a TCP segment into e. It returns false for other packets, for a
 // fragment other than the first, and for a segment behind IPv6 extension headers.
 static __always_inline bool read_segment(struct event *e, const struct sk_buff *skb)
 {
@@ -305,8 +305,8 @@ static __always_inline bool read_segment(struct event *e, const struct sk_buff *
 	return true;
 }
 
-// read_socket copies the two ends of a socket. The peer becomes the source. It takes the local port
-// from inet_sock, because skc_num is 0 in a socket that is about to be reset (__inet_put_port).
+// read_socket copies a socket's two addresses, with the peer's as the source. It takes the local
+// port from inet_sock, as skc_num is 0 in a socket that is about to be reset (__inet_put_port).
 static __always_inline void read_socket(struct event *e, const struct sock *sk)
 {
 	__u16 family = BPF_CORE_READ(sk, __sk_common.skc_family);
@@ -346,8 +346,8 @@ static __always_inline bool has_server(const struct event *e)
 	return is_server(e->destination, e->destination_port) || is_server(e->source, e->source_port);
 }
 
-// waking returns the flags for putting an event into the ring. The reader sleeps until the ring
-// is half full, or until the trace ends: waking it for each event would disturb the
+// waking returns the flags for putting an event into the ring. They wake the reader only once the
+// ring is half full, or when the trace ends: waking the reader for each event would disturb the
 // measurement.
 static __always_inline __u64 waking(void)
 {
@@ -393,7 +393,7 @@ int reset_sent(__u64 *ctx)
 	return 0;
 }
 
-// never_loss reports whether a drop for this reason is never a loss.
+// never_loss reports whether this reason for a drop always means that nothing was lost.
 static __always_inline bool never_loss(__u32 reason)
 {
 	return !reason || // SKB_NOT_DROPPED_YET
@@ -409,8 +409,8 @@ static __always_inline bool defers(const struct sock *sk)
 	return BPF_CORE_READ(listener, icsk_accept_queue.rskq_defer_accept);
 }
 
-// no_loss reports whether dropping a segment, received by sk unless NULL, is no loss. It runs for
-// most connections, so it reads little. For the three reasons below the transport header is set.
+// no_loss reports whether dropping a segment loses nothing. sk is its receiver or NULL. It runs for
+// most connections, so it reads little. For the reasons below the transport header is set.
 static __always_inline bool no_loss(const struct sk_buff *skb, const struct sock *sk, __u32 reason)
 {
 	__u32 no_socket = bpf_core_enum_value(enum skb_drop_reason, SKB_DROP_REASON_NO_SOCKET);
@@ -429,15 +429,15 @@ static __always_inline bool no_loss(const struct sk_buff *skb, const struct sock
 	if (reason == no_socket)
 		return tcp[13] & TCP_RST;
 	// Segments received in TIME_WAIT, mostly the peer's FIN, were processed and acknowledged. Bad
-	// ones have another reason, or get a reset (tcp_v4_rcv). A SYN may start a new connection.
+	// segments have another reason, or get a reset (tcp_v4_rcv). A SYN may start a new connection.
 	if (reason == unspecified && state == TCP_TIME_WAIT)
 		return !(tcp[13] & TCP_SYN);
 	// With TCP_DEFER_ACCEPT a listener drops the ACK that ends a handshake, and waits for the data
 	// that follows it (tcp_check_req in net/ipv4/tcp_minisocks.c).
 	if (reason == unspecified && state == TCP_LISTEN)
 		return tcp[13] == TCP_ACK && defers(sk);
-	// Segments left in the receive queue of a closed socket, mostly the FIN, are freed with it
-	// (inet_sock_destruct). They were acknowledged; for data among them a reset was sent.
+	// Segments left in the receive queue of a closed socket, mostly the FIN, are freed with the
+	// socket (inet_sock_destruct). They were acknowledged; if they had data, a reset was sent.
 	return reason == purge && state == TCP_CLOSE &&
 	       BPF_CORE_READ((const struct inet_sock *)sk, inet_sport) == bpf_htons(tcp[2] << 8 | tcp[3]);
 }

@@ -22,7 +22,7 @@ import (
 
 //go:generate ../../../scripts/bpf2go.sh -type event -type endpoint losses losses.c
 
-// LossKind says what the kernel did.
+// LossKind is the kind of action that a LossEvent describes.
 type LossKind uint8
 
 // The kinds of LossEvent, as losses.c numbers them.
@@ -53,51 +53,51 @@ type LossEvent struct {
 	At   int64 // CLOCK_MONOTONIC, ns
 	Kind LossKind
 	// Reason is the kernel's name for the reason, in lower case and without its prefix: from enum
-	// sk_rst_reason for ResetSent, from enum skb_drop_reason for SegmentDropped. It is "reason_"
-	// and the number if the number has no name. ListenerClosed has no reason.
+	// sk_rst_reason for ResetSent, from enum skb_drop_reason for SegmentDropped. A number without a
+	// name becomes "reason_" and the number. ListenerClosed has no reason.
 	Reason string
-	// Source and Destination are the addresses of the segment that was answered or dropped. For a
-	// reset that answers no segment, Destination is the end that sent the reset and Source is its
-	// peer. ListenerClosed has no Source.
+	// Source and Destination are the addresses of the segment that was answered or dropped. If a
+	// reset answers no segment, Destination is the end that sent the reset and Source is its peer.
+	// ListenerClosed has no Source.
 	Source, Destination netip.AddrPort
-	// Flags is byte 13 of the segment's header (RFC 9293, 3.1), or 0 without a segment.
+	// Flags is byte 13 of the segment's header (RFC 9293, 3.1), or 0 if there is no segment.
 	Flags    uint8
 	Sequence uint32 // of the segment
 	// Socket is the inode (stat(2)) of the socket that received the segment or, if the segment was
-	// dropped on its way out, sent it. It is 0 if there is no socket, and if the socket was not
-	// accepted yet, was closed by its process, is a connection request, or is in TIME_WAIT. So
-	// Socket distinguishes a connection that was reset in the accept queue from one that its server
-	// reset (SO_LINGER of 0 s). Both have the same reason, tcp_state. Beware: if a listener is
-	// closed during a handshake, another listener of the group receives the final ACK. The listener
-	// in Socket then has nothing to do with the reset.
+	// dropped on its way out, of the socket that sent the segment. It is 0 if there is no socket,
+	// or if the socket was not accepted yet, was closed by its process, is a connection request, or
+	// is in TIME_WAIT. So Socket distinguishes a connection that was reset in the accept queue from
+	// one that its server reset (SO_LINGER of 0 s). Both have the same reason, tcp_state. Beware:
+	// if a listener is closed during a handshake, another listener of the group receives the final
+	// ACK. Socket is then that other listener, which has nothing to do with the reset.
 	Socket uint64
-	// State is the TCP state of that socket (include/net/tcp_states.h), or 0 without one. A
-	// connection that is reset because it or its listener was closed is already in TCP_CLOSE. A
-	// socket that stops listening is still in TCP_LISTEN.
+	// State is the TCP state of that socket (include/net/tcp_states.h), or 0 if there is no socket.
+	// A connection that is reset because the connection itself or its listener was closed is
+	// already in TCP_CLOSE. A socket that stops listening is still in TCP_LISTEN.
 	State uint8
-	// PID is the process that was running, as numbered in this process's PID namespace. It is 0 for
-	// a process outside that namespace and for an idle CPU. When a listener is closed, it is the
-	// process that closed it, also for the resets of the queued connections. An event with Flags
-	// happens while a segment is received. At that time any process may be running; on loopback it
-	// is often the sender.
+	// PID is the number of the process that was running, in this process's PID namespace. It is 0
+	// for a process outside that namespace and for an idle CPU. When a listener is closed, PID is
+	// the process that closed the listener, also in the events for the resets of the queued
+	// connections. An event with Flags happens while a segment is received. At that time any
+	// process may be running; on loopback it is often the sender.
 	PID int
 }
 
 // LossTraceOptions selects the events that a LossTrace reports.
 type LossTraceOptions struct {
-	// Namespaces are the network namespaces to report on, by inode, as stat(2) of /proc/PID/ns/net
-	// returns it. If it is nil, only Servers selects events.
+	// Namespaces are the inodes of the network namespaces to report on, as stat(2) of
+	// /proc/PID/ns/net returns them. If it is nil, only Servers selects events.
 	Namespaces []uint32
 	// Servers are the addresses at which servers listen. An event whose namespace is unknown is
-	// reported if one of its ends is among them. Without Namespaces, that rule applies to every
-	// event. An unspecified address matches all addresses of either family.
+	// reported if its source or destination is one of them. Without Namespaces, that rule applies
+	// to every event. An unspecified address matches all addresses of either family.
 	Servers []netip.AddrPort
 	// BufferBytes is the size of the ring in which events wait to be read, 80 bytes each. It must
 	// be a power of two and a multiple of the page size. 0 means 4 MiB.
 	BufferBytes int
-	// Types are this kernel's types, to which the programs are fitted. Reading them takes most of
-	// the time of a start, so a caller that starts several traces should share a cache. If it is
-	// nil, the types are read for this trace only.
+	// Types are this kernel's types, to which the programs are adapted. Reading the types takes
+	// most of the time of a start, so a caller that starts several traces should share a cache. If
+	// it is nil, the types are read for this trace only.
 	Types *btf.Cache
 }
 
@@ -107,17 +107,17 @@ const defaultLossBuffer = 4 << 20
 // (losses.c) at the tracepoints tcp_send_reset, kfree_skb and inet_sock_set_state. It is safe for
 // concurrent use. The caller closes it.
 //
-// Each occurrence is one event: the kernel drops a segment after answering it with a RST, but that
-// drop is not reported as well. A LossTrace does not report drops that are certainly no loss:
-// segments that were consumed, a RST for a connection that is gone, any segment but a SYN that
-// arrives in TIME_WAIT, a FIN that a closed socket had not read, and the ACK of a handshake at a
-// listener with TCP_DEFER_ACCEPT. So an ordinary connection causes no event, whichever end closes
-// it first. Kernels before 6.11 do not say which socket received a segment; there the FIN in
-// TIME_WAIT and the ACK at a listener with TCP_DEFER_ACCEPT are reported.
+// A reset and the drop of the segment that it answers are reported as one event, ResetSent. A
+// LossTrace does not report drops that are certainly no loss: segments that were consumed, a RST
+// for a connection that is gone, any segment but a SYN that arrives in TIME_WAIT, a FIN that a
+// closed socket had not read, and the ACK of a handshake at a listener with TCP_DEFER_ACCEPT. So an
+// ordinary connection causes no event, whichever end closes it first. Kernels before 6.11 do not
+// report the socket that received a segment; on those kernels the FIN in TIME_WAIT and the ACK at a
+// listener with TCP_DEFER_ACCEPT cause events.
 //
 // Some losses cause no event. A SYN that meets a full accept queue is freed as if it had been
 // consumed (tcp_rcv_state_process in net/ipv4/tcp_input.c); the counter ListenOverflows counts it.
-// A final ACK that meets a full queue is reported. A RST made by netfilter's reject is not
+// A final ACK that meets a full queue is reported. A RST that netfilter's reject sends is not
 // reported, because TCP does not send it, but the drop of the segment that it answers is reported.
 // Segments behind IPv6 extension headers and fragments other than the first are not recognised.
 type LossTrace struct {
@@ -135,9 +135,9 @@ type LossTrace struct {
 }
 
 // NewLossTrace starts a trace. It needs CAP_BPF and CAP_PERFMON, or CAP_SYS_ADMIN, in the initial
-// user namespace; otherwise the error is unix.EPERM and says what is missing. The error is
-// ErrNotSupported if the kernel has no ring buffers (before Linux 5.8) or no type information. If
-// the kernel only lacks a tracepoint, or passes too few arguments to it, NewLossTrace returns no
+// user namespace; otherwise the error is unix.EPERM and names the missing capabilities. The error
+// is ErrNotSupported if the kernel has no ring buffers (before Linux 5.8) or no type information.
+// If the kernel only lacks a tracepoint, or passes too few arguments to it, NewLossTrace returns no
 // error: see Missing.
 func NewLossTrace(o LossTraceOptions) (*LossTrace, error) {
 	if missing := sys.MissingForBPF(); len(missing) > 0 {
@@ -208,8 +208,8 @@ func configureLossTrace(spec *ebpf.CollectionSpec, types *btf.Spec, o LossTraceO
 	)
 }
 
-// dropMissing removes programs from spec if this kernel lacks their tracepoint, or has it without
-// the reason argument. It returns the names of those tracepoints.
+// dropMissing removes the programs from spec whose tracepoint this kernel lacks, or has without the
+// reason argument. It returns the names of those tracepoints.
 func dropMissing(spec *ebpf.CollectionSpec, types *btf.Spec) (missing []string) {
 	const needed = 3
 	for name, program := range spec.Programs {
@@ -222,9 +222,9 @@ func dropMissing(spec *ebpf.CollectionSpec, types *btf.Spec) (missing []string) 
 	return missing
 }
 
-// tracepointArguments returns how many arguments the kernel passes to programs at a tracepoint, or
-// 0 if it lacks the tracepoint. Source: the type btf_trace_NAME. It is a pointer to a function with
-// one more argument, which precedes the others (include/trace/bpf_probe.h).
+// tracepointArguments returns the number of arguments that the kernel passes to programs at a
+// tracepoint, or 0 if the kernel lacks the tracepoint. Source: the type btf_trace_NAME, a pointer
+// to a function that has one additional argument before those (include/trace/bpf_probe.h).
 func tracepointArguments(types *btf.Spec, name string) int {
 	var t *btf.Typedef
 	if err := types.TypeByName("btf_trace_"+name, &t); err != nil {
@@ -285,12 +285,12 @@ func (t *LossTrace) start(o LossTraceOptions) (err error) {
 }
 
 // Missing returns the tracepoints that this kernel lacks, or has without the reason argument:
-// tcp_send_reset before Linux 6.10, kfree_skb before 5.17. The trace reports no events from them.
+// tcp_send_reset before Linux 6.10, kfree_skb before 5.17. The trace has no events from them.
 func (t *LossTrace) Missing() []string { return slices.Clone(t.missing) }
 
 // Read calls f for each event, one at a time and in the order of the ring. After Close it delivers
-// the remaining events and returns nil. Events wait in the ring until it is half full, or until
-// Close. f must not call Close.
+// the remaining events and returns nil. Events are not delivered until the ring is half full, or
+// until Close. f must not call Close.
 func (t *LossTrace) Read(f func(LossEvent)) error {
 	t.reading.Lock()
 	defer t.reading.Unlock()
@@ -331,8 +331,8 @@ func addrPort(address [16]byte, port uint16) netip.AddrPort {
 	return netip.AddrPortFrom(netip.AddrFrom16(address).Unmap(), port)
 }
 
-// Drops returns how many events were lost so far because the ring had no room. After Close it
-// returns the final number.
+// Drops returns the number of events that were lost so far because the ring had no room. After
+// Close it returns the final number.
 func (t *LossTrace) Drops() (uint64, error) {
 	t.state.Lock()
 	defer t.state.Unlock()

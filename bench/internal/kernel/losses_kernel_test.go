@@ -46,7 +46,7 @@ var (
 	anyIPv6   = netip.MustParseAddrPort("[::]:0")
 )
 
-// kernelTypes are read once and shared by all traces, as in a run.
+// kernelTypes is shared by all traces, so that the kernel's types are read only once, as in a run.
 var kernelTypes = btf.NewCache()
 
 // needLossTrace skips the test unless every tracepoint can be traced.
@@ -113,7 +113,7 @@ func recordLosses(o LossTraceOptions, n int, f func() error) ([]LossEvent, error
 func readRest(trace *LossTrace) (events []LossEvent, err error) {
 	done := make(chan error, 1)
 	go func() { done <- trace.Read(func(e LossEvent) { events = append(events, e) }) }()
-	for trace.reading.TryLock() { // until Read has begun, so that Close comes after it
+	for trace.reading.TryLock() { // until Read holds it, so that Close comes after Read
 		trace.reading.Unlock()
 		unix.Poll(nil, 1)
 	}
@@ -152,8 +152,8 @@ func wantLosses(t *testing.T, want, got []LossEvent) {
 	}
 }
 
-// bound makes a socket bound to the address, and returns the address with the port that the kernel
-// chose.
+// bound makes a socket that is bound to the address. It returns the address with the port that the
+// kernel chose.
 func (s *testSockets) bound(address netip.AddrPort) (int, netip.AddrPort, error) {
 	fd, err := socket.Open(address.Addr())
 	if err != nil {
@@ -213,7 +213,7 @@ func (s *testSockets) listenAt(
 	}
 }
 
-// lost returns a copy of e for each source.
+// lost returns one copy of e for each source.
 func lost(e LossEvent, sources []netip.AddrPort) (events []LossEvent) {
 	for _, e.Source = range sources {
 		events = append(events, e)
@@ -361,7 +361,7 @@ func TestKernelLossTraceRefused(t *testing.T) {
 			inNetwork(t, func() error {
 				var s testSockets
 				defer s.Close()
-				_, at, err := s.bound(from) // so that nothing else takes the port
+				_, at, err := s.bound(from) // keeps the port, so that no other socket gets it
 				if errors.Is(err, unix.EAFNOSUPPORT) || errors.Is(err, unix.EADDRNOTAVAIL) {
 					t.Logf("not tested: %v", err)
 					return nil
@@ -474,7 +474,8 @@ func addDrop(hook *nftables.ChainHook, port uint16) error {
 	return connection.Flush()
 }
 
-// The event of a final ACK that the listener's filter drops (holdBack) names the listener.
+// TestKernelLossTraceFilter checks that the event of a final ACK that a listener's filter drops
+// (holdBack) names the listener.
 func TestKernelLossTraceFilter(t *testing.T) {
 	const n = 3
 	needLossTrace(t)
@@ -517,8 +518,8 @@ func TestKernelLossTraceFilter(t *testing.T) {
 	})
 }
 
-// The kernel does not report a SYN that meets a full queue. If that changes, change LossTrace's
-// documentation, too.
+// TestKernelLossTraceOverflow checks that a SYN that meets a full queue causes no event. If a new
+// kernel changes this, the documentation of LossTrace must change, too.
 func TestKernelLossTraceOverflow(t *testing.T) {
 	const n = 6
 	needLossTrace(t)
@@ -529,7 +530,7 @@ func TestKernelLossTraceOverflow(t *testing.T) {
 		if err != nil {
 			return err
 		}
-		if err := unix.Listen(listener, 0); err != nil { // room for one
+		if err := unix.Listen(listener, 0); err != nil { // a queue for one connection
 			return err
 		}
 		got, err := recordLosses(LossTraceOptions{}, 0, func() error {
@@ -551,8 +552,8 @@ func TestKernelLossTraceOverflow(t *testing.T) {
 	})
 }
 
-// The kernel reports a final ACK that meets a full queue. The test holds the ACKs back until the
-// queue has room for one only.
+// TestKernelLossTraceOverflowACK checks that a final ACK that meets a full queue causes an event.
+// It holds the ACKs back until the queue has room for only one connection.
 func TestKernelLossTraceOverflowACK(t *testing.T) {
 	const n = 3
 	needLossTrace(t)
@@ -596,8 +597,8 @@ func TestKernelLossTraceOverflowACK(t *testing.T) {
 	})
 }
 
-// The event of a connection that its server resets has a Socket, unlike that of a connection that
-// was not accepted yet.
+// TestKernelLossTraceLinger checks that an event has a Socket if the server resets an accepted
+// connection, and none if the connection was not accepted yet.
 func TestKernelLossTraceLinger(t *testing.T) {
 	needLossTrace(t)
 	inNetwork(t, func() error {
@@ -666,7 +667,7 @@ func TestKernelLossTraceNamespaces(t *testing.T) {
 	})
 }
 
-// loseQueue closes a listener that has one connection queued.
+// loseQueue closes a listener that has one connection in its queue.
 func loseQueue() error {
 	var s testSockets
 	defer s.Close()
@@ -678,7 +679,8 @@ func loseQueue() error {
 	return err
 }
 
-// refuseAndFilter loses two SYNs to the address: one is refused, the next dropped by the firewall.
+// refuseAndFilter sends two SYNs to the address. The first is refused, the firewall drops the
+// second.
 func refuseAndFilter(at netip.AddrPort) error {
 	var s testSockets
 	defer s.Close()
@@ -692,7 +694,8 @@ func refuseAndFilter(at netip.AddrPort) error {
 	return err
 }
 
-// Without Namespaces, only addresses decide which events are reported.
+// TestKernelLossTraceServers checks that, without Namespaces, only addresses decide which events
+// are reported.
 func TestKernelLossTraceServers(t *testing.T) {
 	const n = 3
 	needLossTrace(t)
@@ -770,8 +773,8 @@ func TestKernelLossTraceServers(t *testing.T) {
 	}
 }
 
-// withPage calls f in a private network, with an address without a listener and a trace whose ring
-// is one page long. f must close the trace.
+// withPage calls f in a private network, with an address without a listener and with a trace whose
+// ring is one page long. f must close the trace.
 func withPage(
 	t *testing.T, f func(s *testSockets, at netip.AddrPort, trace *LossTrace) error,
 ) {
@@ -798,7 +801,7 @@ func withPage(
 	})
 }
 
-// Events that find no room in the ring are counted.
+// TestKernelLossTraceDrops checks that events that find no room in the ring are counted.
 func TestKernelLossTraceDrops(t *testing.T) {
 	const n = 150
 	withPage(t, func(s *testSockets, at netip.AddrPort, trace *LossTrace) error {
@@ -822,14 +825,14 @@ func TestKernelLossTraceDrops(t *testing.T) {
 	})
 }
 
-// The reader sleeps until the ring is half full.
+// TestKernelLossTraceSleeps checks that the reader sleeps until the ring is half full.
 func TestKernelLossTraceSleeps(t *testing.T) {
 	withPage(t, func(s *testSockets, at netip.AddrPort, trace *LossTrace) error {
 		half := os.Getpagesize() / lossRecord / 2
 		read, done := make(chan LossEvent, 2*half), make(chan error, 1)
 		go func() { done <- trace.Read(func(e LossEvent) { read <- e }) }()
 		_, failed := s.refused(half-5, localIPv4, at)
-		unix.Poll(nil, 20) // long enough to wake the reader
+		unix.Poll(nil, 20) // enough time for the reader to wake up, if it were woken
 		if n := len(read); n > 0 {
 			t.Errorf("read %d of %d events in a ring with room for %d; want none",
 				n, half-5, 2*half)
@@ -842,7 +845,8 @@ func TestKernelLossTraceSleeps(t *testing.T) {
 	})
 }
 
-// Close waits until a Read in progress has delivered every event.
+// TestKernelLossTraceClose checks that Close waits until a Read in progress has delivered every
+// event.
 func TestKernelLossTraceClose(t *testing.T) {
 	n := os.Getpagesize()/lossRecord - 1 // more than half the ring
 	withPage(t, func(s *testSockets, at netip.AddrPort, trace *LossTrace) error {
@@ -918,7 +922,7 @@ func (s *testSockets) serveOrderly(listener int, first string) error {
 		return fmt.Errorf("accept: %w", errors.Join(err, unix.ETIMEDOUT))
 	}
 	client, server := clients[0], accepted[0][0]
-	// receive reads want bytes; 0 is the end of the connection.
+	// receive reads until it has want bytes; if want is 0, it reads EOF.
 	receive := func(socket, want int) {
 		if ready, e := loopback.Wait(socket, unix.POLLIN, 10*time.Second); e != nil || !ready {
 			err = errors.Join(err, e, unix.ETIMEDOUT)
@@ -983,7 +987,8 @@ func TestKernelLossTraceOrderly(t *testing.T) {
 	})
 }
 
-// A server that closes a connection with unread data resets it.
+// TestKernelLossTraceUnread checks the event of a server that closes a connection with unread data,
+// which resets the connection.
 func TestKernelLossTraceUnread(t *testing.T) {
 	needLossTrace(t)
 	inNetwork(t, func() error {
@@ -1030,7 +1035,8 @@ func TestKernelLossTraceUnread(t *testing.T) {
 	})
 }
 
-// A stray RST is no loss. The same segment with ACK instead is answered with a reset.
+// TestKernelLossTraceStrayReset checks that a RST that belongs to no connection causes no event.
+// The same segment with ACK instead of RST is answered with a reset.
 func TestKernelLossTraceStrayReset(t *testing.T) {
 	needLossTrace(t)
 	inNetwork(t, func() error {
@@ -1057,8 +1063,8 @@ func TestKernelLossTraceStrayReset(t *testing.T) {
 	})
 }
 
-// A SYN that meets a socket in TIME_WAIT, and no listener, is answered with an ACK. The client is
-// gone, so the ACK is answered with a reset.
+// TestKernelLossTraceTimeWait sends a SYN to a socket in TIME_WAIT whose listener is gone. The
+// kernel answers with an ACK. The client is gone, too, so the ACK is answered with a reset.
 func TestKernelLossTraceTimeWait(t *testing.T) {
 	needLossTrace(t)
 	inNetwork(t, func() error {

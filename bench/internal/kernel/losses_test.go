@@ -8,7 +8,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// The numbers of reasons, and the arguments of tracepoints, come from the kernel's own types.
+// TestLossTypes checks that the numbers of reasons and tracepoints' arguments are taken from the
+// kernel's own types.
 func TestLossTypes(t *testing.T) {
 	drop := &btf.Enum{Name: "skb_drop_reason", Size: 4, Values: []btf.EnumValue{
 		{Name: "SKB_CONSUMED", Value: 1}, {Name: "SKB_DROP_REASON_NO_SOCKET", Value: 77},

@@ -13,17 +13,17 @@ import (
 
 // Memory is the physical memory of a process, in bytes.
 type Memory struct {
-	// Peak is the largest resident size so far (VmHWM), including text shared with other processes.
-	// getrusage's ru_maxrss would not do: it starts at the parent's resident size (exec_mmap in
-	// fs/exec.c).
+	// Peak is the largest resident size so far (VmHWM), including code shared with other processes.
+	// getrusage's ru_maxrss cannot replace it: that value starts at the parent's resident size
+	// (exec_mmap in fs/exec.c).
 	Peak int64
-	// Proportional is the resident size now, with each shared page divided by the number of
-	// processes that share it (Pss).
+	// Proportional is the current resident size, with the size of each shared page divided by the
+	// number of processes that share the page (Pss).
 	Proportional int64
 }
 
-// ReadMemory reads the memory of process pid. A process that has exited has none, even before its
-// parent has waited for it: the error then wraps fs.ErrNotExist or unix.ESRCH.
+// ReadMemory reads the memory of process pid. After the process has exited, even before its parent
+// has waited for it, the error wraps fs.ErrNotExist or unix.ESRCH.
 func ReadMemory(pid int) (m Memory, err error) {
 	if m.Peak, err = ReadPeak(pid); err != nil {
 		return m, err
@@ -32,8 +32,8 @@ func ReadMemory(pid int) (m Memory, err error) {
 	return m, err
 }
 
-// ReadPeak reads Memory.Peak alone. That takes a few microseconds; reading Proportional makes the
-// kernel walk the page tables.
+// ReadPeak reads Memory.Peak alone. This takes a few microseconds, whereas for Proportional the
+// kernel must walk the page tables.
 func ReadPeak(pid int) (int64, error) { return readKilobytes(pid, "status", "VmHWM:") }
 
 func readKilobytes(pid int, file, key string) (int64, error) {

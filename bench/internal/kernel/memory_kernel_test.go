@@ -8,10 +8,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Touching 32 MiB of private memory makes them resident, and they are not shared with another
-// process.
+// TestKernelMemory touches 32 MiB of private memory, which thereby becomes resident and is not
+// shared with another process.
 func TestKernelMemory(t *testing.T) {
-	debug.FreeOSMemory() // so that the runtime returns no memory of earlier tests during this one
+	debug.FreeOSMemory() // so that the runtime does not free earlier tests' memory during this one
 	before, err := ReadMemory(os.Getpid())
 	if err != nil {
 		t.Fatal(err)

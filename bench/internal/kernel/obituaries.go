@@ -9,20 +9,20 @@ import (
 )
 
 // Obituaries receives the messages that the kernel sends when it destroys TCP sockets
-// (sock_diag_broadcast_destroy in net/core/sock_diag.c). It needs no privilege. It is not safe for
-// concurrent use; the caller closes it.
+// (sock_diag_broadcast_destroy in net/core/sock_diag.c). This needs no privilege. An Obituaries is
+// not safe for concurrent use; the caller closes it.
 //
 // The kernel destroys a socket when its connection goes to TIME_WAIT or CLOSE and no process has
-// the socket. The socket is empty by then if its own host reset the connection without unread data,
-// because of SO_LINGER 0 or because the listener was closed: Peer has port 0, and all numbers of
-// bytes are 0 (tcp_disconnect in net/ipv4/tcp.c).
+// the socket. If the socket's own host reset the connection while no received data was unread,
+// because of SO_LINGER 0 or because the listener was closed, the kernel has cleared the socket by
+// then: Peer has port 0, and all numbers of bytes are 0 (tcp_disconnect in net/ipv4/tcp.c).
 type Obituaries struct {
 	fd     int
 	room   int
 	buffer []byte
 }
 
-// obituaryRoom is the part of the socket's buffer that one message takes, in bytes: the data, a
+// obituaryRoom is the space that one message takes in the socket's buffer, in bytes: the data, a
 // struct sk_buff and a struct skb_shared_info (SKB_TRUESIZE in include/linux/skbuff.h). It was
 // measured on Linux 6.18.
 const obituaryRoom = 1280
@@ -31,9 +31,9 @@ const obituaryRoom = 1280
 // SKNLGRP_INET_TCP_DESTROY and SKNLGRP_INET6_TCP_DESTROY (include/uapi/linux/sock_diag.h).
 const obituaryGroups = 1<<(1-1) | 1<<(3-1)
 
-// NewObituaries receives the obituaries of sockets with a local port, in the calling thread's
-// network namespace. Other calls may come from any thread. The buffer has room for n messages if
-// the kernel allows it; see Room.
+// NewObituaries starts to receive the messages about sockets with a local port in the calling
+// thread's network namespace. The methods may be called from any thread. The buffer has room for n
+// messages if the kernel allows it; see Room.
 func NewObituaries(port uint16, n int) (*Obituaries, error) {
 	fd, err := openDiag()
 	if err != nil {
@@ -88,12 +88,12 @@ func (o *Obituaries) filter(port uint16) error {
 		&unix.SockFprog{Len: uint16(len(program)), Filter: &program[0]})
 }
 
-// Room returns how many messages can wait to be read.
+// Room returns the number of messages that can wait to be read.
 func (o *Obituaries) Room() int { return o.room }
 
 // Read calls f for each socket that was destroyed since the last call. It does not wait. In each
-// Connection, State is CLOSE and Inode is 0. The kernel sends the messages from a work queue, so
-// they come a little late.
+// Connection, State is CLOSE and Inode is 0. The kernel sends the messages from a work queue, so a
+// message may arrive a little after its socket was destroyed.
 func (o *Obituaries) Read(f func(Connection)) error {
 	for {
 		n, err := unix.Read(o.fd, o.buffer)
@@ -115,8 +115,8 @@ func (o *Obituaries) Read(f func(Connection)) error {
 	}
 }
 
-// Lost returns how many messages were lost so far because the buffer had no room (SO_MEMINFO in
-// net/core/sock.c).
+// Lost returns the number of messages that were lost so far because the buffer had no room
+// (SO_MEMINFO in net/core/sock.c).
 func (o *Obituaries) Lost() (int, error) {
 	var info [unix.SK_MEMINFO_VARS]uint32
 	size := unsafe.Sizeof(info)

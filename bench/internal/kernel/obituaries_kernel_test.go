@@ -34,8 +34,8 @@ func pair(s *loopback.Sockets, listener int) (server, client int, from netip.Add
 	return accepted[0][0], clients[0], socket.AddrPort(name), nil
 }
 
-// exchange sends a request of 27 bytes. The server reads the first read bytes, and sends answer
-// bytes.
+// exchange sends a request of 27 bytes. The server reads the first read bytes of it, and sends
+// answer bytes.
 func exchange(server, client, read, answer int) error {
 	if _, err := unix.Write(client, make([]byte, 27)); err != nil {
 		return err
@@ -101,7 +101,7 @@ func TestKernelObituaries(t *testing.T) {
 				return err
 			}
 			s.CloseSocket(server)
-			if test.c == (Connection{Local: test.c.Local, Peer: from}) { // emptied
+			if test.c == (Connection{Local: test.c.Local, Peer: from}) { // cleared by the kernel
 				test.c.Peer = netip.AddrPortFrom(from.Addr(), 0)
 			}
 			test.c.State = tcpClose

@@ -9,13 +9,13 @@ import (
 )
 
 // A procFile is an open file of /proc. Unlike an os.File it is not registered with Go's poller:
-// trying that, and failing, would take three system calls, as many as reading the file.
+// /proc files cannot be polled, and trying takes three system calls, as many as reading the file.
 type procFile struct {
 	fd   int
 	path string
 }
 
-// openProc opens a file. The caller closes it. It returns the errors of os.Open.
+// openProc opens a file, with the errors of os.Open. The caller closes the file.
 func openProc(path string) (*procFile, error) {
 	for {
 		fd, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC, 0)

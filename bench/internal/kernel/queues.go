@@ -16,7 +16,7 @@ type Queue struct {
 	Addr   netip.Addr
 	Port   uint16
 	Queued int // connections waiting to be accepted
-	Limit  int // the kernel refuses connections while more than this are queued
+	Limit  int // the kernel refuses connections while more than Limit are queued
 }
 
 // A QueueWatch reads the accept queues of all listeners of a network namespace. It needs neither
@@ -77,7 +77,7 @@ func openDiag() (fd int, err error) {
 }
 
 // diagRequest returns a request for all TCP sockets that are in one of the states and have the
-// given local port. states has one bit for each state. Port 0 means any port.
+// given local port. Each bit of states stands for one state. Port 0 means any port.
 func diagRequest(family int, states uint32, port uint16) []byte {
 	request := make([]byte, unix.NLMSG_HDRLEN+diagRequestSize)
 	order := binary.NativeEndian
@@ -111,8 +111,8 @@ func askDiag(fd int, request, buffer []byte, f func(socket []byte)) error {
 	}
 }
 
-// parseDiag calls f with each socket of one datagram. It reports whether the datagram is the last
-// of the answer.
+// parseDiag calls f with each socket of one datagram. done reports whether this datagram ends the
+// answer.
 func parseDiag(b []byte, f func(socket []byte)) (done bool, err error) {
 	order := binary.NativeEndian
 	for len(b) >= unix.NLMSG_HDRLEN {
@@ -152,7 +152,7 @@ func diagSource(socket []byte) netip.Addr {
 	return netip.AddrFrom16([16]byte(socket[8:]))
 }
 
-// Read appends the present state of every listener's queue to all.
+// Read appends the current state of every listener's queue to all.
 func (w *QueueWatch) Read(all []Queue) ([]Queue, error) {
 	for _, request := range w.requests {
 		err := askDiag(w.fd, request, w.buffer, func(socket []byte) {

@@ -11,8 +11,8 @@ import (
 	"reuseport-bench/servers/socket"
 )
 
-// Two listeners share a port, and two connections wait in their queues. The watch tells the
-// listeners apart.
+// TestKernelQueueWatch checks that the watch distinguishes two listeners that share a port and have
+// two connections in their queues.
 func TestKernelQueueWatch(t *testing.T) {
 	var s loopback.Sockets
 	defer s.Close()
@@ -54,7 +54,7 @@ func TestKernelQueueWatch(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer watch.Close()
-	for range 2 { // a watch can be read more than once
+	for range 2 { // reading a watch again must return the same
 		all, err := watch.Read(nil)
 		if err != nil {
 			t.Fatal(err)

@@ -20,14 +20,14 @@ import (
 
 // Sched holds a thread's scheduler statistics since its start, or the sums over several threads.
 type Sched struct {
-	Run        time.Duration // on a CPU; precise, unlike the ticks in /proc/<pid>/stat
-	Delay      time.Duration // waiting for a CPU while runnable ("run-queue delay")
-	Timeslices int64         // number of times put on a CPU
+	Run        time.Duration // time on a CPU; precise, unlike the ticks in /proc/<pid>/stat
+	Delay      time.Duration // time waiting for a CPU while runnable ("run-queue delay")
+	Timeslices int64         // number of times that the scheduler gave it a CPU
 }
 
 // Schedstat returns the sums over the current threads of process pid. The time of threads that have
-// ended is missing, so the difference of two readings is a lower bound. It returns the errors of
-// ThreadSchedstats.
+// exited is missing, so the difference between two readings is a lower bound. Schedstat returns the
+// same errors as ThreadSchedstats.
 func Schedstat(pid int) (Sched, error) {
 	threads, err := ThreadSchedstats(pid)
 	var sum Sched
@@ -40,9 +40,10 @@ func Schedstat(pid int) (Sched, error) {
 }
 
 // ThreadSchedstats returns the scheduler statistics of each current thread of process pid, by
-// thread number. The error is ErrNotSupported if the kernel keeps none (CONFIG_SCHED_INFO), and
-// fs.ErrNotExist if the process does not exist. Source: fs/proc/base.c, proc_pid_schedstat.
-// /proc/<pid>/schedstat itself covers the main thread only.
+// thread number. The error is ErrNotSupported if the kernel keeps no such statistics
+// (CONFIG_SCHED_INFO), and fs.ErrNotExist if the process does not exist. It does not read
+// /proc/<pid>/schedstat, which covers the main thread only. Source: fs/proc/base.c,
+// proc_pid_schedstat.
 func ThreadSchedstats(pid int) (map[int]Sched, error) {
 	tasks := filepath.Join("/proc", strconv.Itoa(pid), "task")
 	threads, err := os.ReadDir(tasks)
@@ -53,7 +54,7 @@ func ThreadSchedstats(pid int) (map[int]Sched, error) {
 	for _, thread := range threads {
 		one, err := readSchedstat(filepath.Join(tasks, thread.Name(), "schedstat"))
 		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ESRCH) {
-			continue // the thread has just ended, or the kernel keeps no statistics
+			continue // the thread has just exited, or the kernel keeps no statistics
 		}
 		if err != nil {
 			return nil, err
@@ -107,10 +108,10 @@ func parseSchedstat(r io.Reader) (Sched, error) {
 	}, nil
 }
 
-// ReadPressure returns how long, since boot, at least one runnable task on the machine was waiting
-// for a CPU. That is the total in the "some" line of /proc/pressure/cpu, which the kernel keeps in
-// microseconds. The error is ErrNotSupported without CONFIG_PSI or with psi=0. Source:
-// Documentation/accounting/psi.rst.
+// ReadPressure returns the total time since boot for which at least one runnable task on the
+// machine was waiting for a CPU. This is the total in the "some" line of /proc/pressure/cpu, which
+// the kernel counts in microseconds. The error is ErrNotSupported without CONFIG_PSI or with psi=0.
+// Source: Documentation/accounting/psi.rst.
 func ReadPressure() (time.Duration, error) {
 	const path = "/proc/pressure/cpu"
 	file, err := openProc(path)
@@ -125,7 +126,8 @@ func ReadPressure() (time.Duration, error) {
 	return some, nil
 }
 
-// absent turns "no such file" and "switched off" into ErrNotSupported. It keeps the text of err.
+// absent returns ErrNotSupported, with the text of err, if err means "no such file" or "switched
+// off".
 func absent(err error) error {
 	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.EOPNOTSUPP) {
 		return fmt.Errorf("%w (%v)", ErrNotSupported, err)
@@ -153,11 +155,11 @@ func parsePressure(r io.Reader) (time.Duration, error) {
 	return 0, fmt.Errorf(`no "some" line with a total: %w`, io.ErrUnexpectedEOF)
 }
 
-// ReadSteal returns, for each of cpus, the time since boot during which the hypervisor ran
-// something else while the CPU had work to do. If cpus is nil, it reads every online CPU. Steal is
-// counted in ticks, usually of 10 ms. It is always 0 on bare metal and under hypervisors that do
-// not report it. The error is ErrNotSupported if /proc/stat has no such column. An offline CPU in
-// cpus is an error, too. Source: fs/proc/stat.c, show_stat.
+// ReadSteal returns, for each of cpus, the time since boot for which the hypervisor ran something
+// else while the CPU had work to do. If cpus is nil, ReadSteal reads every online CPU. The kernel
+// counts steal in ticks, usually of 10 ms. It is always 0 on bare metal and under hypervisors that
+// do not report it. The error is ErrNotSupported if /proc/stat has no column for steal. An offline
+// CPU in cpus is an error, too. Source: fs/proc/stat.c, show_stat.
 func ReadSteal(cpus []int) (map[int]time.Duration, error) {
 	const path = "/proc/stat"
 	file, err := openProc(path)
@@ -272,15 +274,15 @@ func ticksPerSecond() int64 {
 	return int64(vector[at][1])
 }
 
-// SetAffinity confines every thread of process pid, and so all threads that they will start, to the
-// CPUs. It ignores threads that end meanwhile.
+// SetAffinity restricts every thread of process pid, and so all threads that these will start, to
+// the CPUs. It ignores threads that exit during the call.
 func SetAffinity(pid int, cpus []int) error {
 	var set unix.CPUSet
 	for _, c := range cpus {
 		set.Set(c)
 	}
-	// The second pass finds threads that were started during the first one by threads not yet
-	// confined.
+	// During the first pass, a thread that is not yet restricted may start another thread. The
+	// second pass finds those.
 	for range 2 {
 		threads, err := os.ReadDir(filepath.Join("/proc", strconv.Itoa(pid), "task"))
 		if err != nil {
@@ -306,8 +308,8 @@ type Place struct {
 	Last    int
 }
 
-// Places returns where the threads of process pid run, by thread number. It omits threads that end
-// meanwhile. Sources: sched_getaffinity(2); proc_pid_stat(5), processor.
+// Places returns the Place of each thread of process pid, by thread number. It omits threads that
+// exit during the call. Sources: sched_getaffinity(2); proc_pid_stat(5), processor.
 func Places(pid int) (map[int]Place, error) {
 	tasks := filepath.Join("/proc", strconv.Itoa(pid), "task")
 	threads, err := os.ReadDir(tasks)

@@ -17,7 +17,7 @@ import (
 	"reuseport-bench/servers/testkit"
 )
 
-// The sum includes the CPU time of threads other than the main one.
+// TestKernelSchedstat checks that the sum includes the CPU time of threads other than the main one.
 func TestKernelSchedstat(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
@@ -34,7 +34,7 @@ func TestKernelSchedstat(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer cmd.Wait()
-	defer in.Close() // ends it
+	defer in.Close() // ends the child
 	if _, err := out.Read(make([]byte, 1)); err != nil {
 		t.Fatal(err)
 	}
@@ -122,7 +122,7 @@ func burn(work time.Duration) error {
 	return nil
 }
 
-// A process is confined to a single CPU.
+// TestKernelSetAffinity restricts a process to a single CPU.
 func TestKernelSetAffinity(t *testing.T) {
 	cpus, err := UsableCPUs()
 	if err != nil {

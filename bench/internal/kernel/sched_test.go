@@ -99,7 +99,7 @@ func TestTicksToDuration(t *testing.T) {
 		{0, 100, 0},
 		{1, 100, 10 * time.Millisecond},
 		{12345, 100, 123450 * time.Millisecond},
-		{1, 1024, 976562}, // not a divisor of a second
+		{1, 1024, 976562}, // a tick of 976562.5 ns
 		{100 * 86400 * 365 * 100, 100, 100 * 365 * 24 * time.Hour}, // a century on one CPU
 		{math.MaxInt64, 100, math.MaxInt64},
 	} {

@@ -13,18 +13,18 @@ import (
 	"strings"
 )
 
-// A Topology describes which CPUs share a core or a memory node, and how much of their time this
-// process may use.
+// A Topology describes which CPUs share a core or a memory node, and the share of the CPUs' time
+// that this process may use.
 type Topology struct {
 	CPUs []CPU // the requested CPUs, ascending
-	// Quota is the CPU time that the cgroups allow this process, as a number of CPUs: the smallest
-	// quota of its cgroup and of the cgroups around it. 0 means no quota.
+	// Quota is the CPU time that this process may use, as a number of CPUs: the smallest quota
+	// among its cgroup and that cgroup's ancestors. 0 means no quota.
 	Quota float64
 	// Governors are the CPU frequency governors in use, sorted. There are none in most virtual
 	// machines.
 	Governors []string
 	// Virtual names the kind of virtual machine, or is "yes" if the kind is unknown. It is "" on
-	// bare metal, and if the kernel does not tell.
+	// bare metal, and if the kernel does not report it.
 	Virtual string
 }
 
@@ -34,20 +34,20 @@ type CPU struct {
 	Core   int // the lowest number of the CPUs that share its physical core
 	Node   int // of memory (NUMA)
 	// Capacity is the CPU's speed relative to the machine's fastest CPUs, which have 1024
-	// (Documentation/scheduler/sched-capacity.rst). It is 1024 if the kernel does not say.
+	// (Documentation/scheduler/sched-capacity.rst). It is 1024 if the kernel does not report it.
 	Capacity int
 }
 
-// slowCapacity is the capacity that we assign to Intel's efficiency cores. The kernel reports that
-// they are slower than the others, but not by how much.
+// slowCapacity is the capacity that this program assumes for Intel's efficiency cores. The kernel
+// reports that they are slower than the other cores, but not by how much.
 const slowCapacity = 512
 
-// ReadTopology reads the topology of the given CPUs. For what the kernel does not tell, it assumes
-// the simplest machine: each CPU is a core of its own, all are equally fast, there is one node, and
-// there is no quota.
+// ReadTopology reads the topology of the given CPUs. Where the kernel does not report something, it
+// assumes the simplest machine: each CPU is a core of its own, all are equally fast, there is one
+// node, and there is no quota.
 func ReadTopology(cpus []int) Topology { return TopologyOf(os.DirFS("/"), cpus) }
 
-// TopologyOf is like ReadTopology, for the machine whose /proc and /sys are in root.
+// TopologyOf is like ReadTopology, for a machine whose /proc and /sys are below root.
 func TopologyOf(root fs.FS, cpus []int) Topology {
 	t := Topology{Quota: quota(root), Virtual: virtual(root)}
 	nodes, slow := nodesOf(root), map[int]bool{}
@@ -87,7 +87,7 @@ func TopologyOf(root fs.FS, cpus []int) Topology {
 }
 
 // Count returns the numbers of physical cores and memory nodes that the CPUs belong to, and the
-// different capacities of the cores, ascending.
+// distinct capacities of the CPUs, ascending.
 func (t Topology) Count() (cores, nodes int, capacities []int) {
 	core, node, capacity := map[int]bool{}, map[int]bool{}, map[int]bool{}
 	for _, c := range t.CPUs {
@@ -105,8 +105,8 @@ func text(root fs.FS, name string) string {
 	return strings.TrimSpace(string(content))
 }
 
-// nodesOf returns the memory node of each CPU. CPUs that no node lists are missing from the map, so
-// their node is 0.
+// nodesOf returns the memory node of each CPU. A CPU that is in no node's list is missing from the
+// map, so its node is 0.
 func nodesOf(root fs.FS) map[int]int {
 	nodes := map[int]int{}
 	maps, err := fs.Glob(root, "sys/devices/system/node/node[0-9]*/cpumap")
@@ -125,8 +125,8 @@ func nodesOf(root fs.FS) map[int]int {
 	return nodes
 }
 
-// parseCPUMask parses a mask such as "0000,00000003": words of 32 bits, the last for CPUs 0 to 31.
-// It returns no CPU for a malformed mask.
+// parseCPUMask parses a mask such as "0000,00000003": words of 32 bits, the last of which is for
+// CPUs 0 to 31. It returns no CPU for a malformed mask.
 func parseCPUMask(mask string) (cpus []int) {
 	words := strings.Split(mask, ",")
 	slices.Reverse(words)
@@ -142,8 +142,8 @@ func parseCPUMask(mask string) (cpus []int) {
 	return cpus
 }
 
-// quota returns the CPU time that the process's cgroups allow, as a number of CPUs, or 0 if they
-// set no limit.
+// quota returns the CPU time that the process's cgroups allow, as a number of CPUs, or 0 if none of
+// them has a quota.
 func quota(root fs.FS) (cpus float64) {
 	least := func(runtime, period string) {
 		r, errRuntime := strconv.ParseFloat(runtime, 64) // "max", or -1 in version 1: no limit
@@ -161,8 +161,8 @@ func quota(root fs.FS) (cpus float64) {
 	return cpus
 }
 
-// cgroups yields the directories of the process's cgroups for CPU time, in version 1 or 2, and
-// after each the directories of the cgroups around it, innermost first (cgroups(7)).
+// cgroups yields the directories of the process's cgroups for CPU time, in version 1 or 2. Each is
+// followed by the directories of its ancestors, innermost first (cgroups(7)).
 func cgroups(root fs.FS) func(yield func(dir string) bool) {
 	return func(yield func(string) bool) {
 		for line := range strings.Lines(text(root, "proc/self/cgroup")) {
@@ -204,8 +204,9 @@ func firstOf(root fs.FS, names ...string) string {
 	return ""
 }
 
-// Throttled returns how long used-up CPU quotas have stopped the process's cgroups since they were
-// created, in nanoseconds, summed over their CPUs. known is false if the kernel does not tell.
+// Throttled returns the total time, in ns and summed over CPUs, for which this process's cgroups
+// have been throttled for exhausting their CPU quotas since they were created. known is false if
+// the kernel does not report it.
 func Throttled() (ns int64, known bool) { return throttled(os.DirFS("/")) }
 
 func throttled(root fs.FS) (ns int64, known bool) {
@@ -221,7 +222,7 @@ func throttled(root fs.FS) (ns int64, known bool) {
 	return ns, known
 }
 
-// virtual returns Topology.Virtual. On x86 every hypervisor sets a CPU flag for it.
+// virtual returns the value of Topology.Virtual. On x86 every hypervisor sets a CPU flag for it.
 func virtual(root fs.FS) string {
 	for line := range strings.Lines(text(root, "proc/cpuinfo")) {
 		key, value, _ := strings.Cut(line, ":")

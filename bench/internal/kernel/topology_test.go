@@ -61,7 +61,8 @@ func TestTopologyOfMachines(t *testing.T) {
 	}
 }
 
-// On Intel's hybrid processors, cpu_atom lists the slower cores since Linux 5.13.
+// TestTopologyHybrid checks Intel's hybrid processors. Since Linux 5.13, cpu_atom lists their
+// slower cores.
 func TestTopologyHybrid(t *testing.T) {
 	root := recorded(t, "laptop")
 	add(root, "sys/devices/cpu_core/cpus", "0-3")

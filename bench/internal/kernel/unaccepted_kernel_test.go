@@ -13,8 +13,8 @@ import (
 	"reuseport-bench/servers/socket"
 )
 
-// One of four connections is accepted, and the client of another closes it. All but the accepted
-// one wait until the listener is closed.
+// TestKernelUnaccepted makes four connections. One is accepted, and the client of another closes
+// it. All but the accepted one wait until the listener is closed.
 func TestKernelUnaccepted(t *testing.T) {
 	var s loopback.Sockets
 	defer s.Close()
