@@ -19,10 +19,11 @@ import (
 	"reuseport-bench/servers/wire"
 )
 
-// A reply serves one connection of a foreign server. The connection is closed when it returns.
+// A reply serves one connection of a test server, which closes the connection when the reply
+// returns.
 type reply func(c *net.TCPConn)
 
-// says returns a reply that reads a request and answers with the pieces, one at a time.
+// says returns a reply that reads a request and answers it with the pieces, one at a time.
 func says(pieces ...string) reply {
 	return func(c *net.TCPConn) {
 		readRequest(c)
@@ -30,14 +31,14 @@ func says(pieces ...string) reply {
 	}
 }
 
-// keeps returns a reply that answers each request on the connection with the next of texts.
+// keeps returns a reply that answers the requests on the connection with texts, in order.
 func keeps(texts ...string) reply {
 	return func(c *net.TCPConn) {
 		for _, text := range texts {
 			readRequest(c)
 			write(c, text)
 		}
-		readRequest(c) // the client closes it
+		readRequest(c) // returns when the client closes the connection
 	}
 }
 
@@ -52,8 +53,8 @@ func (r reply) resetting() reply {
 // readRequest reads a request without a body.
 func readRequest(c *net.TCPConn) { _, _ = c.Read(make([]byte, wire.MaxHead)) }
 
-// write writes the pieces. The pauses make it likely, but not certain, that they are read one by
-// one.
+// write writes the pieces. It pauses after each, so that the client probably, but not certainly,
+// reads them one by one.
 func write(c *net.TCPConn, pieces ...string) {
 	for i, piece := range pieces {
 		if i > 0 {
@@ -92,11 +93,11 @@ func foreign(t *testing.T, replies ...reply) netip.AddrPort {
 const (
 	okHead   = "HTTP/1.1 200 OK\r\n"
 	okAnswer = okHead + "Content-Length: 3\r\n\r\nok\n"
-	// close408 is what servers send on an idle connection before they close it.
+	// close408 is the response that servers send on an idle connection before they close it.
 	close408 = "HTTP/1.1 408 Request Timeout\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
 )
 
-// TestAnswers sends an attempt to servers that answer as foreign ones do.
+// TestAnswers sends an attempt to servers that answer in the many ways of third-party servers.
 func TestAnswers(t *testing.T) {
 	const lost = results.PhaseBody
 	long := strings.Repeat("x", 5_000_000)
@@ -166,8 +167,8 @@ func TestAnswers(t *testing.T) {
 	}
 }
 
-// TestEarlyAnswers sends a body that is too large for the socket buffers to servers that answer
-// before they have read it.
+// TestEarlyAnswers sends a body that is too large for the socket buffers. The servers answer before
+// they have read the whole body.
 func TestEarlyAnswers(t *testing.T) {
 	const body = 32 << 20
 	whole := func(c *net.TCPConn) { _, _ = io.CopyN(io.Discard, c, body) }
@@ -204,7 +205,7 @@ func TestEarlyAnswers(t *testing.T) {
 	}
 }
 
-// TestAnswersOnKept sends attempts one after the other, and checks which of them shared a
+// TestAnswersOnKept sends attempts one after the other, and checks which of them used the same
 // connection.
 func TestAnswersOnKept(t *testing.T) {
 	sent := func(status string) string {
@@ -272,8 +273,8 @@ func TestAnswersOnKept(t *testing.T) {
 	}
 }
 
-// checkSizes checks the sample's numbers of bytes written and received. ok says that the answer was
-// okAnswer.
+// checkSizes checks the numbers of bytes written and received in the sample. ok reports whether the
+// answer was okAnswer.
 func checkSizes(t *testing.T, tr *transport, s *results.Sample, ok bool) {
 	t.Helper()
 	request := tr.template.Append(nil, wire.Attempt{Sequence: s.Sequence}, wire.KeepAlive)
@@ -283,11 +284,11 @@ func checkSizes(t *testing.T, tr *transport, s *results.Sample, ok bool) {
 	}
 }
 
-// TestEarlyAnswerOnKept checks that an answer to a request that the server does not read ends the
-// attempt, and that the connection is not used again.
+// TestEarlyAnswerOnKept checks that an answer to a request that the server does not read to its end
+// completes the attempt, and that the connection is not used again.
 func TestEarlyAnswerOnKept(t *testing.T) {
 	var replies []reply
-	var release []func() // each lets the server close one connection
+	var release []func() // each function lets the server close one connection
 	for range 2 {
 		hold := make(chan struct{})
 		replies = append(replies, func(c *net.TCPConn) { write(c, okAnswer); <-hold })
@@ -314,14 +315,14 @@ func TestEarlyAnswerOnKept(t *testing.T) {
 }
 
 // TestReadsInTurns checks that an attempt reads only part of a large answer in one turn of the
-// loop, and reads the rest without another event from the network.
+// loop, and reads the rest in later turns even if no more data arrives.
 func TestReadsInTurns(t *testing.T) {
 	const size, body = 512, 60_000
 	at := foreign(t, func(c *net.TCPConn) {
 		readRequest(c)
 		write(c, fmt.Sprintf("%sContent-Length: %d\r\n\r\n%s", okHead, body,
 			strings.Repeat("x", body)))
-		readRequest(c) // the client closes it
+		readRequest(c) // returns when the client closes the connection
 	})
 	tr, finish := newTestTransport(t, Config{Processes: 1, Target: at, Timeout: 5 * time.Second,
 		Shape: atOnce(1), Connections: vocabulary.ConnectionsReused})
@@ -352,15 +353,15 @@ func TestReadsInTurns(t *testing.T) {
 	}
 }
 
-// TestUnsolicited checks that data sent on an idle connection do not count as the answer to the
-// next request, which is sent on another connection.
+// TestUnsolicited checks that data that the server sends on an idle connection are not taken as the
+// answer to the next request, which is sent on another connection.
 func TestUnsolicited(t *testing.T) {
 	at := foreign(t, func(c *net.TCPConn) {
 		readRequest(c)
 		write(c, okAnswer)
-		time.Sleep(20 * time.Millisecond) // by then the answer is read; if not, the bytes follow it
+		time.Sleep(20 * time.Millisecond) // normally the client has read the answer by then
 		write(c, close408)
-		readRequest(c) // the client closes it
+		readRequest(c) // returns when the client closes the connection
 	}, keeps(okAnswer))
 	tr, finish := newTestTransport(t, Config{Processes: 1, Target: at, Timeout: 5 * time.Second,
 		Shape: atOnce(2), Connections: vocabulary.ConnectionsReused})
@@ -381,8 +382,8 @@ func TestUnsolicited(t *testing.T) {
 	}
 }
 
-// TestServersTimeout checks that a connection is used until shortly before its server's timeout and
-// then closed, although nothing else limits it.
+// TestServersTimeout checks that the client closes an idle connection shortly before its server's
+// timeout, although no setting of the load limits its idle time.
 func TestServersTimeout(t *testing.T) {
 	at := foreign(t, keeps(okHead+"Keep-Alive: timeout=1\r\nContent-Length: 0\r\n\r\n", okAnswer))
 	cfg := Config{Processes: 1, Target: at, Timeout: 5 * time.Second, Shape: atOnce(2),
@@ -416,8 +417,9 @@ func TestServersTimeout(t *testing.T) {
 	finish()
 }
 
-// TestIdentities checks that the values of the named headers identify who answered and are listed
-// once each, and that without names only numbers identify who answered.
+// TestIdentities checks that the values of the configured headers identify the process that
+// answered, and that each value is listed once. Without configured headers only numbers identify
+// the process.
 func TestIdentities(t *testing.T) {
 	answer := func(worker, generation string) string {
 		return fmt.Sprintf("%sX-Pid: %s\r\nWorker: %s\r\nGeneration: %s\r\n"+
@@ -485,7 +487,7 @@ func TestRequestValidate(t *testing.T) {
 	for _, tt := range []struct {
 		name    string
 		request Request
-		want    string // in the error; "": none
+		want    string // part of the error; "" if there is no error
 	}{
 		{"zero", Request{}, ""},
 		{"all", Request{Method: "PUT", Path: "/a?b=%20",
@@ -515,8 +517,8 @@ func TestRequestValidate(t *testing.T) {
 	}
 }
 
-// TestEndlessAnswer checks that an endless answer does not keep other attempts from being answered,
-// and ends with the attempt's timeout.
+// TestEndlessAnswer checks that an endless answer does not delay other attempts, and that its own
+// attempt ends with a timeout.
 func TestEndlessAnswer(t *testing.T) {
 	endless := func(c *net.TCPConn) {
 		readRequest(c)

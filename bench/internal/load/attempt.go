@@ -15,27 +15,27 @@ import (
 	"reuseport-bench/servers/wire"
 )
 
-// attempt is an attempt under way. No goroutine waits for it: the loop advances it at each event of
-// its connection and at its alarm.
+// attempt is an attempt under way. No goroutine waits for its answer: the loop advances the attempt
+// at each event of its connection and at its alarm.
 type attempt struct {
 	t       *transport
-	sample  results.Sample // the last try, and the failures of the earlier ones
+	sample  results.Sample // of the last try, with the failures of earlier tries
 	index   uint64         // in the schedule of all processes
-	closing wire.Closing   // whether it asks the server to close the connection after the answer
+	closing wire.Closing   // whether the request asks the server to close the connection
 	out     []byte
-	alarm   clock.Instant // the end of its wait for an answer, a connection or the next try
-	filed   clock.Instant // its key in the heap of alarms; never later than alarm
-	place   int           // its index in that heap plus 1; 0: not in the heap
+	alarm   clock.Instant // when the wait for an answer, a connection or the next try ends
+	filed   clock.Instant // the attempt's key in the heap of alarms; never later than alarm
+	place   int           // the attempt's index in that heap plus 1; 0: not in the heap
 
-	// The current try.
+	// The fields of the current try.
 	conn      *conn // nil: it waits for a connection, or the try has not begun
 	stage     stage
 	deadline  clock.Instant // for the attempt with all its tries
 	handshake clock.Instant // deadline for this try's handshake
 	opened    bool          // the try opened its connection
 	last      bool          // the server closes the connection after this response
-	abort     bool          // reset the connection when the request is sent
-	broken    bool          // sending failed, so the end of the stream means a reset
+	abort     bool          // reset the connection once the request is sent
+	broken    bool          // sending failed, so EOF means a reset
 	written   int           // bytes of the request that the kernel has taken
 	got       int           // bytes of the response received
 	response  wire.ResponseReader
@@ -89,7 +89,8 @@ func (a *attempt) try() {
 	}
 	now := t.clock.Now()
 	if a.closing == wire.KeepAlive {
-		// Take a connection only now: one taken earlier might have been closed during the wait.
+		// Take the connection only now. If it had been taken before the wait, it might be closed by
+		// now.
 		a.conn, err = t.pool.take(a.source())
 		now = t.clock.Now()
 	}
@@ -106,20 +107,20 @@ func (a *attempt) try() {
 	a.start(now, err)
 }
 
-// source returns the client's address and port for a connection opened for this try.
+// source returns the client's address and port for a new connection of this try.
 func (a *attempt) source() netip.AddrPort {
 	return a.t.sources.At(a.index + uint64(len(a.sample.Failed))*a.t.schedule.Len())
 }
 
-// gotConn ends the try's wait for a connection. It gets the connection, or the error from opening
-// it.
+// gotConn ends the try's wait for a connection. c is the connection; err is the error if a new one
+// could not be opened.
 func (a *attempt) gotConn(c *conn, err error) {
 	a.t.loop.cancel(a)
 	a.conn = c
 	a.start(a.t.clock.Now(), err)
 }
 
-// starved ends a try for which no connection became free in time.
+// starved ends a try that did not get a connection in time.
 func (a *attempt) starved() {
 	a.t.pool.dequeue(a)
 	a.t.loop.cancel(a)
@@ -127,7 +128,7 @@ func (a *attempt) starved() {
 	a.tried()
 }
 
-// start continues the try with its connection, or ends it with the error of opening one.
+// start continues the try on its connection, or ends the try with the error of opening one.
 func (a *attempt) start(now clock.Instant, err error) {
 	t, s := a.t, &a.sample
 	a.handshake = a.deadline
@@ -159,8 +160,8 @@ func (a *attempt) connect(target netip.AddrPort) {
 	a.use()
 }
 
-// unresolved ends a try whose lookup failed. To the client, a failed lookup is like an unreachable
-// host.
+// unresolved ends a try whose lookup failed. The failure counts as an unreachable host, since a
+// client treats both alike.
 func (a *attempt) unresolved() {
 	s := &a.sample
 	s.Phase, s.Class = results.PhaseConnect, results.ClassUnreachable
@@ -180,10 +181,10 @@ func (a *attempt) hangUp() {
 	}
 }
 
-// use runs the try on its connection, from the current stage on.
+// use runs the try on its connection, starting with the current stage.
 func (a *attempt) use() {
 	a.abort = a.t.cfg.Process == 0 && a.sample.Sequence-a.t.cfg.AbortFrom < a.t.cfg.Aborts
-	a.conn.attempt, a.conn.readable = a, false // no input while it was idle
+	a.conn.attempt, a.conn.readable = a, false // nothing has arrived while the connection was idle
 	a.advance()
 }
 
@@ -195,7 +196,7 @@ var (
 	errAborted = errors.New("aborted by the load itself")
 )
 
-// advance takes the try as far as it can go now. The loop continues it later.
+// advance takes all steps of the try that need no wait. The loop continues the try later.
 func (a *attempt) advance() {
 	for {
 		err := a.step()
@@ -233,7 +234,7 @@ func (a *attempt) alarmed() {
 	case a.conn == nil:
 		a.try()
 	default:
-		a.advance() // a response that has arrived counts; otherwise wait returns errTimeout
+		a.advance() // if a response has arrived, it counts; otherwise wait returns errTimeout
 	}
 }
 
@@ -241,13 +242,13 @@ func (a *attempt) alarmed() {
 //
 // On loopback the SYN-ACK has arrived by the time connect(2) returns. A non-blocking connect
 // returns EINPROGRESS all the same: the call holds the socket's lock, so the SYN-ACK waits in the
-// backlog until the call releases it (tcp_v4_rcv, sk_add_backlog). Sending at once saves a turn of
-// the loop.
+// backlog until the call releases the lock (tcp_v4_rcv, sk_add_backlog). Sending immediately after
+// connect saves a turn of the loop.
 func (a *attempt) step() error {
 	switch a.stage {
 	case connecting:
 		switch err := socket.Connect(a.conn.fd, a.conn.target); {
-		case errors.Is(err, unix.EAGAIN): // a failure: no event would follow
+		case errors.Is(err, unix.EAGAIN): // the connection has failed: no event would follow
 			return fmt.Errorf("connect: %v", err)
 		case err != nil && !errors.Is(err, unix.EINPROGRESS):
 			return err
@@ -269,7 +270,7 @@ func (a *attempt) step() error {
 			return err
 		}
 		if a.conn.readable {
-			return a.read() // a server may answer before it has the whole request
+			return a.read() // a server may answer before it has received the whole request
 		}
 		return unix.EAGAIN
 	case reading:
@@ -281,7 +282,7 @@ func (a *attempt) step() error {
 }
 
 // send sends the request, if the connection is established. It returns EAGAIN while the send buffer
-// has no room for the rest.
+// has no room for the rest of the request.
 func (a *attempt) send() error {
 	n, err := socket.Send(a.conn.fd, a.out[a.written:])
 	a.written += n
@@ -298,7 +299,7 @@ func (a *attempt) send() error {
 		}
 	case errors.Is(err, unix.ECONNRESET), errors.Is(err, unix.EPIPE):
 		// A reset in SYN_SENT would give ECONNREFUSED (tcp_reset in net/ipv4/tcp_input.c), so the
-		// connection had been established.
+		// connection was established before.
 		a.sample.Connected = int64(a.t.clock.Now())
 		if a.got == 0 {
 			a.sample.Phase = results.PhaseSend
@@ -309,8 +310,8 @@ func (a *attempt) send() error {
 }
 
 // answered returns the result of a try whose request could not be sent because of err. If the
-// server answered before it closed the connection (such as 413 to a long body), the answer decides;
-// otherwise the result is err.
+// server answered before it closed the connection (for example with 413 to a long body), the answer
+// determines the result; otherwise the result is err.
 func (a *attempt) answered(err error) error {
 	a.broken = true
 	if answer := a.read(); answer == nil || answer == errAnswer {
@@ -319,7 +320,7 @@ func (a *attempt) answered(err error) error {
 	return err
 }
 
-// maxReads is the maximum number of times that an attempt reads before others get a turn.
+// maxReads is the maximum number of reads of one attempt before the loop turns to other attempts.
 const maxReads = 16
 
 // read reads until the response is complete.
@@ -365,22 +366,22 @@ func (a *attempt) read() error {
 	return a.conn.again()
 }
 
-// whole returns the result of a try with a complete response: nil if that serves the attempt.
+// whole returns the result of a try with a complete response: nil if the attempt is served.
 func (a *attempt) whole() error {
 	s := &a.sample
 	switch {
 	case a.t.cfg.Request.serves(s.Status):
 		return nil
 	case s.Status == http.StatusRequestTimeout && a.last && !a.opened:
-		// The server sent this to close an idle connection, before it had received the request (RFC
-		// 9110, 15.5.9). It does not answer the request.
+		// The server sent this response to close an idle connection, before it had received the
+		// request (RFC 9110, 15.5.9). It does not answer the request.
 		s.FirstByte, s.Phase, a.got = 0, results.PhaseWait, 0
 		return errEOF
 	}
 	return errAnswer
 }
 
-// recv receives into in. At the end of the connection it returns errEOF.
+// recv receives into in. At EOF it returns errEOF.
 func (a *attempt) recv(in []byte) (int, error) {
 	n, err := socket.Recv(a.conn.fd, in, 0)
 	if n == 0 && err == nil {
@@ -389,16 +390,16 @@ func (a *attempt) recv(in []byte) (int, error) {
 	return n, err
 }
 
-// end ends the current stage with the error that step returned. It reports whether the try has
-// ended.
+// end ends the current stage, given the error that step returned. It reports whether this ended the
+// try.
 func (a *attempt) end(err error) bool {
 	s := &a.sample
 	s.Written, s.Received = a.written, a.got
 	switch {
 	case a.stage == leaving && err == nil:
-		return false // data arrived, but it waits for the end of the connection
+		return false // ignore the data: only EOF ends this stage
 	case a.stage == leaving:
-		err = errEOF // this ends only the connection: the attempt was served
+		err = errEOF // ends only the connection: the attempt has been served
 	case err == nil:
 		s.Class, s.Phase = results.ClassNone, results.PhaseNone
 	default:
@@ -411,7 +412,7 @@ func (a *attempt) end(err error) bool {
 	answered := err == nil || err == errAnswer
 	switch {
 	case answered && a.t.cfg.Ports > 0 && a.written == len(a.out):
-		// The server must close first: on the client's side, TIME_WAIT would block the port for a
+		// Let the server close first: otherwise TIME_WAIT would block the client's port for a
 		// minute.
 		a.stage = leaving
 		return false
@@ -426,8 +427,8 @@ func (a *attempt) end(err error) bool {
 	return true
 }
 
-// tried ends the attempt or, if the policy says so, waits to try again. When tried returns, the
-// attempt is unused or owned by the loop.
+// tried is called when a try has ended. It ends the attempt, or waits to try again if the policy
+// says so. Then the attempt is unused or owned by the loop.
 func (a *attempt) tried() {
 	t, s := a.t, &a.sample
 	if t.retrier != nil {

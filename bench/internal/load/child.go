@@ -21,7 +21,7 @@ import (
 // Main runs a load process: it reads the configuration from the control pipe, sends the load and
 // writes the samples.
 func Main() error {
-	// Few allocations live long, and rarer collections disturb the schedule less.
+	// Few objects live long, and the schedule is disturbed less if collections are rarer.
 	debug.SetGCPercent(200)
 	lines := bufio.NewReader(os.NewFile(child.ControlFD, "control"))
 	var cfg Config
@@ -34,18 +34,18 @@ func Main() error {
 	return nil
 }
 
-// fillLimit is the time limit for opening the connections that are kept from the start. A SYN can
-// be repeated once or twice within it. It is less than readyLimit.
+// fillLimit is the maximum time for opening the connections that are kept from the start. It leaves
+// time to repeat a SYN once or twice. It is less than readyLimit.
 const fillLimit = 8 * time.Second
 
-// run prepares the attack, reports ready and starts the attack when the parent says so.
+// run prepares the attack, reports ready and starts the attack when its parent says so.
 func run(cfg Config, lines *bufio.Reader, out *os.File) error {
 	clk, err := clock.New()
 	if err != nil {
 		return err
 	}
 	if cfg.Lookup != nil {
-		runtime.GOMAXPROCS(2) // the loop keeps one P; lookups run on the other
+		runtime.GOMAXPROCS(2) // the loop keeps one P; lookups run on the other one
 	}
 	t, err := newTransport(cfg, clk, out)
 	if err != nil {
@@ -54,7 +54,7 @@ func run(cfg Config, lines *bufio.Reader, out *os.File) error {
 	if err := t.fill(fillLimit); err != nil {
 		return errors.Join(err, t.close())
 	}
-	_ = sys.ReleaseProgram() // only saves memory; sending works without it
+	_ = sys.ReleaseProgram() // this only saves memory, so an error is ignored
 	runtime.GC()
 	if _, err := out.Write([]byte{'r'}); err != nil {
 		return errors.Join(fmt.Errorf("ready: %w", err), t.close())
@@ -90,7 +90,7 @@ func (t *transport) attack(begin clock.Instant) error {
 	targeter := vegeta.NewStaticTargeter(target)
 	p := newPacer(t)
 	for range a.Attack(targeter, p, 0, "") {
-		// The attempt itself adds the sample: it knows more than the attacker.
+		// The attempt itself adds the sample: it knows more than vegeta's attacker.
 	}
 	if p.err != nil {
 		return p.err

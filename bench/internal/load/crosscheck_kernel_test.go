@@ -38,21 +38,22 @@ import (
 	"reuseport-bench/servers/worker"
 )
 
-// This test compares the reported latencies with two witnesses that share nothing with the load: a
-// packet capture in the lab, stamped by the kernel, and the workers' journals. The capture has its
-// own clock, its own parser (net/http's) and its own schedule (start + n ÷ rate).
+// This test compares the latencies that the load reports with two independent witnesses: a packet
+// capture in the lab, with timestamps of the kernel, and the workers' journals. The capture has its
+// own clock, its own parser (net/http's) and its own computation of the schedule (start + n ÷
+// rate).
 //
-// Only wakeUp judges how long something took. The other checks judge order, which even a slow
+// Only wakeUp checks how long something took. The other checks are about order, which even a slow
 // machine cannot reverse:
 //
 //	due ≤ sent ≤ first segment ≤ accept ≤ read ≤ response segment ≤ done ≤ client's next segment
 //
 // The client's next segment is the next request on that connection, or a FIN, which the load sends
 // by close(2) after it has read the clock. So two of the kernel's timestamps enclose the end of
-// every attempt. What holds for each attempt holds for the sorted times, too, so every reported
-// percentile lies between the percentiles of the two enclosing times. The log shows how far apart
-// these are: it is the uncertainty of the proof. It is not assumed: it is the machine's measured
-// wake-up time.
+// every attempt. This is true of each attempt and therefore of the sorted times, so every reported
+// percentile lies between the percentiles of the two enclosing times. The log shows the distance
+// between these two, which is the uncertainty of the check. The distance is measured, not assumed:
+// it is the time that the load takes to wake up on this machine.
 
 // The load and the servers of a cross-check. The work is exponential, so that latencies vary and
 // requests queue.
@@ -66,7 +67,7 @@ const (
 	crossWorkers  = 2
 )
 
-// childClockError is how far a process's clock.Clock may be off: half the narrowest of 16 nested
+// childClockError is the maximum error of a process's clock.Clock: half the narrowest of 16 nested
 // readings, typically 0.1 µs.
 const childClockError = time.Microsecond
 
@@ -95,8 +96,8 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// self returns a function that makes the command of the test binary in a role, as the program makes
-// its own.
+// self returns a function that makes the command that runs the test binary in a role, as the
+// program does with its own binary.
 func self(role string) func() *exec.Cmd {
 	return func() *exec.Cmd {
 		cmd := exec.Command("/proc/self/exe", role)
@@ -151,7 +152,7 @@ func TestKernelPacketCapture(t *testing.T) {
 	}
 }
 
-// checkDetection checks that compare finds every kind of error: each entry falsifies the evidence
+// checkDetection checks that compare finds every kind of error. Each entry falsifies the evidence
 // in one way.
 func checkDetection(t *testing.T, e *evidence) {
 	t.Helper()
@@ -194,8 +195,8 @@ func checkDetection(t *testing.T, e *evidence) {
 	}
 }
 
-// evidence is what the three witnesses report about the same attempts. All instants are readings of
-// CLOCK_MONOTONIC.
+// evidence is what the two witnesses and the load report about the same attempts. All instants are
+// readings of CLOCK_MONOTONIC.
 type evidence struct {
 	begin      clock.Instant // when the schedule begins
 	clockError time.Duration
@@ -222,7 +223,7 @@ type journalEntry struct {
 	accept, read, responded clock.Instant
 }
 
-// compare returns the disagreements of the witnesses, one line for each kind.
+// compare returns the disagreements among them, one line for each kind.
 func (e *evidence) compare() []string {
 	var p disagreements
 	seen := map[wire.Attempt]bool{}
@@ -245,7 +246,7 @@ func (e *evidence) compare() []string {
 			p.add("no sample", "%v", id)
 		}
 	}
-	if len(p.kinds) == 0 { // otherwise the witnesses describe different attempts
+	if len(p.kinds) == 0 { // otherwise the sources describe different attempts
 		e.percentiles(&p)
 		e.wakeUp(&p)
 	}
@@ -256,7 +257,8 @@ func inSchedule(id wire.Attempt) bool {
 	return id.Process == 0 && id.Sequence < uint64(crossAttempts)
 }
 
-// due returns when the attempt was due. It computes the schedule independently of the load.
+// due returns the time at which the attempt was due. It computes the schedule without the load's
+// code.
 func (e *evidence) due(s *results.Sample) clock.Instant {
 	return e.begin.Add(time.Duration(s.Sequence) * crossSpacing)
 }
@@ -298,13 +300,13 @@ func (e *evidence) attempt(p *disagreements, id wire.Attempt, s *results.Sample)
 	}
 }
 
-// An interval is the time from one instant of an attempt to one that cannot precede it.
+// An interval is the time from one instant of an attempt to another that cannot precede the first.
 type interval struct {
 	name string
 	took time.Duration
 }
 
-// intervals returns the intervals of an attempt between instants seen by different witnesses.
+// intervals returns the intervals of an attempt whose two instants come from different sources.
 func (e *evidence) intervals(s *results.Sample) []interval {
 	id := wire.Attempt{Process: uint16(s.Process), Sequence: s.Sequence}
 	c, j := e.crossings[id], e.journal[id]
@@ -326,7 +328,7 @@ func (e *evidence) intervals(s *results.Sample) []interval {
 	return all
 }
 
-// enclosed holds one kind of latency of all attempts, in ns, each list sorted: the reported
+// enclosed holds one kind of latency of all attempts, in ns, as three sorted lists: the reported
 // latencies, and lower and upper bounds from the capture.
 type enclosed struct {
 	name                  string
@@ -340,8 +342,8 @@ func (e *evidence) latencies() []enclosed {
 		id := wire.Attempt{Process: uint16(s.Process), Sequence: s.Sequence}
 		c, due := e.crossings[id], e.due(s)
 		response.add(c.response.Sub(due), time.Duration(s.Done-s.Scheduled), c.next.Sub(due))
-		// No witness saw the instant of sending. It lies between the due instant and the first
-		// segment.
+		// The capture does not show the instant of sending. It lies between the due instant and the
+		// first segment.
 		service.add(c.response.Sub(c.first), time.Duration(s.Done-s.Sent), c.next.Sub(due))
 	}
 	for _, l := range []*enclosed{&response, &service} {
@@ -358,7 +360,8 @@ func (l *enclosed) add(least, reported, most time.Duration) {
 	l.most = append(l.most, int64(most))
 }
 
-// perMille returns the nearest-rank quantile q of 1000 of sorted values; 1000 is the largest.
+// perMille returns the nearest-rank quantile q/1000 of sorted values; q = 1000 gives the largest
+// value.
 func perMille(sorted []int64, q int) int64 {
 	return sorted[max(0, (len(sorted)*q+999)/1000-1)]
 }
@@ -395,9 +398,9 @@ func (e *evidence) percentiles(p *disagreements) {
 	}
 }
 
-// wakeUp checks that the load reads the clock soon after a response arrives. A late reading delays
-// the load's next segment, too, so order does not reveal it. The limit is ten times what a worker
-// needs to wake up, and at least a millisecond.
+// wakeUp checks that the load reads the clock soon after a response arrives. Checks of order cannot
+// find a late reading, which delays the load's next segment, too. The limit is ten times what a
+// worker needs to wake up, and at least a millisecond.
 func (e *evidence) wakeUp(p *disagreements) {
 	took := e.intervalTimes()
 	limit := max(time.Millisecond, 10*time.Duration(perMille(took["request → read"], 500)))
@@ -420,7 +423,7 @@ func (e *evidence) intervalTimes() map[string][]int64 {
 	return all
 }
 
-// report formats what the witnesses report, in µs.
+// report formats the evidence, in µs.
 func (e *evidence) report() string {
 	var out strings.Builder
 	fmt.Fprintf(&out, "%d samples, %d captured, %d in journals; clocks compared to ± %v\n",
@@ -452,7 +455,7 @@ func (e *evidence) report() string {
 			row(name, sorted, 0, 500, 990, 1000)
 		}
 	}
-	_ = w.Flush() // into memory
+	_ = w.Flush() // cannot fail: it writes to memory
 	early := time.Duration(took["response → done"][0])
 	late := time.Duration(took["done → next segment"][0])
 	fmt.Fprintf(&out, "this test would detect ends reported more than %v too early or %v too late",
@@ -579,7 +582,7 @@ func (x *crossCheck) serve(
 	return x.group.StartGeneration(ctx)
 }
 
-// attack runs one load process until it has ended.
+// attack runs one load process until the process has exited.
 func (x *crossCheck) attack(
 	ctx context.Context, e *evidence, target netip.AddrPort, sources netip.Prefix,
 ) error {
@@ -625,12 +628,12 @@ func (j *journalReader) record(w *servers.Worker, r journal.Record) {
 	}
 }
 
-// A clockDistance is a range, in ns, for the offset of CLOCK_REALTIME, which stamps packets, from
-// CLOCK_MONOTONIC. Both clocks are slewed together. Only setting the clock, or a leap second,
-// changes the offset (timekeeping_inject_offset in kernel/time/timekeeping.c).
+// A clockDistance is a range, in ns, that contains the offset of CLOCK_REALTIME, which stamps
+// packets, from CLOCK_MONOTONIC. The kernel slews both clocks together. Only setting the clock, or
+// a leap second, changes the offset (timekeeping_inject_offset in kernel/time/timekeeping.c).
 type clockDistance struct{ least, most int64 }
 
-// readClocks returns the intersection of many nested readings.
+// readClocks returns the intersection of the ranges that many nested readings give.
 func readClocks() (clockDistance, error) {
 	c := clockDistance{-1 << 63, 1<<63 - 1}
 	for range 200 {
@@ -649,15 +652,16 @@ func readClocks() (clockDistance, error) {
 	return c, nil
 }
 
-// hull returns the middle of the range that covers c and d, and how far the true offset may be from
-// it.
+// hull returns the middle of the smallest range that contains c and d, and the maximum distance
+// between that middle and the true offset.
 func (c clockDistance) hull(d clockDistance) (offset int64, wide time.Duration) {
 	least, most := min(c.least, d.least), max(c.most, d.most)
 	return least + (most-least)/2, time.Duration(most-least+1) / 2
 }
 
-// A packetCapture is a packet socket with a ring that the kernel fills. It is read only at the end,
-// so it wakes no process (packet(7), PACKET_RX_RING; Documentation/networking/packet_mmap.rst).
+// A packetCapture is a packet socket with a ring that the kernel fills. The test reads the ring
+// only at the end, so no packet wakes a process (packet(7), PACKET_RX_RING;
+// Documentation/networking/packet_mmap.rst).
 type packetCapture struct {
 	fd   int
 	ring []byte
@@ -713,9 +717,10 @@ func (c *packetCapture) close() error {
 	return err
 }
 
-// segments returns the segments captured so far, in the order of the ring. offset is how far the
-// clock that stamps them is ahead of CLOCK_MONOTONIC. The kernel stamps a packet on its way to the
-// ring: an outgoing one before its device gets it, an incoming one before IP gets it (tpacket_rcv).
+// segments returns the segments captured so far, in the order of the ring. offset is the time by
+// which the clock that stamps them is ahead of CLOCK_MONOTONIC. The kernel stamps a packet when it
+// copies it to the ring: an outgoing packet before its device gets it, an incoming one before IP
+// gets it (tpacket_rcv).
 func (c *packetCapture) segments(offset int64) ([]tcpSegment, error) {
 	stats, err := unix.GetsockoptTpacketStats(c.fd, unix.SOL_PACKET, unix.PACKET_STATISTICS)
 	if err != nil {
@@ -734,7 +739,7 @@ func (c *packetCapture) segments(offset int64) ([]tcpSegment, error) {
 		}
 		link := (*unix.RawSockaddrLinklayer)(unsafe.Pointer(&f[unix.SizeofTpacket2Hdr]))
 		if link.Hatype == unix.ARPHRD_LOOPBACK && link.Pkttype != unix.PACKET_OUTGOING {
-			continue // lo shows every packet twice: as it goes out, and as it comes in
+			continue // lo shows every packet twice: going out and coming in
 		}
 		if h.Snaplen < h.Len {
 			return nil, fmt.Errorf("capture: a packet of %d bytes was cut to %d", h.Len, h.Snaplen)
@@ -786,7 +791,8 @@ func parseSegment(b []byte) (s tcpSegment, ok bool) {
 	return s, true
 }
 
-// crossingsOf follows every connection to the server and returns the crossings of its attempts.
+// crossingsOf follows every connection to the server and returns the crossings of the attempts on
+// them.
 func crossingsOf(segments []tcpSegment, server netip.AddrPort) (map[wire.Attempt]crossing, error) {
 	connections := map[netip.AddrPort]*tcpConnection{}
 	for _, s := range segments {
@@ -915,11 +921,11 @@ type byteStream struct {
 	known   bool
 	next    uint32        // sequence number
 	pending []byte        // the incomplete message
-	began   clock.Instant // when its first segment was captured
+	began   clock.Instant // when the message's first segment was captured
 }
 
-// append adds the new data of the segment. Retransmitted data keeps the instant of its first
-// capture.
+// append adds the new data of the segment. The instant of data is that of its first capture, even
+// if it is retransmitted.
 func (st *byteStream) append(s tcpSegment) error {
 	if s.flags&flagSYN != 0 {
 		st.known, st.next = true, s.sequence+1

@@ -22,8 +22,8 @@ import (
 
 // FloorMain runs a minimal load process that speaks the protocol of Main. One thread with one epoll
 // set makes only the necessary system calls: connect, write, read and close. It has no timeouts,
-// does not classify losses, and writes its samples at the end. Only bench-engine uses it, as the
-// baseline for the load.
+// does not classify losses, and writes its samples at the end. Only bench-engine uses it, as a
+// lower limit of the cost of a load generator.
 func FloorMain() error {
 	lines := bufio.NewReader(os.NewFile(child.ControlFD, "control"))
 	var cfg Config

@@ -15,7 +15,8 @@ import (
 	"reuseport-bench/servers/wire"
 )
 
-// answers serves every request until the listener is closed, and returns the number of connections.
+// answers serves every request until the listener is closed, and returns the number of connections
+// that it has accepted.
 func answers(l net.Listener) (connections int) {
 	for {
 		c, err := l.Accept()
@@ -50,7 +51,7 @@ func TestFloor(t *testing.T) {
 	for _, tt := range []struct {
 		connections vocabulary.Connections
 		clients     int // of a closed loop; 0: an open loop
-		least, most int // connections; 0: as many as attempts
+		least, most int // number of connections; 0: the number of attempts
 	}{
 		{vocabulary.ConnectionsNew, 0, attempts, attempts},
 		{vocabulary.ConnectionsNew, 2, 0, 0},
@@ -98,7 +99,7 @@ func TestFloor(t *testing.T) {
 				seen[s.Sequence] = true
 			}
 			wanted := attempts
-			if tt.clients > 0 { // any number that the time allows
+			if tt.clients > 0 { // a closed loop makes as many as the time allows
 				wanted = max(tt.clients, len(seen))
 			}
 			least, most := tt.least, tt.most

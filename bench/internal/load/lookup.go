@@ -14,21 +14,21 @@ import (
 	"reuseport-bench/scenarios/vocabulary"
 )
 
-// Lookup says how attempts find the address to connect to.
+// Lookup describes how attempts look up the address to connect to.
 type Lookup struct {
 	Server netip.AddrPort      `json:"server"` // the DNS server
 	Name   string              `json:"name"`   // fully qualified, with its final dot
 	Policy vocabulary.DNSCache `json:"policy"`
-	// Clients is the number of clients that make the attempts in turn. Each has its own cache.
+	// Clients is the number of DNS clients that serve the attempts in turn. Each has its own cache.
 	Clients int    `json:"clients"`
 	Seed    uint64 `json:"seed"`
 }
 
-// lookupTimeout is the timeout of one question. Two questions fit in the timeout of an attempt.
+// lookupTimeout is the timeout of one DNS query. The timeout of an attempt allows for two of them.
 const lookupTimeout = 300 * time.Millisecond
 
-// names holds the clients of a Lookup. They ask outside the loop; an eventfd tells the loop that
-// answers have arrived.
+// names holds the DNS clients of a Lookup. They send their queries outside the loop; an eventfd
+// notifies the loop when answers have arrived.
 type names struct {
 	name    string
 	port    uint16
@@ -73,7 +73,8 @@ func newNames(cfg Config, l *loop) (*names, error) {
 // close frees the eventfd. No lookup may be under way.
 func (n *names) close() error { return unix.Close(n.eventFD) }
 
-// find connects the attempt to the address in its client's cache, or asks for it within the limit.
+// find connects the attempt to the address in its client's cache. If the cache has none, the client
+// sends a query, which may take the time limit.
 func (n *names) find(a *attempt, limit time.Duration) {
 	if known := n.askFor(a, 0); !errors.Is(known.err, context.DeadlineExceeded) {
 		known.deliver()
@@ -86,7 +87,7 @@ func (n *names) find(a *attempt, limit time.Duration) {
 	}()
 }
 
-// askFor calls ask for the attempt, and adds the attempt to the answer.
+// askFor calls ask for the attempt, and returns the answer with the attempt in it.
 func (n *names) askFor(a *attempt, limit time.Duration) answer {
 	got := n.ask(a.index, limit)
 	got.attempt = a
@@ -94,7 +95,7 @@ func (n *names) askFor(a *attempt, limit time.Duration) answer {
 }
 
 // ask looks the name up with the client whose turn it is at the index. It takes the first address,
-// as most clients do. With a limit of 0 it only looks into the client's cache.
+// as most clients do. With a limit of 0 it looks only into the client's cache.
 func (n *names) ask(index uint64, limit time.Duration) answer {
 	r := n.clients[index%uint64(len(n.clients))]
 	ctx, cancel := context.WithTimeout(context.Background(), limit)
@@ -108,7 +109,7 @@ func (n *names) ask(index uint64, limit time.Duration) answer {
 	return answer{target: target, release: func() { r.Closed(n.name) }}
 }
 
-// answered delivers the answers that have arrived.
+// answered calls deliver for the answers that have arrived.
 func (n *names) answered() error {
 	for {
 		select {
@@ -120,7 +121,7 @@ func (n *names) answered() error {
 	}
 }
 
-// deliver connects the attempt to the target, or ends the try.
+// deliver connects the answer's attempt to the target, or ends its try if the lookup failed.
 func (got answer) deliver() {
 	if got.err != nil {
 		got.attempt.unresolved()

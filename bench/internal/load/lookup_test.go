@@ -35,10 +35,11 @@ func named(t *testing.T, name string, addr netip.Addr) (server *dns.Server, at n
 	return server, netip.MustParseAddrPort(packets.LocalAddr().String())
 }
 
-// Attempts find their target by name: at once if their client knows it, otherwise when the answer
-// arrives. If the name does not exist they are lost as unreachable, or retried.
+// TestLookup checks that attempts find their target by name: at once if their client's cache has
+// the name, otherwise when the answer arrives. If the name does not exist, attempts are lost as
+// unreachable, or retried.
 func TestLookup(t *testing.T) {
-	const n, clients = 600, 4 // more answers than a byte can count
+	const n, clients = 600, 4 // the eventfd must count more than a byte can
 	name := dns.Name("web", "default")
 	unreachable := results.FailedTry{Failure: results.FailureUnreachable}
 	for _, tt := range []struct {
@@ -60,7 +61,7 @@ func TestLookup(t *testing.T) {
 			at, _, _ := scripted(t, nil)
 			server, dnsAt := named(t, name, at.Addr())
 			tr, finish := newTestTransport(t, Config{
-				// Only the port of the target is used.
+				// Only this port is used, not the address.
 				Target:    netip.AddrPortFrom(netip.MustParseAddr("192.0.2.1"), at.Port()),
 				Processes: 1, Timeout: 5 * time.Second, Shape: atOnce(n),
 				Connections: vocabulary.ConnectionsNew, Retry: tt.retry,
@@ -68,7 +69,7 @@ func TestLookup(t *testing.T) {
 			})
 			for i := range uint64(n) {
 				if tr.begin(i); i < n/2 {
-					continue // the first half at the same time, the others one by one
+					continue // start the first half at the same time, the others one by one
 				}
 				if err := tr.awaitAttempts(); err != nil {
 					t.Fatal(err)

@@ -15,20 +15,20 @@ import (
 )
 
 // loop waits on behalf of attempts: for events of their sockets (an epoll set) and for their alarms
-// (a heap). The caller of turn advances the attempts; loop has no goroutine, thread or lock of its
-// own (see transport).
+// (a heap). The caller of turn runs everything; loop has no goroutine, thread or lock of its own
+// (see transport).
 //
-// It waits in a system call that Go's scheduler does not notice (package socket). Meanwhile the
-// thread keeps its P, so it needs no handover when it wakes up.
+// loop waits in a system call that Go's scheduler does not notice (package socket). During the wait
+// the thread keeps its P, so it need not get one back when it wakes up.
 type loop struct {
 	clock    *clock.Clock
 	epoll    int
 	alarm    clock.Alarm
-	set      clock.Instant // the instant that alarm is set to; 0: it has gone off
+	set      clock.Instant // the instant that alarm is set to; 0: the alarm has gone off
 	events   [loopBatch]unix.EpollEvent
-	conns    []*conn // every conn ever made, by its name in the epoll set
+	conns    []*conn // every conn ever made, indexed by its name in the epoll set
 	free     []*conn
-	handlers []func() error // for descriptors other than connections; handler i has the name -1-i
+	handlers []func() error // for other descriptors; handler i has the name -1-i
 	alarms   alarms
 }
 
@@ -38,7 +38,7 @@ const (
 	// longestWait is the longest time that one turn waits. During a wait nothing else runs on the
 	// thread's P, and the garbage collector has to wait.
 	longestWait = 10 * time.Millisecond
-	// never is an instant that does not come.
+	// never is an instant that is never reached.
 	never = clock.Instant(math.MaxInt64)
 )
 
@@ -80,8 +80,8 @@ func (l *loop) watch(fd int, events uint32, f func() error) error {
 const edge = uint32(unix.EPOLLET & 0xffffffff)
 
 // turn advances the attempts whose sockets have events or whose alarms are due, up to loopBatch of
-// each, and returns how many had events. It waits for the first event or alarm until the given
-// instant, but at most for longestWait.
+// each, and returns the number of attempts that had events. It waits for the first event or alarm
+// until the given instant, but at most for longestWait.
 func (l *loop) turn(until clock.Instant) (events int, err error) {
 	now := l.clock.Now()
 	if len(l.alarms) > 0 {
@@ -89,7 +89,7 @@ func (l *loop) turn(until clock.Instant) (events int, err error) {
 	}
 	timeout := time.Duration(0)
 	if until > now {
-		timeout = -1 // the alarm ends it
+		timeout = -1 // wait until the alarm goes off
 		if err := l.wakeBy(min(until, now.Add(longestWait)), now); err != nil {
 			return 0, err
 		}
@@ -155,11 +155,11 @@ func (h *alarms) Pop() any {
 	return a
 }
 
-// setAlarm sets the attempt's only alarm, replacing an earlier one.
+// setAlarm sets the attempt's only alarm, in place of an earlier one.
 //
-// Nearly every alarm is cancelled by an answer, and the next alarm set for the attempt is later. So
-// a postponed or cancelled alarm stays in the heap until the instant it was first set to. The heap
-// then changes once per timeout instead of twice per attempt.
+// Nearly every alarm is cancelled by an answer, and the attempt's next alarm is later. So if an
+// alarm is postponed or cancelled, its entry stays in the heap until the instant that it was first
+// set to. The heap then changes once per timeout instead of twice per attempt.
 func (l *loop) setAlarm(a *attempt, at clock.Instant) {
 	a.alarm = at
 	switch {
@@ -193,8 +193,8 @@ func (l *loop) nextDue(now clock.Instant) *attempt {
 	return nil
 }
 
-// conn is a connection, or a socket that will become one. After close it is reused for another
-// connection.
+// conn is a connection, or a socket that will become one. After close the struct is reused for
+// another connection.
 type conn struct {
 	loop      *loop
 	name      int32 // in the epoll set
@@ -204,9 +204,9 @@ type conn struct {
 	release   func() // tells the resolver that the connection has ended; nil without a lookup
 	connected bool
 	watched   bool
-	attempt   *attempt      // advanced at an event; nil: none
+	attempt   *attempt      // to advance at an event; nil: none
 	readable  bool          // an event reported input that has not been read to its end
-	expires   clock.Instant // when it is closed, if it is idle
+	expires   clock.Instant // when the connection is closed if it is idle
 	// Used only if the pool is limited.
 	requests int           // answered
 	opened   clock.Instant // when the socket was made
@@ -219,7 +219,7 @@ func (l *loop) open(source netip.AddrPort) (*conn, error) {
 		return nil, fmt.Errorf("socket: %w", err)
 	}
 	if source.Addr().Is6() {
-		// A local route makes all addresses of the range ours, but without this option IPv6 binds
+		// A local route makes all addresses of the range local, but without this option IPv6 binds
 		// only to an address that is assigned individually (ipv6(7)).
 		err = unix.SetsockoptInt(fd, unix.SOL_IPV6, unix.IPV6_FREEBIND, 1)
 	}
@@ -252,14 +252,14 @@ func (c *conn) close() {
 		c.release()
 	}
 	c.attempt = nil
-	// An error of close(2) changes nothing: the sample is complete.
+	// An error of close(2) does not matter: the sample is complete.
 	_ = socket.Close(c.fd)
 	c.loop.free = append(c.loop.free, c)
 }
 
 // watch adds the socket to the epoll set. Events that happened before the first call are reported,
-// too. Room to send is reported only until the connection is established. After that, the send
-// buffer is empty at the start of each request, and mostly has room for it: see awaitRoom.
+// too. Room in the send buffer is reported only until the connection is established. After that,
+// the buffer is empty at the start of each request, and has room for most requests: see awaitRoom.
 func (c *conn) watch() error {
 	if c.watched {
 		return nil
@@ -270,7 +270,7 @@ func (c *conn) watch() error {
 // awaitRoom makes the loop report room in the send buffer, too.
 func (c *conn) awaitRoom() error { return c.rewatch(true) }
 
-// again asks for another event, because the input has not been read to its end. It returns EAGAIN.
+// again asks the loop for another event, because not all input has been read. It returns EAGAIN.
 func (c *conn) again() error {
 	if err := c.rewatch(true); err != nil {
 		return err
@@ -278,8 +278,8 @@ func (c *conn) again() error {
 	return unix.EAGAIN
 }
 
-// rewatch adds the socket to the epoll set, or renews its entry. If the socket is ready already,
-// the loop reports that as a new event.
+// rewatch adds the socket to the epoll set, or renews its entry. If the socket is ready at that
+// time, the loop gets a new event.
 func (c *conn) rewatch(room bool) error {
 	op := unix.EPOLL_CTL_ADD
 	if c.watched {

@@ -39,8 +39,8 @@ func atOnce(n int) Shape {
 	return Shape{Pace: vocabulary.PaceBurst, Burst: n, Rate: float64(n), Duration: time.Second}
 }
 
-// Alarms go off in the order of their instants, whatever alarms were set, moved and cancelled
-// before.
+// TestAlarms checks that alarms go off in the order of their instants, after any sequence of
+// setting, moving and cancelling alarms.
 func TestAlarms(t *testing.T) {
 	l, random := &loop{}, rand.New(rand.NewPCG(1, 2))
 	all := make([]*attempt, 100)
@@ -75,8 +75,8 @@ func TestAlarms(t *testing.T) {
 	}
 }
 
-// Attempts with the same timeout time out in the order in which they were sent, however many there
-// are.
+// TestTimeouts checks that attempts with the same timeout time out in the order in which they were
+// sent, even if there are many.
 func TestTimeouts(t *testing.T) {
 	const n, timeout = 5 * loopBatch, 50 * time.Millisecond
 	tr, finish := newTestTransport(t, Config{
@@ -106,9 +106,9 @@ func TestTimeouts(t *testing.T) {
 	}
 }
 
-// Timeouts of different kinds keep their order: the timeout of a handshake and the pause between
-// two tries end before the timeout of an attempt that was sent earlier. Attempts 1 and 2 are tried
-// twice; attempt 0 waits for an answer.
+// TestTimeoutsOfDifferentKinds checks that a short timeout is not delayed by a longer one that
+// began earlier. Attempts 1 and 2 are tried twice: their handshakes' timeouts and the pauses
+// between their tries end while attempt 0, sent earlier, still waits for an answer.
 func TestTimeoutsOfDifferentKinds(t *testing.T) {
 	at, _, _ := scripted(t, script{mute})
 	retry := Retry{
@@ -131,7 +131,7 @@ func TestTimeoutsOfDifferentKinds(t *testing.T) {
 		t.Fatalf("attempts in the order they ended (-want +got):\n%s", diff)
 	}
 	for _, s := range samples {
-		least, tries := 50*time.Millisecond, 1 // two handshakes and the pause
+		least, tries := 50*time.Millisecond, 1 // two handshake timeouts and the pause
 		if s.Sequence == 0 {
 			least, tries = 150*time.Millisecond, 0
 		}
@@ -143,14 +143,16 @@ func TestTimeoutsOfDifferentKinds(t *testing.T) {
 	}
 }
 
-// mute, an entry of a script, holds the connection until the client closes it.
+// mute, an entry of a script, answers nothing and keeps the connection open until the client closes
+// it.
 func mute(c *net.TCPConn) {
 	_, _ = io.Copy(io.Discard, c)
 	_ = c.Close()
 }
 
-// The loop turns only after all attempts have timed out, as after a long spin. Attempts whose
-// answers have arrived are served, however many there are; the others time out.
+// TestLateLoop checks a loop that turns only after all attempts should have timed out, as after a
+// long spin. Attempts whose answers have arrived are served, even if there are many; the others
+// time out.
 func TestLateLoop(t *testing.T) {
 	const n, timeout = 2 * loopBatch, 50 * time.Millisecond
 	answered := make(chan struct{}, n)
@@ -196,8 +198,8 @@ func TestLateLoop(t *testing.T) {
 	}
 }
 
-// A goroutine that must stop the world, such as the garbage collector, does not wait for the next
-// event of the loop.
+// TestLoopLetsCollect checks that a goroutine that must stop the world, such as the garbage
+// collector, does not have to wait for the next event of the loop.
 func TestLoopLetsCollect(t *testing.T) {
 	tr, finish := newTestTransport(t, Config{
 		Processes: 1, Target: silent(t), Timeout: 50 * longestWait, Shape: atOnce(1),

@@ -7,38 +7,38 @@ import (
 	"reuseport-bench/servers/clock"
 )
 
-// pacer releases the attacker's ticks, each just before its attempts are due, and runs the loop in
+// pacer releases vegeta's ticks, each just before its attempts are due, and runs the loop in
 // between.
 type pacer struct {
 	*transport
 	end   clock.Instant // nothing is sent after it
-	next  uint64        // this process's first attempt that has no tick yet
-	early time.Duration // how long before its due instant a tick is released
+	next  uint64        // this process's first attempt that is in no tick yet
+	early time.Duration // the time by which a tick is released before it is due
 	timed bool          // the alarm released the last tick; false: the tick was late
 	err   error         // the loop's error that ended the attack
 }
 
-// A tick is released early, because waking up and making a socket take time. Then only connect(2)
-// is left to do, and awaitDue spins until the attempt is due. The time needed depends on the
+// A tick is released early, because waking up and making a socket take time. When the attempt is
+// due, only connect(2) is left to do; until then awaitDue spins. The time needed depends on the
 // machine and varies, so early tracks it: a late attempt increases early by a step, and one in time
 // decreases it by a tenth of a step, so that one attempt in ten is slightly late (a stochastic
 // approximation of the quantile: Robbins and Monro, 1951). An attempt that is late by more than
-// earliest had to wait for something else, such as a CPU, and is ignored.
+// earliest was delayed by something else, such as the lack of a CPU, and does not change early.
 const (
 	earliest  = 100 * time.Microsecond // the maximum of early
 	earlyStep = 4 * time.Microsecond
 )
 
-// overrun is how long an open loop that cannot keep up goes on sending after the end of the
+// overrun is the time for which an open loop that cannot keep up still sends after the end of the
 // schedule.
 const overrun = 250 * time.Millisecond
 
-// tickLimit is the maximum number of attempts in a tick. Starting each takes about 25 µs, during
-// which the answers to others wait.
+// tickLimit is the maximum number of attempts in a tick. Starting an attempt takes about 25 µs,
+// which delays the answers to other attempts.
 const tickLimit = 8
 
 func newPacer(t *transport) *pacer {
-	t.begun <- struct{}{} // the first Pace must not wait
+	t.begun <- struct{}{} // so that the first Pace does not wait
 	end := t.begins.Add(t.cfg.Shape.Duration + t.cfg.overrun())
 	return &pacer{transport: t, end: end, early: earliest / 2}
 }
@@ -56,7 +56,7 @@ func (p *pacer) Pace(time.Duration, uint64) (time.Duration, bool) {
 	// The loop turns at least once, so that attempts under way advance even when the load is late.
 	for again := true; again; {
 		until := wake
-		if p.underWay == p.limit { // every client waits, or an open loop has reached its limit
+		if p.underWay == p.limit { // every client waits, or an open loop is at its limit
 			until = never
 		}
 		var events int
@@ -67,15 +67,15 @@ func (p *pacer) Pace(time.Duration, uint64) (time.Duration, bool) {
 			return 0, true
 		}
 		room := p.limit - p.underWay
-		// A tick costs as much for one attempt as for many, and handling events may make room for
-		// more.
+		// Releasing a tick costs the same for one attempt as for many, and handling events may make
+		// room for more attempts.
 		again = now < wake || room == 0 || room < tickLimit && events > 0
 	}
 	p.release(max(now, due))
 	return 0, false
 }
 
-// release releases a tick for the next attempt and for those after it that are due by the instant.
+// release releases a tick for the next attempt and for those after it that are due by then.
 func (p *pacer) release(by clock.Instant) {
 	k := tick{p.next, p.next + 1}
 	for room := uint64(min(tickLimit, p.limit-p.underWay)); k.to < k.from+room; k.to++ {

@@ -20,14 +20,14 @@ func TestPace(t *testing.T) {
 		name  string
 		shape Shape
 		late  time.Duration // delay of the first tick
-		ticks int           // 0: as many as it takes
+		ticks int           // number of ticks; 0: any number
 	}{
 		{"on time", Shape{Pace: vocabulary.PaceConstant, Rate: 400,
 			Duration: 100 * time.Millisecond}, 0, 0},
-		// 67 of 200, 8 at most each
+		// 67 of the 200 attempts, at most 8 per tick
 		{"late", Shape{Pace: vocabulary.PaceConstant, Rate: 4000, Duration: 50 * time.Millisecond},
 			60 * time.Millisecond, 9},
-		// 10 of each burst of 30: 8 and 2
+		// 10 of the 30 attempts of each burst, in ticks of 8 and 2
 		{"bursts", Shape{Pace: vocabulary.PaceBurst, Burst: 30, Rate: 1000,
 			Duration: 60 * time.Millisecond}, 0, 4},
 	} {
@@ -72,12 +72,12 @@ func TestPace(t *testing.T) {
 }
 
 // TestTrack checks that early converges to the value at which one tick in ten is late, and stays
-// within its bounds whatever else delays an attempt.
+// within its bounds even if something else delays attempts.
 func TestTrack(t *testing.T) {
 	for _, tt := range []struct {
 		name   string
 		timed  bool
-		takes  func(i int) time.Duration // from the tick to the attempt
+		takes  func(i int) time.Duration // time from the release of tick i to its attempt
 		lo, hi time.Duration
 	}{
 		{"10 to 30 µs", true, func(i int) time.Duration {
@@ -102,7 +102,7 @@ func TestTrack(t *testing.T) {
 }
 
 // TestClosedLoop checks that every client sends at the start, and again only when its last attempt
-// has ended; each attempt is due when it is sent.
+// has ended. Each attempt is due when it is sent.
 func TestClosedLoop(t *testing.T) {
 	const clients, duration = 3, 100 * time.Millisecond
 	at, _, _ := scripted(t, nil)
@@ -130,7 +130,7 @@ func TestClosedLoop(t *testing.T) {
 		t.Fatalf("%d attempts, want more than %d", len(samples), clients)
 	}
 	for i, s := range samples {
-		// When attempt i is sent, all but clients−1 of those before it have ended.
+		// When attempt i is sent, all earlier attempts but clients−1 have ended.
 		if i >= clients && s.Sent < ended[i-clients] {
 			early := time.Duration(ended[i-clients] - s.Sent)
 			t.Errorf("attempt %d was sent %v before a client was free", i, early)
@@ -143,7 +143,7 @@ func TestClosedLoop(t *testing.T) {
 	}
 }
 
-// The processes of a closed loop share its clients.
+// TestClientsOfProcess checks that the processes of a closed loop share its clients.
 func TestClientsOfProcess(t *testing.T) {
 	for _, clients := range []int{1, 2, 64, 67} {
 		sum := 0

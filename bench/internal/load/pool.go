@@ -14,11 +14,12 @@ import (
 	"reuseport-bench/servers/socket"
 )
 
-// Keep says how many connections are kept for more than one attempt, and for how long.
+// Keep describes how many connections are kept for more than one attempt, and for how long.
 type Keep struct {
-	// Count, if not 0, is the number of connections that all load processes together keep, at least
-	// one each. They are opened before the load begins. An attempt opens a connection if fewer than
-	// Count are open. Otherwise it takes the one that has been idle longest, or waits for one.
+	// Count, if not 0, is the number of connections that all load processes together keep. Each
+	// process keeps at least one. They are opened before the load begins. An attempt opens a new
+	// connection if fewer than Count are open. Otherwise it takes the connection that has been idle
+	// longest, or waits until one is idle.
 	Count int `json:"count,omitzero"`
 	// A connection is closed after MaxRequests requests, at the age Lifetime, and after IdleTimeout
 	// without a request, but never while an attempt is under way on it. 0 means no limit.
@@ -32,14 +33,15 @@ type pool struct {
 	loop *loop
 	keep Keep
 	// least is the number of connections that must be open before an attempt reuses one. most is
-	// the maximum number of open connections. With Keep.Count both are this process's share of it.
+	// the maximum number of open connections. With Keep.Count both are this process's share of
+	// Count.
 	least, most int
 	open        int     // number of open connections, idle or in use
 	idle        []*conn // the longest idle first
 	waiting     []*attempt
 	serving     bool // serve is running
-	// limited is set if Keep limits requests, age or idle time. The alarm, set to wake, closes
-	// connections that expire while they are idle.
+	// limited is set if Keep limits requests, age or idle time. The alarm closes idle connections
+	// that expire. It is set to wake.
 	limited bool
 	alarm   clock.Alarm
 	wake    clock.Instant
@@ -72,7 +74,7 @@ func (p *pool) close() error {
 }
 
 // take returns a connection for an attempt: an idle one that is still alive, or a new one from the
-// source. It returns nil and no error if the attempt must wait.
+// source. If the attempt must wait, take returns nil and no error.
 func (p *pool) take(source netip.AddrPort) (*conn, error) {
 	for p.open >= p.least && len(p.idle) > 0 {
 		c := p.next()
@@ -88,8 +90,9 @@ func (p *pool) take(source netip.AddrPort) (*conn, error) {
 	return p.add(source)
 }
 
-// next removes and returns an idle connection. With Keep.Count it is the longest idle, so that all
-// are used in turn; otherwise the most recently used, so that few are needed.
+// next removes and returns an idle connection. With Keep.Count it takes the one that has been idle
+// longest, so that all are used in turn. Otherwise it takes the one that was used last, so that few
+// are needed.
 func (p *pool) next() *conn {
 	if p.keep.Count > 0 {
 		c := p.idle[0]
@@ -115,8 +118,8 @@ func (p *pool) add(source netip.AddrPort) (*conn, error) {
 	return c, nil
 }
 
-// put takes back a connection on which an attempt was answered. timeout is how long the server
-// keeps an idle connection, or 0 if it has not said.
+// put takes back a connection on which an attempt was answered. timeout is the time for which the
+// server keeps an idle connection, or 0 if the server has not announced it.
 func (p *pool) put(c *conn, timeout time.Duration) {
 	c.attempt = nil
 	c.expires = never
@@ -130,14 +133,14 @@ func (p *pool) put(c *conn, timeout time.Duration) {
 	p.serve()
 }
 
-// closeEarly is how long before the server's timeout an idle connection is closed. If the timeout
-// is shorter than 2 s, the connection is closed after half of it. A request that crosses the
-// server's FIN would be reset. Servers give their timeout in whole seconds, and their clocks differ
-// from ours.
+// closeEarly is the time by which an idle connection is closed before the server's timeout. If that
+// timeout is shorter than 2 s, the connection is closed after half of it. Closing early is
+// necessary because a request that crosses the server's FIN would be reset. Servers announce their
+// timeout in whole seconds, and their clocks differ from ours.
 const closeEarly = time.Second
 
-// rest sets when a connection that becomes idle expires. It reports whether the connection may
-// serve another request. timeout is as in put.
+// rest computes when a connection that becomes idle expires. It reports whether the connection may
+// be used for another request. timeout is the same as in put.
 func (p *pool) rest(c *conn, timeout time.Duration) bool {
 	now := p.loop.clock.Now()
 	if timeout > 0 {
@@ -164,19 +167,19 @@ func (p *pool) drop(c *conn) {
 // enqueue makes an attempt wait for a connection.
 func (p *pool) enqueue(a *attempt) { p.waiting = append(p.waiting, a) }
 
-// dequeue removes an attempt from the waiting ones.
+// dequeue removes an attempt from the waiting attempts.
 func (p *pool) dequeue(a *attempt) {
 	switch i := slices.Index(p.waiting, a); i {
 	case -1:
-	case 0: // the usual case: the attempt that came first gives up first
+	case 0: // the usual case: the attempt that waits longest gives up first
 		p.waiting = p.waiting[1:]
 	default:
 		p.waiting = slices.Delete(p.waiting, i, i+1)
 	}
 }
 
-// serve gives free connections to waiting attempts. Such an attempt may end at once and call serve
-// again. The inner call then returns at once, and the outer one continues.
+// serve gives free connections to waiting attempts. An attempt that gets one may end at once and
+// call serve again. That inner call then returns at once, and the outer call continues.
 func (p *pool) serve() {
 	if p.serving || len(p.waiting) == 0 {
 		return
@@ -252,17 +255,17 @@ func (t *transport) fill(limit time.Duration) error {
 	return nil
 }
 
-// keptIndex returns the index of this process's k-th connection among those of all processes.
+// keptIndex returns the number, among all processes' kept connections, of this process's k-th.
 func (t *transport) keptIndex(k int) int { return k*t.cfg.Processes + t.cfg.Process }
 
-// keptSource returns the source of a connection that is opened before the load begins. These
-// sources follow those of the tries.
+// keptSource returns the source of this process's k-th kept connection. Kept connections have the
+// sources that follow those of the tries.
 func (t *transport) keptSource(k int) netip.AddrPort {
 	return t.sources.At(t.schedule.Len()*t.cfg.Retry.Tries() + uint64(t.keptIndex(k)))
 }
 
-// dial starts to connect. index selects the client that looks the name up, if there is a Lookup.
-// The client waits for an answer until the given instant at the latest.
+// dial starts to connect. If there is a Lookup, index selects the DNS client that looks the name
+// up, and until is the instant at which that client stops waiting for an answer.
 func (t *transport) dial(c *conn, index int, until clock.Instant) error {
 	if c.target = t.cfg.Target; t.names != nil {
 		found := t.names.ask(uint64(index), max(0, until.Sub(t.clock.Now())))
@@ -277,7 +280,7 @@ func (t *transport) dial(c *conn, index int, until clock.Instant) error {
 	return nil
 }
 
-// establish waits for the end of the handshake, until the given instant at the latest.
+// establish waits until the handshake is complete, but not longer than the given instant.
 func (c *conn) establish(until clock.Instant) error {
 	for {
 		left := until.Sub(c.loop.clock.Now())

@@ -17,9 +17,9 @@ import (
 	"reuseport-bench/servers/socket"
 )
 
-// A few connections do not spread evenly over SO_REUSEPORT sockets: the kernel's hash places each
-// of them as if by throwing a die. The test opens the load's kept connections many times, and
-// compares the results with the exact probabilities.
+// TestKernelFewConnections shows that a few connections do not spread evenly over SO_REUSEPORT
+// sockets: the kernel's hash gives each connection to a random socket. The test opens the load's
+// kept connections many times, and compares the results with the exact probabilities.
 func TestKernelFewConnections(t *testing.T) {
 	choose := func(n, k int) float64 {
 		c := 1.
@@ -28,8 +28,8 @@ func TestKernelFewConnections(t *testing.T) {
 		}
 		return c
 	}
-	// someIdle returns the probability that k connections leave at least one of n sockets idle, by
-	// inclusion and exclusion over the sets of sockets that get none.
+	// someIdle returns the probability that k connections leave at least one of n sockets without a
+	// connection, by inclusion and exclusion over the sets of such sockets.
 	someIdle := func(n, k int) (p float64) {
 		for idle := 1; idle < n; idle++ {
 			none := math.Pow(1-float64(idle)/float64(n), float64(k))
@@ -39,8 +39,8 @@ func TestKernelFewConnections(t *testing.T) {
 	}
 	for _, tt := range []struct {
 		sockets, connections int
-		idle                 float64 // mean number of idle sockets: n·(1−1/n)^k
-		some                 float64 // probability that some socket is idle
+		idle                 float64 // mean number of sockets without a connection: n·(1−1/n)^k
+		some                 float64 // probability that some socket has none
 		one                  float64 // probability that one socket has all: n^(1−k)
 		rounds               int
 	}{
@@ -80,14 +80,15 @@ func TestKernelFewConnections(t *testing.T) {
 		binomial := func(p float64) float64 { return math.Sqrt(p * (1 - p) / rounds) }
 		within("some socket is idle in", float64(some)/rounds, tt.some, binomial(tt.some))
 		within("one socket has all in", float64(one)/rounds, tt.one, binomial(tt.one)+1/rounds)
-		// A variable from 0 to n with this mean has its largest variance if it is always 0 or n.
+		// Among variables from 0 to n with this mean, one that is always 0 or n has the largest
+		// variance.
 		sd := math.Sqrt(tt.idle * (float64(n) - tt.idle) / rounds)
 		within("idle sockets", float64(idle)/rounds, tt.idle, sd)
 	}
 }
 
-// openings opens k connections to n SO_REUSEPORT sockets, repeatedly from different sources. It
-// returns how many connections each socket got in each round.
+// openings opens k connections to n SO_REUSEPORT sockets, in each of several rounds and always from
+// new sources. It returns the numbers of connections that the sockets got in each round.
 func openings(t *testing.T, n, k, rounds int) (all [][]int) {
 	t.Helper()
 	at := netip.MustParseAddrPort("127.0.0.1:0")
@@ -116,7 +117,7 @@ func openings(t *testing.T, n, k, rounds int) (all [][]int) {
 	defer w.Close()
 	first := rand.Uint32N(1 << 19)
 	for round := range uint32(rounds) {
-		// Networks of four addresses within 127.64.0.0/10.
+		// The sources are networks of four addresses within 127.64.0.0/10.
 		var addr [4]byte
 		binary.BigEndian.PutUint32(addr[:], 127<<24|64<<16|(first+round)<<2)
 		tr, err := newTransport(Config{

@@ -33,8 +33,8 @@ type keptConn struct {
 	requests []uint64 // sequence numbers of the answered requests
 }
 
-// keeping returns a keeper on a loopback address. The keeper calls may before each answer. may can
-// wait or close the connection.
+// keeping returns a keeper on a loopback address. Before each answer the keeper calls may, which
+// can wait or close the connection.
 func keeping(t *testing.T, may func(c *net.TCPConn, sequence uint64)) *keeper {
 	t.Helper()
 	l, err := net.Listen("tcp4", "127.0.0.1:0")
@@ -63,7 +63,7 @@ func keeping(t *testing.T, may func(c *net.TCPConn, sequence uint64)) *keeper {
 	return k
 }
 
-// serve answers requests, one at a time, until the connection ends.
+// serve answers the requests on a connection, one at a time, until the connection ends.
 func (k *keeper) serve(c *net.TCPConn, kept *keptConn, may func(*net.TCPConn, uint64)) {
 	defer c.Close()
 	in := make([]byte, wire.MaxHead)
@@ -123,8 +123,9 @@ func filled(t *testing.T, tr *transport) {
 	}
 }
 
-// Three connections opened before the first attempt serve all attempts in turn, and have their own
-// sources. Without Keep.Count only as many connections are opened as are needed.
+// TestKept checks that three connections that are opened before the first attempt serve all
+// attempts in turn, and have their own sources. Without Keep.Count only as many connections are
+// opened as are needed.
 func TestKept(t *testing.T) {
 	for _, tt := range []struct {
 		name string
@@ -144,7 +145,7 @@ func TestKept(t *testing.T) {
 				t.Errorf("requests by connection (-want +got):\n%s", diff)
 			}
 			for _, s := range samples {
-				source := tr.sources.At(0) // of the first attempt, which opened it
+				source := tr.sources.At(0) // of the first attempt, which opened the connection
 				if tt.keep.Count > 0 {
 					source = tr.sources.At(7 + s.Sequence%3)
 				}
@@ -157,8 +158,8 @@ func TestKept(t *testing.T) {
 	}
 }
 
-// The kept connections are distributed over the load processes in turn, and each has the source
-// with its number.
+// TestKeptShared checks that the load processes take turns in opening the kept connections, and
+// that the source of each follows from its number.
 func TestKeptShared(t *testing.T) {
 	all := 0
 	for process := range 3 {
@@ -183,8 +184,8 @@ func TestKeptShared(t *testing.T) {
 	}
 }
 
-// While the only connection is in use, attempts wait for it in order. Their response time includes
-// the wait.
+// TestKeptWait checks that attempts wait in order while the only connection is in use, and that
+// their response time includes the wait.
 func TestKeptWait(t *testing.T) {
 	const n = 5
 	answer := make(chan struct{})
@@ -217,8 +218,8 @@ func TestKeptWait(t *testing.T) {
 	}
 }
 
-// Attempts that get no connection before their timeout are lost in phase connect, without a source.
-// The other attempts continue.
+// TestKeptStarved checks that attempts that get no connection before their timeout are lost in
+// phase connect, without a source, and that the other attempts continue.
 func TestKeptStarved(t *testing.T) {
 	answer := make(chan struct{})
 	k := keeping(t, func(_ *net.TCPConn, sequence uint64) {
@@ -261,8 +262,8 @@ func TestKeptStarved(t *testing.T) {
 	}
 }
 
-// The only connection becomes free after the waiting attempts have timed out, but before the loop
-// has noticed. These attempts get no connection, and each ends once.
+// TestKeptTooLate checks a connection that becomes free after the waiting attempts have timed out,
+// but before the loop has noticed that. The attempts do not get the connection, and each ends once.
 func TestKeptTooLate(t *testing.T) {
 	answer := make(chan struct{})
 	k := keeping(t, func(*net.TCPConn, uint64) { <-answer })
@@ -291,7 +292,8 @@ func TestKeptTooLate(t *testing.T) {
 	}
 }
 
-// When a kept connection has ended, the waiting attempt opens another from its own source.
+// TestKeptEnds checks that when a kept connection has ended, the waiting attempt opens a new one
+// from its own source.
 func TestKeptEnds(t *testing.T) {
 	k := keeping(t, func(c *net.TCPConn, sequence uint64) {
 		if sequence == 0 {
@@ -314,8 +316,8 @@ func TestKeptEnds(t *testing.T) {
 	}
 }
 
-// The listener is closed. Each waiting attempt opens a connection and is refused at once, however
-// many there are.
+// TestKeptRefused closes the listener. Each waiting attempt opens a connection and is refused at
+// once, even if there are many.
 func TestKeptRefused(t *testing.T) {
 	const n = 3000
 	k := keeping(t, func(c *net.TCPConn, sequence uint64) {
@@ -325,7 +327,7 @@ func TestKeptRefused(t *testing.T) {
 	})
 	tr, finish := newTestTransport(t, keepConfig(k, n, Keep{Count: 1}))
 	filled(t, tr)
-	oneByOne(t, tr, 0, 1) // so that the server has accepted the connection
+	oneByOne(t, tr, 0, 1) // then the server has accepted the connection
 	if err := k.at.Close(); err != nil {
 		t.Fatal(err)
 	}
@@ -347,7 +349,7 @@ func TestKeptRefused(t *testing.T) {
 	}
 }
 
-// A connection is closed after MaxRequests requests.
+// TestKeptMaxRequests checks that a connection is closed after MaxRequests requests.
 func TestKeptMaxRequests(t *testing.T) {
 	for _, tt := range []struct {
 		name string
@@ -355,7 +357,7 @@ func TestKeptMaxRequests(t *testing.T) {
 		want [][]uint64
 	}{
 		{"any number", Keep{MaxRequests: 2}, [][]uint64{{0, 1}, {2, 3}, {4}}},
-		// Another one is opened while there are fewer than two.
+		// While fewer than two connections are open, an attempt opens a new one.
 		{"two", Keep{Count: 2, MaxRequests: 2}, [][]uint64{{0, 2}, {1, 4}, {3}}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -371,8 +373,8 @@ func TestKeptMaxRequests(t *testing.T) {
 	}
 }
 
-// Idle connections are closed by an alarm when they are too old or have been idle for too long, and
-// not before. A connection in use is closed when its request is answered.
+// TestKeptExpires checks that the alarm closes idle connections when they are too old or have been
+// idle for too long, and not before. A connection in use is closed when its request is answered.
 func TestKeptExpires(t *testing.T) {
 	const limit = 30 * time.Millisecond
 	for name, keep := range map[string]Keep{
@@ -384,7 +386,7 @@ func TestKeptExpires(t *testing.T) {
 			tr, finish := newTestTransport(t, keepConfig(k, 1, keep))
 			filled(t, tr)
 			opened := tr.pool.idle[0].opened
-			tr.begin(0) // on the first
+			tr.begin(0) // on the first connection
 			for tr.pool.open > 1 {
 				if _, err := tr.loop.turn(never); err != nil {
 					t.Fatal(err)
@@ -397,7 +399,7 @@ func TestKeptExpires(t *testing.T) {
 			if err := tr.awaitAttempts(); err != nil {
 				t.Fatal(err)
 			}
-			want := map[string]int{"lifetime": 0, "idle": 1}[name] // the last one just became idle
+			want := map[string]int{"lifetime": 0, "idle": 1}[name] // the last one has just become idle
 			if tr.pool.open != want {
 				t.Errorf("%d connections still open, want %d", tr.pool.open, want)
 			}
@@ -406,7 +408,7 @@ func TestKeptExpires(t *testing.T) {
 	}
 }
 
-// If a kept connection cannot be opened, the error says which one.
+// TestKeptUnavailable checks that, if a kept connection cannot be opened, the error says which one.
 func TestKeptUnavailable(t *testing.T) {
 	k := keeping(t, nil)
 	cfg := keepConfig(k, 1, Keep{Count: 2})
@@ -429,7 +431,7 @@ func TestKeptUnavailable(t *testing.T) {
 	finish()
 }
 
-// Each kept connection looks the name up itself.
+// TestKeptByName checks that the name is looked up for each kept connection.
 func TestKeptByName(t *testing.T) {
 	k := keeping(t, nil)
 	name := dns.Name("web", "default")
@@ -448,7 +450,7 @@ func TestKeptByName(t *testing.T) {
 	}
 }
 
-// The alarm is set to the earliest instant.
+// TestPoolWake checks that the alarm is set to the earliest instant that was requested.
 func TestPoolWake(t *testing.T) {
 	k := keeping(t, nil)
 	tr, finish := newTestTransport(t, keepConfig(k, 1, Keep{}))

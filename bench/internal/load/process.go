@@ -15,10 +15,10 @@ import (
 	"reuseport-bench/servers/clock"
 )
 
-// readyLimit is how long a load process may take to become ready.
+// readyLimit is the maximum time in which a load process must become ready.
 const readyLimit = 10 * time.Second
 
-// exitLimit is how long a load process may take to exit after its last sample.
+// exitLimit is the maximum time in which a load process must exit after its last sample.
 const exitLimit = 10 * time.Second
 
 // A Process is the parent's side of one load process.
@@ -56,7 +56,7 @@ func Start(
 // PID returns the process ID in the caller's PID namespace.
 func (p *Process) PID() int { return p.process.PID() }
 
-// Begin tells the process when the first attempt of the schedule is due.
+// Begin tells the process the time at which the first attempt of the schedule is due.
 func (p *Process) Begin(at clock.Instant) error {
 	if err := p.process.Send(start{At: at}); err != nil {
 		return fmt.Errorf("load %d: begin: %w", p.cfg.Process, err)
@@ -64,7 +64,7 @@ func (p *Process) Begin(at clock.Instant) error {
 	return nil
 }
 
-// Samples calls f with every sample as it arrives, until the process has sent its last one. Most
+// Samples calls f with every sample as it arrives, and returns after the last one. Most samples
 // arrive only after the last attempt has ended. f must not keep the sample.
 func (p *Process) Samples(f func(*results.Sample)) error {
 	r := results.SampleReader{R: p.samples}
@@ -72,7 +72,7 @@ func (p *Process) Samples(f func(*results.Sample)) error {
 	for {
 		next, err := p.samples.Peek(1)
 		switch {
-		case err == nil && next[0] == 0: // end follows
+		case err == nil && next[0] == 0: // the end line follows
 			_, _ = p.samples.Discard(1)
 			err = json.NewDecoder(p.samples).Decode(&p.end)
 		case err == nil:
@@ -83,7 +83,7 @@ func (p *Process) Samples(f func(*results.Sample)) error {
 				f(&s)
 				continue
 			}
-		case errors.Is(err, io.EOF): // the process ended early; Wait returns the reason
+		case errors.Is(err, io.EOF): // the process exited too early; Wait returns the reason
 			err = nil
 		}
 		if err != nil {
@@ -93,17 +93,17 @@ func (p *Process) Samples(f func(*results.Sample)) error {
 	}
 }
 
-// EarlyFlushes returns how often the process wrote samples before its last attempt had ended,
-// because they did not all fit in memory. It is valid once Samples has returned.
+// EarlyFlushes returns the number of times that the process wrote samples before its last attempt
+// had ended, because they did not all fit in memory. It is valid once Samples has returned.
 func (p *Process) EarlyFlushes() int { return p.end.EarlyFlushes }
 
-// DriveCPU returns the CPU time that the process used while attempts were under way. It is known
+// DriveCPU returns the CPU time that the process used while attempts were under way. It is valid
 // once Samples has returned.
 func (p *Process) DriveCPU() time.Duration { return p.end.DriveCPU }
 
-// Identities returns the header values that the Worker and Generation of samples stand for, if
-// Config.Identify names headers. Each process numbers them differently. It is known once Samples
-// has returned.
+// Identities returns the header values that the Worker and Generation of samples refer to, if
+// Config.Identify names headers. Each process numbers the values differently. The result is valid
+// once Samples has returned.
 func (p *Process) Identities() Identities { return p.end.Identities }
 
 // Wait waits for the process to exit after its last sample and returns its user and system time.
@@ -118,9 +118,10 @@ func (p *Process) Wait() (cpu time.Duration, err error) {
 	return cpu, err
 }
 
-// Interrupt kills the process; Samples and Wait then return. It may be called while they run.
+// Interrupt kills the process, which makes Samples and Wait return. It may be called while they
+// run.
 func (p *Process) Interrupt() {
-	_ = p.process.Kill() // it fails only if the process has ended already
+	_ = p.process.Kill() // fails only if the process has already exited
 }
 
 // Kill kills the process and waits for it. Its samples are lost.

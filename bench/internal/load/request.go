@@ -12,15 +12,16 @@ import (
 	"reuseport-bench/servers/wire"
 )
 
-// Request describes the request of an attempt, and which statuses serve the attempt. The zero value
-// is for a worker of this program: GET /, or POST / with a Config.Body, answered with 200.
+// Request describes the request of an attempt, and the response statuses that count the attempt as
+// served. The zero value is for a worker of this program: GET /, or POST / with a Config.Body,
+// answered with 200.
 type Request struct {
 	Method string `json:"method,omitzero"` // "": GET, or POST with a body
 	Path   string `json:"path,omitzero"`   // with its query; "": /
-	// Headers are added to the request's own. Host replaces the target's address.
+	// Headers are added to the load's own headers. Host replaces the target's address.
 	Headers []wire.Field `json:"headers,omitempty"`
-	// Status lists the statuses that serve an attempt; if it is empty, only 200 does. An attempt
-	// answered with any other is lost as results.ClassErrorAnswer.
+	// Status lists the statuses that count an attempt as served; if it is empty, only 200 does.
+	// With any other status the attempt is lost as results.ClassErrorAnswer.
 	Status []StatusRange `json:"status,omitempty"`
 }
 
@@ -30,14 +31,15 @@ type StatusRange struct {
 	To   int `json:"to"`
 }
 
-// ownHeaders are the headers that Headers must not contain. A load process writes them itself or
-// cannot do what they ask for: it neither awaits 100 (Continue) nor changes the protocol.
+// ownHeaders are the headers that Headers must not contain. A load process writes these headers
+// itself or does not support their effect: it neither awaits 100 (Continue) nor changes the
+// protocol.
 var ownHeaders = []string{
 	"Attempt", "Connection", "Content-Length", "Expect", "Keep-Alive", "TE", "Trailer",
 	"Transfer-Encoding", "Upgrade",
 }
 
-// Validate returns all errors of the request.
+// Validate returns an error that lists all mistakes in the request.
 func (r Request) Validate() error {
 	var errs []error
 	wrong := func(is bool, format string, values ...any) {
@@ -84,7 +86,7 @@ func (r Request) template(host string, body int) *wire.Template {
 	return wire.NewTemplate(r.method(body), cmp.Or(r.Path, "/"), host, r.Headers, content)
 }
 
-// serves reports whether an answer with the status serves an attempt.
+// serves reports whether an answer with that status counts the attempt as served.
 func (r Request) serves(status int) bool {
 	if len(r.Status) == 0 {
 		return status == http.StatusOK
@@ -94,14 +96,15 @@ func (r Request) serves(status int) bool {
 	})
 }
 
-// Identify names the response headers in which foreign servers give the process that answered and
-// its generation. The zero value is for this program's own workers, which give their numbers.
+// Identify names the response headers by which a third-party server identifies the process that
+// answered, and that process's generation. The zero value is for this program's own workers, which
+// identify themselves by number.
 type Identify struct {
 	Worker     string `json:"worker,omitzero"`
 	Generation string `json:"generation,omitzero"`
 }
 
-// expect returns what to expect in an answer to a request with the method.
+// expect returns the properties of an answer to a request with that method.
 func (i Identify) expect(method string) wire.Expect {
 	e := wire.Own()
 	if i != (Identify{}) {
@@ -118,8 +121,8 @@ type Identities struct {
 	Generations []string `json:"generations,omitempty"`
 }
 
-// Limits of Identities. A value is cut to maxIdentity bytes. Values after the first maxIdentities
-// are not listed; their index is -1.
+// Limits of Identities. A value is cut to maxIdentity bytes. Only the first maxIdentities values
+// are listed; the index of any other is -1.
 const (
 	maxIdentity   = 64
 	maxIdentities = 4096
@@ -131,13 +134,13 @@ type index struct {
 	of     map[string]int
 }
 
-// add returns the number of a value, or -1.
+// add returns the number of a value, or -1 if there are too many values.
 func (x *index) add(value []byte) int {
 	if len(value) == 0 {
 		return -1
 	}
 	value = value[:min(len(value), maxIdentity)]
-	n, known := x.of[string(value)] // without an allocation
+	n, known := x.of[string(value)] // this conversion does not allocate
 	switch {
 	case known:
 		return n

@@ -12,7 +12,8 @@ import (
 	"reuseport-bench/scenarios/vocabulary"
 )
 
-// Retry says whether, when and how often a client retries an attempt. The zero value never retries.
+// Retry determines whether, when and how often a client retries an attempt. The zero value never
+// retries.
 //
 // An attempt is one request that the schedule called for; it makes one or more tries. The policies
 // follow what real clients have in common: a request that a server may have acted on is not
@@ -28,34 +29,35 @@ type Retry struct {
 	Jitter     vocabulary.Jitter `json:"jitter"`
 	// On lists the failures that are retried: see retryCauses.
 	On []vocabulary.RetryCause `json:"on"`
-	// ConnectTimeout bounds the handshake of each try. RetryConnectTimeout needs it: without it a
-	// handshake may take the attempt's whole timeout, which leaves no time for another try.
+	// ConnectTimeout limits the handshake of each try. RetryConnectTimeout requires it: without it
+	// a handshake may take the attempt's whole timeout, which leaves no time for another try.
 	ConnectTimeout time.Duration `json:"connect_timeout_ns"`
-	// Budget bounds the retries of all attempts of one load process together. The zero value sets
-	// no bound.
+	// Budget limits the retries of all attempts of one load process together. The zero value sets
+	// no limit.
 	Budget RetryBudget `json:"budget"`
 }
 
 // retryCauses returns the values allowed in On: every failure, by its name in the results, and
-// RetryNonIdempotent, which extends RetryUnanswered to every method. The server may then act twice.
+// RetryNonIdempotent, which extends RetryUnanswered to all methods, at the risk that the server
+// acts twice.
 func retryCauses() []vocabulary.RetryCause {
 	return append(vocabulary.SafeRetries(), vocabulary.RetryNonIdempotent)
 }
 
 // RetryBudget is gRPC's throttle (proposal A6, "Throttling Retry Attempts"). A client starts with
-// Tokens, which is also the maximum. A try with a failure in On takes one token; a served try adds
-// Ratio. While at most half of Tokens are left, nothing is retried. The budget acts as a switch,
-// not as a rate: with fewer than Ratio failures per served try, all are retried; with more, soon
-// none.
+// Tokens tokens and never has more. A try with a failure in On takes one token; a served try adds
+// Ratio. While at most half of the tokens are left, nothing is retried. The budget acts as a
+// switch, not as a rate: with fewer than Ratio failures per served try, all are retried; with more,
+// none are after a short time.
 type RetryBudget struct {
 	Tokens float64 `json:"tokens"` // 0: no budget
 	Ratio  float64 `json:"ratio"`
 }
 
-// Tries returns how many tries an attempt may make, including the first.
+// Tries returns the maximum number of tries of an attempt, including the first.
 func (r Retry) Tries() uint64 { return uint64(r.Max) + 1 }
 
-// Validate returns all errors of the policy.
+// Validate returns an error that lists all mistakes in the policy.
 func (r Retry) Validate() error {
 	var errs []error
 	check := func(wrong bool, format string, values ...any) {
@@ -102,7 +104,7 @@ type Try struct {
 	Left    time.Duration // the time left until the attempt's timeout
 }
 
-// failure returns the failure of the try, or FailureNone if no policy may retry it.
+// failure returns the kind of the try's failure, or FailureNone if no policy may retry it.
 func (t Try) failure() results.Failure {
 	connect := t.Phase == results.PhaseConnect && t.Written == 0
 	switch {
@@ -123,7 +125,7 @@ func (t Try) failure() results.Failure {
 }
 
 // idempotent reports whether a request with the method may be repeated although the server may have
-// acted on the first one (RFC 9110, 9.2.2: the safe methods, PUT and DELETE).
+// acted on it already (RFC 9110, 9.2.2: the safe methods, PUT and DELETE).
 func idempotent(method string) bool {
 	switch method {
 	case http.MethodGet, http.MethodHead, http.MethodOptions, http.MethodTrace,
@@ -133,10 +135,10 @@ func idempotent(method string) bool {
 	return false
 }
 
-// retriable reports whether many clients would have sent the request again unasked. They do so if
-// it was sent on a kept connection that ended before any byte of an answer, and either the kernel
-// had taken none of the request or the method is idempotent (RFC 9110, 9.2.2). net/http is such a
-// client: see persistConn.shouldRetryRequest.
+// retriable reports whether many clients would send the request again even without a retry policy.
+// They do so if the request was sent on a kept connection that ended before any byte of an answer,
+// and either the kernel had taken none of the request or the method is idempotent (RFC 9110,
+// 9.2.2). net/http is such a client: see persistConn.shouldRetryRequest.
 func (t Try) retriable(kept bool) bool {
 	switch t.failure() {
 	case results.FailureUnsent:
@@ -155,8 +157,8 @@ func (r Retry) allows(t Try) bool {
 			slices.Contains(r.On, vocabulary.RetryNonIdempotent))
 }
 
-// delay returns the wait between the try and the next. It depends only on the seed, the attempt and
-// the try, not on the order in which attempts fail.
+// delay returns the wait between this try and the next. It depends only on the seed, the attempt
+// and the try, not on the order in which attempts fail.
 func (r Retry) delay(seed uint64, t Try) time.Duration {
 	limit := r.MaxBackoff
 	if limit == 0 {
@@ -195,9 +197,9 @@ func NewRetrier(r Retry, seed uint64) (*Retrier, error) {
 	return &Retrier{retry: r, seed: seed, tokens: r.Budget.Tokens}, nil
 }
 
-// Decide reports whether to retry after this try, and how long to wait before that. If the policy
-// lists the failure but the attempt is not retried, gaveUp says why. Decide must be called once for
-// every try that ended, including the served ones, which fill the budget.
+// Decide reports whether to retry after this try, and how long to wait before the retry. If the
+// policy lists the failure but the attempt is not retried, gaveUp is the reason. Decide must be
+// called once for every try that ended, including served tries, which add tokens to the budget.
 func (r *Retrier) Decide(t Try) (again bool, after time.Duration, gaveUp results.GaveUp) {
 	allowed := r.retry.allows(t)
 	within := r.spend(t.Class == results.ClassNone, allowed)
@@ -218,7 +220,7 @@ func (r *Retrier) Decide(t Try) (again bool, after time.Duration, gaveUp results
 	return false, 0, gaveUp
 }
 
-// spend charges a try to the budget and reports whether enough is left for a retry.
+// spend updates the budget after a try and reports whether enough tokens are left for a retry.
 func (r *Retrier) spend(served, failed bool) bool {
 	b := r.retry.Budget
 	if b.Tokens == 0 {

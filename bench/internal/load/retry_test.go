@@ -13,7 +13,7 @@ import (
 	"reuseport-bench/scenarios/vocabulary"
 )
 
-// retryAll returns a policy that retries everything that is harmless to retry.
+// retryAll returns a policy that retries every failure after which a retry is harmless.
 func retryAll() Retry {
 	return Retry{Max: 2, On: vocabulary.SafeRetries(), ConnectTimeout: time.Second}
 }
@@ -27,13 +27,14 @@ func newRetrier(t *testing.T, r Retry, seed uint64) *Retrier {
 	return retrier
 }
 
-// TestRetryOutcomes checks that each outcome is retried under its own name, and under no other.
+// TestRetryOutcomes checks that each failure is retried if On lists its own name, and not for any
+// other name.
 func TestRetryOutcomes(t *testing.T) {
 	const none = ""
 	for _, tt := range []struct {
 		name string
 		try  Try
-		want vocabulary.RetryCause // the only name that retries it
+		want vocabulary.RetryCause // the only name for which it is retried
 	}{
 		{"served", Try{Phase: results.PhaseNone, Class: results.ClassNone, Written: 90, Read: 200}, none},
 		{"refused", Try{Phase: results.PhaseConnect, Class: results.ClassRefused},
@@ -95,8 +96,8 @@ func TestRetryMethods(t *testing.T) {
 	nonIdempotent.On = append(nonIdempotent.On, vocabulary.RetryNonIdempotent)
 	for _, tt := range []struct {
 		method                   string
-		unsent, part, whole      bool // by retryAll
-		allPart, allWhole, never bool // by nonIdempotent
+		unsent, part, whole      bool // whether retryAll retries
+		allPart, allWhole, never bool // whether nonIdempotent retries
 	}{
 		{http.MethodGet, true, true, true, true, true, false},
 		{http.MethodHead, true, true, true, true, true, false},
@@ -107,7 +108,7 @@ func TestRetryMethods(t *testing.T) {
 		{http.MethodPost, true, false, false, true, true, false},
 		{http.MethodPatch, true, false, false, true, true, false},
 		{http.MethodConnect, true, false, false, true, true, false},
-		{"get", true, false, false, true, true, false}, // another method (RFC 9110, 9.1)
+		{"get", true, false, false, true, true, false}, // not GET: case matters (RFC 9110, 9.1)
 		{"", true, false, false, true, true, false},
 	} {
 		t.Run(tt.method, func(t *testing.T) {
@@ -184,8 +185,8 @@ func TestRetryJitter(t *testing.T) {
 			}
 			sum, squares = sum+x, squares+x*x
 		}
-		// Uniform on [0, 1]: mean 1/2, variance 1/12. The estimate of the variance has the standard
-		// deviation √((1/80 − 1/144)/n).
+		// The values are uniform on [0, 1]: mean 1/2, variance 1/12. The estimate of the variance
+		// has the standard deviation √((1/80 − 1/144)/n).
 		mean := sum / n
 		variance := squares/n - mean*mean
 		if math.Abs(mean-0.5) > 5/math.Sqrt(12*n) ||
@@ -222,7 +223,7 @@ func TestRetryLimits(t *testing.T) {
 		retry  Retry
 		tries  []Try
 		again  []bool
-		gaveUp results.GaveUp // after the last
+		gaveUp results.GaveUp // after the last try
 	}{
 		{"the zero value", Retry{}, []Try{refusedTry(0, 1), served}, []bool{false, false}, results.GaveUpNot},
 		{"served", policy, []Try{served}, []bool{false}, results.GaveUpNot},
@@ -298,8 +299,8 @@ func TestRetryBudget(t *testing.T) {
 		t.Errorf("gave up %d, want %d", gaveUp, results.GaveUpBudget)
 	}
 	// The budget is a switch. Eight served tries add the token that one failure takes, so every
-	// failure is retried. Four served tries add half a token, so each failure leaves 0.5 tokens
-	// less: 9 after the first, 5.5 after the eighth, and then never enough again.
+	// failure is retried. Four served tries add half a token, so each failure costs half a token: 9
+	// are left after the first, 5.5 after the eighth, and then never enough again.
 	for served, want := range map[int]int{8: 1000, 4: 8} {
 		r := newRetrier(t, Retry{Max: 1, On: []vocabulary.RetryCause{vocabulary.RetryRefused},
 			Budget: RetryBudget{Tokens: 10, Ratio: 0.125}}, 1)

@@ -12,34 +12,34 @@ import (
 	"reuseport-bench/results"
 )
 
-// sampleBuffer keeps the samples of a load process in memory until its last attempt has ended, so
-// that neither this process nor its parent spends time on them during the load. The memory is
-// allocated before the first attempt. If the samples do not fit, the loop writes them early, as
-// fast as the pipe takes them.
+// sampleBuffer keeps the samples of a load process in memory until the last attempt has ended, so
+// that neither this process nor its parent spends time on samples during the load. The memory is
+// allocated before the first attempt. If the samples do not fit, the loop writes some of them
+// early, as fast as the pipe takes them.
 type sampleBuffer struct {
 	out      *os.File
 	fd       int    // of out
-	memory   []byte // outside Go's heap, which would grow by a multiple of it
+	memory   []byte // outside Go's heap, which would otherwise grow by a multiple of this size
 	pending  []byte // the part of memory with the samples to write
-	written  int    // bytes of pending already written
-	limit    int    // length of pending, in bytes, that starts an early write
+	written  int    // number of bytes of pending already written
+	limit    int    // length of pending, in bytes, at which an early write starts
 	flushing bool
 	end      end
 	err      error // of the first failed write; later samples are dropped
 }
 
 const (
-	// sampleRoom is the maximum size of a sample, in bytes, unless its attempt had more than ten
-	// tries. Usual sizes are 40 bytes, and 52 with IPv6.
+	// sampleRoom is the maximum size of a sample in bytes, if its attempt had at most ten tries.
+	// Typical sizes are 40 bytes, and 52 with IPv6.
 	sampleRoom = 64
 	// keptSamples is the maximum number of samples kept in memory: 12.8 MB.
 	keptSamples = 200_000
-	// flushRoom is room, in bytes, for samples added during an early write.
+	// flushRoom is the space, in bytes, for samples that are added during an early write.
 	flushRoom = 256 << 10
 )
 
 // end is the line of JSON that a load process writes after its last sample. A zero byte precedes
-// it, which cannot be the length of a sample.
+// the line; it cannot be the length of a sample.
 type end struct {
 	EarlyFlushes int `json:"early_flushes"` // see sampleBuffer
 	// DriveCPU is the CPU time of the process from the start of the schedule until its last attempt
@@ -48,8 +48,8 @@ type end struct {
 	Identities
 }
 
-// newSampleBuffer makes a buffer for the given number of attempts. out is a pipe; write closes it.
-// The caller calls free.
+// newSampleBuffer makes a buffer for the given number of attempts. out is a pipe, which write
+// closes. The caller calls free.
 func newSampleBuffer(out *os.File, attempts uint64, l *loop) (*sampleBuffer, error) {
 	b := &sampleBuffer{
 		out: out, fd: int(out.Fd()), limit: int(min(attempts, keptSamples)) * sampleRoom,
@@ -71,7 +71,8 @@ func newSampleBuffer(out *os.File, attempts uint64, l *loop) (*sampleBuffer, err
 	return b, nil
 }
 
-// add adds a sample. If there is no room it waits for the parent, which delays all attempts.
+// add adds a sample. If there is no room, it waits until the parent has read some, which delays all
+// attempts.
 func (b *sampleBuffer) add(s *results.Sample) {
 	for b.err == nil && cap(b.pending)-len(b.pending) < results.MaxSample {
 		wait := []unix.PollFd{{Fd: int32(b.fd), Events: unix.POLLOUT}}
@@ -119,7 +120,7 @@ func (b *sampleBuffer) write() error {
 	return writeLast(b.out, b.pending[b.written:], b.end)
 }
 
-// writeLast writes the last samples, which are encoded, and the end line, and closes the pipe.
+// writeLast writes the last samples, already encoded, and the end line, and closes the pipe.
 func writeLast(out *os.File, samples []byte, e end) error {
 	_, err := out.Write(samples)
 	if err == nil {

@@ -60,7 +60,8 @@ func readSamples(r *os.File) (all []results.Sample, e end, err error) {
 	return all, p.end, err
 }
 
-// The planned number of samples stays in memory until the end, whatever their size.
+// TestSamplesAreKept checks that the planned number of samples stays in memory until the end,
+// whatever their size.
 func TestSamplesAreKept(t *testing.T) {
 	const n = 10_000
 	b, l, r := newTestBuffer(t, n)
@@ -82,13 +83,14 @@ func TestSamplesAreKept(t *testing.T) {
 	}
 }
 
-// Samples beyond the planned number are written early, as fast as the parent reads them. No sample
-// is lost, either while the loop turns or when the parent reads so late that no more samples fit.
+// TestSamplesAreFlushed checks that samples beyond the planned number are written early, as fast as
+// the parent reads them. No sample is lost, either while the loop turns or when the parent reads so
+// late that there is no room for more samples.
 func TestSamplesAreFlushed(t *testing.T) {
 	const planned, n = 100, 20_000 // 6 kB, and 1.2 MB
 	for _, tt := range []struct {
 		name string
-		late bool // the parent reads only when no sample fits
+		late bool // the parent reads only when there is no room for more
 	}{{"in time", false}, {"late", true}} {
 		t.Run(tt.name, func(t *testing.T) {
 			b, l, r := newTestBuffer(t, planned)
@@ -128,7 +130,8 @@ func TestSamplesAreFlushed(t *testing.T) {
 	}
 }
 
-// A dead parent stops neither the loop nor the last write.
+// TestSamplesWithoutParent checks that the death of the parent blocks neither the loop nor the last
+// write.
 func TestSamplesWithoutParent(t *testing.T) {
 	b, _, r := newTestBuffer(t, 10)
 	if err := r.Close(); err != nil {

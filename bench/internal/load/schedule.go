@@ -9,7 +9,7 @@ import (
 	"reuseport-bench/scenarios/vocabulary"
 )
 
-// Shape holds everything that determines a schedule.
+// Shape holds all the settings that determine a schedule.
 type Shape struct {
 	Pace     vocabulary.Pace `json:"pace"`
 	Rate     float64         `json:"rate"` // attempts per second; with PaceRamp, at the end
@@ -17,8 +17,8 @@ type Shape struct {
 	Burst    int             `json:"burst"`
 	Duration time.Duration   `json:"duration_ns"`
 	Seed     uint64          `json:"seed"` // with PacePoisson
-	// Stages, if any, follow one another, and their durations add up to Duration. They need
-	// PaceConstant or PacePoisson. Rate is then their mean rate.
+	// Stages, if any, follow one another, and their durations add up to Duration. They require
+	// PaceConstant or PacePoisson. Rate is then the mean rate of all stages.
 	Stages []Stage `json:"stages,omitempty"`
 	// Clients is the number of clients of a closed loop: each sends its next attempt when its last
 	// one has ended. A closed loop has neither rate nor pace. 0 means an open loop.
@@ -35,11 +35,11 @@ type Stage struct {
 // MaxAttempts is the largest length of a schedule.
 const MaxAttempts = 10_000_000
 
-// flatOut is a rate, in attempts per second, that no machine's load processes reach. It limits the
+// flatOut is a rate, in attempts per second, that load processes reach on no machine. It limits the
 // number of attempts of a closed loop.
 const flatOut = 1_000_000
 
-// Validate checks a shape that was read from a file. NewSchedule requires a valid one.
+// Validate checks a shape that was read from a file. NewSchedule requires a valid shape.
 func (s Shape) Validate() error {
 	if s.Clients != 0 {
 		if s.Clients < 0 || s.Duration <= 0 || s.Rate != 0 || len(s.Stages) > 0 {
@@ -81,8 +81,8 @@ func (s Shape) validateStages() error {
 	return nil
 }
 
-// Expected returns the number of attempts that the shape calls for: the mean with PacePoisson, the
-// maximum in a closed loop.
+// Expected returns the number of attempts that the shape calls for: the expected number with
+// PacePoisson, the maximum in a closed loop.
 func (s Shape) Expected() float64 {
 	switch {
 	case s.Clients > 0:
@@ -111,13 +111,13 @@ func (s Shape) Peak() float64 {
 	return peak
 }
 
-// A Schedule says when attempts are due. It is a pure function of its Shape, so every process and,
-// later, the harness compute the same one.
+// A Schedule determines the times at which attempts are due. It is a pure function of its Shape, so
+// every process and, later, the harness compute the same schedule.
 type Schedule struct {
 	shape Shape
 	n     uint64
-	// With PacePoisson or Stages, due holds the instant of every attempt (8 bytes each). Otherwise
-	// it is nil.
+	// With PacePoisson or Stages, due holds the time at which each attempt is due (8 bytes each).
+	// Otherwise it is nil.
 	due []time.Duration
 }
 
@@ -161,8 +161,8 @@ func poisson(s Shape) []time.Duration {
 	return due
 }
 
-// evenly returns when the attempts of stages are due. Attempt i is due at the instant by which i
-// attempts are expected.
+// evenly returns the times at which the attempts of stages are due. Attempt i is due at the instant
+// by which i attempts are expected.
 func evenly(s Shape) []time.Duration {
 	due := make([]time.Duration, uint64(s.Expected()+1e-6))
 	t := newTimes(s)
@@ -176,7 +176,7 @@ func evenly(s Shape) []time.Duration {
 type times struct {
 	left   []Stage       // the current stage and those after it
 	begins time.Duration // when the current stage begins
-	before float64       // attempts expected before the current stage
+	before float64       // number of attempts expected before the current stage
 }
 
 func newTimes(s Shape) *times { return &times{left: s.Stages} }
@@ -197,14 +197,15 @@ func (t *times) at(n float64) (time.Duration, bool) {
 	return t.begins + min(into, stage.Duration), true
 }
 
-// attempts returns how many attempts the stage calls for.
+// attempts returns the number of attempts that the stage calls for.
 func (s Stage) attempts() float64 { return (s.From + s.Rate) / 2 * s.Duration.Seconds() }
 
-// Len returns how many attempts the schedule calls for; for a closed loop, the maximum.
+// Len returns the number of attempts that the schedule calls for; for a closed loop, the maximum.
 func (s Schedule) Len() uint64 { return s.n }
 
-// At returns when attempt i is due, relative to the start. It never decreases with i, even past the
-// last attempt. In a closed loop it is 0: an attempt is due as soon as a client is free.
+// At returns the time at which attempt i is due, relative to the start. It never decreases with i,
+// even past the last attempt. In a closed loop it is 0: an attempt is due as soon as a client is
+// free.
 func (s Schedule) At(i uint64) time.Duration {
 	if s.due != nil {
 		if i < uint64(len(s.due)) {
@@ -231,7 +232,7 @@ func rampTime(from, to float64, duration time.Duration, i float64) float64 {
 	if i == 0 {
 		return 0 // a ramp from 0 would divide 0 by 0
 	}
-	// This form avoids cancellation if the ramp is nearly flat. A falling ramp may never reach i;
-	// hence the maximum.
+	// This form avoids cancellation if the ramp is nearly flat. The maximum is needed because a
+	// falling ramp may never reach i.
 	return 2 * i / (from + math.Sqrt(max(0, from*from+2*slope*i)))
 }

@@ -52,7 +52,7 @@ func TestScheduleLengthAndOrder(t *testing.T) {
 }
 
 func TestScheduleInstants(t *testing.T) {
-	// A ramp from 0 to 200/s over 10 s has sent 10·t² attempts at t.
+	// On a ramp from 0 to 200/s over 10 s, 10·t² attempts are due by t.
 	ramp := NewSchedule(Shape{Pace: vocabulary.PaceRamp, Rate: 200, Duration: 10 * time.Second})
 	if got, want := ramp.At(250), 5*time.Second; (got - want).Abs() > time.Microsecond {
 		t.Errorf("attempt 250 of the ramp is due at %v, want %v", got, want)
@@ -77,8 +77,8 @@ func stages(pace vocabulary.Pace, all ...Stage) Shape {
 	return s
 }
 
-// Attempts of a stage are due at its rate, from the end of the stage before. Attempt i of a ramp is
-// due when the integral of the rate is i.
+// TestStages checks that the attempts of a stage are due at its rate, from the end of the previous
+// stage. Attempt i of a ramp is due when the integral of the rate is i.
 func TestStages(t *testing.T) {
 	const second = time.Second
 	shape := stages(vocabulary.PaceConstant, Stage{100, 100, second}, Stage{100, 300, second},
@@ -92,7 +92,7 @@ func TestStages(t *testing.T) {
 	s := NewSchedule(shape)
 	for i, want := range map[uint64]time.Duration{
 		0: 0, 99: 990 * time.Millisecond,
-		100: second, // the ramp has sent 100·t + 100·t² attempts at t
+		100: second, // 100·t + 100·t² attempts of the ramp are due by t
 		124: second + 200*time.Millisecond, 175: second + 500*time.Millisecond, 300: 2 * second,
 		301: 2*second + 2500*time.Microsecond, 700: 3 * second,
 		// 200·t − 99.75·t²
@@ -104,7 +104,8 @@ func TestStages(t *testing.T) {
 	}
 }
 
-// Random arrivals have the expected rate in each stage, and in each half of a ramp.
+// TestPoissonStages checks that random arrivals have the expected rate in each stage, and in each
+// half of a ramp.
 func TestPoissonStages(t *testing.T) {
 	const second = time.Second
 	s := NewSchedule(stages(vocabulary.PacePoisson, Stage{1000, 1000, 10 * second},
@@ -131,7 +132,8 @@ func TestPoissonStages(t *testing.T) {
 	}
 }
 
-// All attempts of a closed loop are due at the start. Their number is limited.
+// TestClosedSchedule checks that all attempts of a closed loop are due at the start, and that their
+// number is limited.
 func TestClosedSchedule(t *testing.T) {
 	shape := Shape{Pace: vocabulary.PaceConstant, Clients: 3, Duration: 100 * time.Millisecond}
 	s := NewSchedule(shape)
@@ -181,8 +183,8 @@ func TestShapeValidate(t *testing.T) {
 func TestPoisson(t *testing.T) {
 	shape := Shape{Pace: vocabulary.PacePoisson, Rate: 1000, Duration: 20 * time.Second, Seed: 7}
 	s := NewSchedule(shape)
-	// The count is Poisson with mean 20,000: standard deviation 141. The intervals are exponential:
-	// their standard deviation is their mean.
+	// The number of attempts is Poisson with mean 20,000: standard deviation 141. The intervals are
+	// exponential: their standard deviation equals their mean.
 	if n := float64(s.Len()); math.Abs(n-20000) > 5*141 {
 		t.Errorf("%v attempts, want 20,000 ± 705", n)
 	}

@@ -17,7 +17,7 @@ import (
 	"reuseport-bench/servers/wire"
 )
 
-// A realServer is a program that speaks HTTP, and describes how to start it.
+// A realServer describes how to start a third-party program that serves HTTP.
 type realServer struct {
 	program string
 	args    []string // ADDRESS, HOST, PORT and DIR are replaced by the test's values
@@ -25,18 +25,18 @@ type realServer struct {
 	cases   []realCase
 }
 
-// A realCase describes attempts made one after the other on kept connections, and how the server
-// answers them.
+// A realCase describes attempts made one after the other on kept connections, and the way in which
+// the server answers them.
 type realCase struct {
 	name     string
 	request  Request
 	body     int
 	attempts int
-	conns    int           // number of connections that they use
+	conns    int           // number of connections that the attempts use
 	class    results.Class // of all attempts
 	status   int
-	// unverified: only the end of the connection ends an answer. worker: the answers name their
-	// worker. idle is how long, by its answers, the server keeps an idle connection.
+	// unverified: nothing but EOF ends an answer. worker: the answers identify their worker. idle
+	// is the time for which the server announces that it keeps an idle connection.
 	unverified, worker bool
 	idle               time.Duration
 }
@@ -159,14 +159,14 @@ http.server.HTTPServer(('HOST', PORT), Handler).serve_forever()
 	},
 }
 
-// TestKernelServers sends attempts to those real servers that are installed.
+// TestKernelServers sends attempts to those of the servers that are installed.
 func TestKernelServers(t *testing.T) {
 	if testing.Short() {
 		t.Skip("starts processes")
 	}
 	for _, s := range realServers {
 		t.Run(s.program, func(t *testing.T) {
-			t.Parallel() // most of the time goes into starting the servers
+			t.Parallel() // most of the time is spent on starting the servers
 			path, err := exec.LookPath(s.program)
 			if err != nil {
 				t.Skip(err)
@@ -179,8 +179,8 @@ func TestKernelServers(t *testing.T) {
 	}
 }
 
-// start starts the server and returns its address once it accepts connections. The server ends with
-// the test.
+// start starts the server and returns its address once it accepts connections. The server is killed
+// when the test ends.
 func (s *realServer) start(t *testing.T, path string) netip.AddrPort {
 	t.Helper()
 	dir := t.TempDir()
@@ -212,7 +212,7 @@ func (s *realServer) start(t *testing.T, path string) netip.AddrPort {
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
-		_ = cmd.Wait() // it is killed
+		_ = cmd.Wait() // always an error: the server was killed
 	}()
 	t.Cleanup(func() {
 		_ = cmd.Process.Kill()

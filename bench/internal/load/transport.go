@@ -11,12 +11,12 @@ import (
 	"reuseport-bench/servers/wire"
 )
 
-// transport is the RoundTripper behind the attacker's HTTP client and holds the state of a load
+// transport is the RoundTripper of the attacker's HTTP client and holds the state of a load
 // process. Each call of RoundTrip begins the attempts of one tick.
 //
-// One goroutine owns it at a time: the pacer's; the attacker's, from the release of a tick until
-// its attempts have begun; and, after the attack, the one in awaitAttempts. The channels ticks and
-// begun hand it over, so it needs no lock.
+// One goroutine owns the transport at a time: the pacer's; the attacker's, from the release of a
+// tick until its attempts have begun; and, after the attack, the goroutine in awaitAttempts. The
+// channels ticks and begun pass the ownership on, so the transport needs no lock.
 type transport struct {
 	cfg      Config
 	clock    *clock.Clock
@@ -33,11 +33,12 @@ type transport struct {
 	samples  *sampleBuffer
 	pool     *pool
 	unused   []*attempt // ended, and free for reuse
-	underWay int        // how many attempts are under way
+	underWay int        // number of attempts under way
 	limit    int        // the maximum of underWay
-	// workers and generations number the identities that foreign servers give: see Identify.
+	// workers and generations number the identities in third-party servers' answers: see Identify.
 	workers, generations index
-	// in is the buffer that attempts read into. They do not keep it: they copy incomplete data.
+	// in is the buffer that attempts read into. They copy incomplete data, so that the next attempt
+	// can use in.
 	in []byte
 
 	ticks chan tick
@@ -45,8 +46,8 @@ type transport struct {
 	spare time.Duration // see awaitDue
 }
 
-// tick is a range of this process's attempts that the attacker begins together: one, or several
-// that are due.
+// tick is a range of this process's attempts that the attacker begins together. All but the first
+// are already due.
 type tick struct{ from, to uint64 }
 
 // readSize is the maximum number of bytes read from a connection at a time. The head of a response
@@ -57,9 +58,10 @@ const readSize = 2 * wire.MaxResponseHead
 // is no longer open: the schedule lags, and the trial is invalid.
 const maxInFlight = 50_000
 
-// inFlight returns how many attempts of the process may be under way at once. In a closed loop that
-// is its share of the clients (the first processes have one more). In an open loop it is more than
-// the schedule calls for within the timeout of an attempt.
+// inFlight returns the maximum number of attempts of the process under way at once. In a closed
+// loop this is the process's share of the clients (the first processes have one more). In an open
+// loop it exceeds the number of attempts that the schedule calls for within the timeout of an
+// attempt.
 func (c Config) inFlight() int {
 	if n := c.Shape.Clients; n > 0 {
 		return min((n+c.Processes-1-c.Process)/c.Processes, maxInFlight)
@@ -67,8 +69,8 @@ func (c Config) inFlight() int {
 	return int(min(maxInFlight, c.Shape.Peak()/float64(c.Processes)*c.Timeout.Seconds()*1.2+64))
 }
 
-// overrun returns how long the process goes on sending after the end of the schedule. A closed loop
-// has nothing to catch up on.
+// overrun returns the time for which the process still sends after the end of the schedule. It is 0
+// for a closed loop, which has nothing to catch up on.
 func (c Config) overrun() time.Duration {
 	if c.Shape.Clients > 0 {
 		return 0
@@ -131,8 +133,8 @@ func (t *transport) close() error {
 	return err
 }
 
-// RoundTrip begins the attempts of a tick. The samples record how they end; the attacker is not
-// told.
+// RoundTrip begins the attempts of a tick. Their results go into samples; the attacker never learns
+// them.
 func (t *transport) RoundTrip(*http.Request) (*http.Response, error) {
 	for k := <-t.ticks; k.from < k.to; k.from++ {
 		t.begin(k.from)
@@ -149,13 +151,14 @@ func (t *transport) index(sequence uint64) uint64 {
 	return sequence*uint64(t.cfg.Processes) + uint64(t.cfg.Process)
 }
 
-// due returns when an attempt of this process is due; false if the schedule ends before it.
+// due returns the time at which an attempt of this process is due, and false if the schedule ends
+// earlier.
 func (t *transport) due(sequence uint64) (clock.Instant, bool) {
 	index := t.index(sequence)
 	return t.begins.Add(t.schedule.At(index)), index < t.schedule.Len()
 }
 
-// attempts returns how many attempts of the schedule belong to this process.
+// attempts returns the number of attempts of the schedule that belong to this process.
 func (t *transport) attempts() uint64 { return t.cfg.share(t.schedule.Len()) }
 
 // begin begins an attempt.
@@ -171,9 +174,9 @@ func (t *transport) begin(sequence uint64) {
 	a.begin(sequence)
 }
 
-// awaitDue spins until an attempt is due. It stores in spare the time that was left, which is
-// negative if the attempt was late. If a tick has several attempts, it stores the largest time,
-// which is that of the first attempt.
+// awaitDue spins until an attempt is due. It stores in spare the time that it had to spin, which is
+// negative if the attempt was late. If a tick has several attempts, the value for the first
+// attempt, which is the largest, is kept.
 func (t *transport) awaitDue(due clock.Instant) {
 	now := t.clock.Now()
 	t.spare = max(t.spare, due.Sub(now))
@@ -181,7 +184,7 @@ func (t *transport) awaitDue(due clock.Instant) {
 	}
 }
 
-// identify sets the sample's worker and generation from a response that was just read.
+// identify sets the sample's worker and generation according to a response that was just read.
 func (t *transport) identify(s *results.Sample, r *wire.Response) {
 	if t.cfg.Identify == (Identify{}) {
 		s.Worker, s.Generation = wire.Number(r.Worker), wire.Number(r.Generation)
@@ -190,7 +193,7 @@ func (t *transport) identify(s *results.Sample, r *wire.Response) {
 	s.Worker, s.Generation = t.workers.add(r.Worker), t.generations.add(r.Generation)
 }
 
-// identities returns the header values that the workers and generations of samples stand for.
+// identities returns the header values that the workers and generations of samples refer to.
 func (t *transport) identities() Identities {
 	return Identities{t.workers.values, t.generations.values}
 }
@@ -202,7 +205,7 @@ func (t *transport) ended(a *attempt) {
 	t.underWay--
 }
 
-// awaitAttempts turns the loop until no attempt is under way. No attempt may begin meanwhile.
+// awaitAttempts turns the loop until no attempt is under way. No attempt may begin during the call.
 func (t *transport) awaitAttempts() error {
 	for t.underWay > 0 {
 		if _, err := t.loop.turn(never); err != nil {

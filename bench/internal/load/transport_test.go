@@ -22,8 +22,8 @@ import (
 	"reuseport-bench/servers/wire"
 )
 
-// A script tells a server what to do with each connection that it accepts, in order. After the last
-// entry the server answers every request.
+// A script has one entry for each connection that the server accepts, in order: what the server
+// does with it. On connections after the last entry the server answers every request.
 type script []func(*net.TCPConn)
 
 // resets, an entry of a script, reads a request and resets the connection.
@@ -90,8 +90,8 @@ func scripted(t *testing.T, s script) (
 		func() []netip.AddrPort { end(); return peers }
 }
 
-// newTestTransport makes a transport with unused sources: see unusedSources. finish closes the
-// transport and returns all samples and the end.
+// newTestTransport makes a transport with sources that are not in use: see unusedSources. finish
+// closes the transport and returns all samples and the end line.
 func newTestTransport(t *testing.T, cfg Config) (
 	tr *transport, finish func() ([]results.Sample, end),
 ) {
@@ -171,8 +171,8 @@ func oneAttempt(t *testing.T, cfg Config) (results.Sample, *transport) {
 var safe = []vocabulary.RetryCause{vocabulary.RetryRefused, vocabulary.RetryUnreachable,
 	vocabulary.RetryConnectTimeout, vocabulary.RetryUnsent, vocabulary.RetryUnanswered}
 
-// TestTries makes attempts whose first connections fail, and checks which are retried, how the
-// sample describes them, and which requests the server answered.
+// TestTries makes attempts whose first connections fail, and checks which attempts are retried, how
+// the sample describes the tries, and which requests the server answered.
 func TestTries(t *testing.T) {
 	unanswered := results.FailedTry{Failure: results.FailureUnanswered, Opened: true}
 	for _, tt := range []struct {
@@ -235,8 +235,8 @@ func TestTries(t *testing.T) {
 	}
 }
 
-// TestOwnFailures checks that a failed system call of the load has its own class and an errno, and
-// that an intended abort has another class.
+// TestOwnFailures checks that a failed system call of the load gives a class of its own and an
+// errno, and that a deliberate abort gives another class.
 func TestOwnFailures(t *testing.T) {
 	at, _, _ := scripted(t, nil)
 	cfg := Config{Target: at, Timeout: 5 * time.Second, Connections: vocabulary.ConnectionsNew}
@@ -251,7 +251,7 @@ func TestOwnFailures(t *testing.T) {
 	})
 	t.Run("impossible", func(t *testing.T) {
 		cfg := cfg
-		cfg.Target = netip.MustParseAddrPort("[::1]:1") // the source has an IPv4 address
+		cfg.Target = netip.MustParseAddrPort("[::1]:1") // the source address is IPv4
 		cfg.Retry = Retry{Max: 1, On: safe, ConnectTimeout: time.Second}
 		s, _ := oneAttempt(t, cfg)
 		errno := unix.Errno(s.Errno)
@@ -263,8 +263,8 @@ func TestOwnFailures(t *testing.T) {
 	})
 }
 
-// TestTriesRefused checks retries without a listener: every try is refused, and the waits between
-// the tries count as part of the attempt.
+// TestTriesRefused checks retries when there is no listener: every try is refused, and the waits
+// between the tries count as part of the attempt.
 func TestTriesRefused(t *testing.T) {
 	l, err := net.Listen("tcp4", "127.0.0.1:0")
 	if err != nil {
@@ -298,8 +298,8 @@ func TestTriesRefused(t *testing.T) {
 	}
 }
 
-// TestTriesConnectTimeout checks retries with a full accept queue, which leaves the SYN unanswered:
-// each try has its own timeout.
+// TestTriesConnectTimeout checks retries when a full accept queue leaves the SYN unanswered: each
+// try has its own timeout.
 func TestTriesConnectTimeout(t *testing.T) {
 	at := silent(t)
 	limit := 30 * time.Millisecond
@@ -318,8 +318,8 @@ func TestTriesConnectTimeout(t *testing.T) {
 	}
 }
 
-// TestTriesTimeout checks that the attempt's timeout covers all its tries: without it, four
-// handshakes would take twice as long.
+// TestTriesTimeout checks that the attempt's timeout covers all its tries. Without that timeout,
+// four handshakes would take twice as long.
 func TestTriesTimeout(t *testing.T) {
 	retry := Retry{Max: 3, On: safe, ConnectTimeout: 200 * time.Millisecond}
 	s, _ := oneAttempt(t, Config{Target: silent(t), Timeout: 350 * time.Millisecond,
@@ -357,8 +357,8 @@ func TestTriesReused(t *testing.T) {
 	}
 }
 
-// silent returns the address of a listener whose accept queue is full, so the kernel answers no SYN
-// (tcp_conn_request in net/ipv4/tcp_input.c).
+// silent returns the address of a listener whose accept queue is full, so the kernel ignores every
+// SYN to it (tcp_conn_request in net/ipv4/tcp_input.c).
 func silent(t *testing.T) netip.AddrPort {
 	t.Helper()
 	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
@@ -375,7 +375,7 @@ func silent(t *testing.T) netip.AddrPort {
 		t.Fatal(err)
 	}
 	at := socket.AddrPort(name)
-	// A backlog of 0 holds one connection (sk_acceptq_is_full).
+	// A backlog of 0 allows one connection in the queue (sk_acceptq_is_full).
 	c, err := net.Dial("tcp4", at.String())
 	if err != nil {
 		t.Fatal(err)
