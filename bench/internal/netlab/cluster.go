@@ -13,11 +13,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// ClusterAddresses are the addresses in a cluster lab. Every cluster lab has the same ones. They
-// are IPv4 only: the lab has IPv6 only on lo.
+// ClusterAddresses are the addresses in a cluster lab. Every cluster lab has the same addresses.
+// They are IPv4 only: in such a lab only lo has IPv6.
 type ClusterAddresses struct {
 	Client netip.Addr
-	// Nodes are the addresses of node A and node B, also for pods on a node's host network.
+	// Nodes are the addresses of node A and node B. Pods on a node's host network use them, too.
 	Nodes [2]netip.Addr
 	Pods  [2]netip.Prefix // the range for the pods of each node
 	// Services is the range for ClusterIPs. No host has such an address; rules on the clients' host
@@ -45,7 +45,7 @@ func AddressesOfCluster() ClusterAddresses {
 // clusterRange is the range of addresses that pods have a route to.
 var clusterRange = netip.MustParsePrefix("198.18.0.0/16")
 
-// Names of links. A pod has one link, with the usual name of a pod's device. A node has one link to
+// Names of links. A pod has one link, named as a pod's device usually is. A node has one link to
 // the clients and one to the other node.
 const (
 	podLink    = "eth0"
@@ -58,20 +58,20 @@ type node struct {
 	addr  netip.Addr
 	pods  netip.Prefix
 	last  netip.Addr // the last address assigned to a pod
-	links []string   // to the clients and to the other node
+	links []string   // names of the links to the clients and to the other node
 	down  bool
 }
 
-// A Pod is a host behind a node. RemovePod removes it, as does Lab.Close.
+// A Pod is a host behind a node. The caller removes it with RemovePod, or Lab.Close does.
 type Pod struct {
 	*Host
 	Addr netip.Addr
 	Node int // 0: node A, 1: node B
 
-	link string // the node's end
+	link string // name of the node's end
 }
 
-// setupCluster makes the hosts of a cluster and joins every two of them by a routed point-to-point
+// setupCluster makes the hosts of a cluster and joins each pair of them by a routed point-to-point
 // link, without a bridge. Every host has one address, which all its links share (as with unnumbered
 // links), so links need no address ranges. It runs on the lab's thread in the first of the lab's
 // namespaces, which becomes node A.
@@ -120,8 +120,8 @@ func (l *Lab) setupCluster(receiveCPUs []int) error {
 func (l *Lab) routeCluster(a ClusterAddresses) error {
 	for i, n := range l.nodes {
 		there := l.nodes[1-i]
-		// Packets to an address without a pod are dropped silently: see RemovePod. The route of a
-		// pod has a longer prefix and takes precedence.
+		// Packets to an address without a pod are dropped silently: see RemovePod. A pod's own
+		// route has a longer prefix and takes precedence.
 		err := l.route(n.host,
 			netlink.Route{Dst: ipNet(a.Sources), Gw: a.Client.AsSlice()},
 			netlink.Route{Dst: ipNet(there.pods), Gw: there.addr.AsSlice()},
@@ -134,12 +134,12 @@ func (l *Lab) routeCluster(a ClusterAddresses) error {
 			return err
 		}
 	}
-	// connect(2) looks a route up before any rule has translated the address; the route of the
-	// translated address is looked up later (ip_route_me_harder in net/ipv4/netfilter.c). Like the
-	// default route of a node, this one leads over a link, to node A, which drops untranslated
-	// packets. With a route over lo, a client would not learn that a rule rejects its packet: the
-	// source of the ICMP message would be the service's address, which no host has (__icmp_send in
-	// net/ipv4/icmp.c, RTCF_LOCAL).
+	// connect(2) looks a route up before any rule has translated the address, so there must be a
+	// route to services; the route to the translated address is looked up later (ip_route_me_harder
+	// in net/ipv4/netfilter.c). Like the default route of a node, this one leads over a link, to
+	// node A, which drops untranslated packets. With a route over lo, a client would not be
+	// notified when a rule rejects its packet: the source of the ICMP message would be the
+	// service's address, which no host has (__icmp_send in net/ipv4/icmp.c, RTCF_LOCAL).
 	err := l.route(l.nodes[0].host, netlink.Route{Dst: ipNet(a.Services), Type: unix.RTN_BLACKHOLE})
 	if err != nil {
 		return err
@@ -150,9 +150,9 @@ func (l *Lab) routeCluster(a ClusterAddresses) error {
 }
 
 // prepare configures a host before it gets links. It disables IPv6, because the kernel would send
-// router solicitations and multicast reports over every new link. It sets whether the host forwards
-// packets, which the host would otherwise inherit from the machine (devinet_init_net in
-// net/ipv4/devinet.c).
+// router solicitations and multicast reports over every new link. It also sets whether the host
+// forwards packets. Otherwise the host would inherit that setting from the machine
+// (devinet_init_net in net/ipv4/devinet.c).
 func (l *Lab) prepare(h *Host, forwards bool) error {
 	if err := l.enter(h); err != nil {
 		return err
@@ -178,9 +178,9 @@ type end struct {
 	addr netip.Addr
 }
 
-// join makes a veth pair between two hosts. Each end has a route to the address of the other,
-// because that is its peer address (ip-address(8)). When join returns, both ends are up and have
-// static neighbour entries, and the thread is in a's namespace.
+// join makes a veth pair between two hosts. Each end has the other's address as its peer address,
+// which gives it a route to that address (ip-address(8)). When join returns, both ends are up and
+// have static neighbour entries, and the thread is in a's namespace.
 func (l *Lab) join(a, b end) error {
 	if err := l.enter(a.host); err != nil {
 		return err
@@ -209,8 +209,8 @@ func (l *Lab) join(a, b end) error {
 	return a.awaitCarrier()
 }
 
-// configure gives an end its address and its only neighbour, and sets the link up. The thread must
-// be in the end's namespace.
+// configure gives an end its address and the neighbour entry of its peer, and sets the link up. The
+// thread must be in the end's namespace.
 func (e end) configure(peer netip.Addr) error {
 	link, err := netlink.LinkByName(e.link)
 	if err != nil {
@@ -235,10 +235,10 @@ func (e end) configure(peer netip.Addr) error {
 	return nil
 }
 
-// awaitCarrier makes the kernel notice at once that an end that was set up before its peer has a
-// carrier. Otherwise a work queue notices it later (net/core/link_watch.c). Until then the device's
-// queueing discipline drops all packets: in 12 of 15 runs of 20 pods, a first SYN was lost.
-// Querying the state of the link makes the kernel do that work (ethtool_op_get_link in
+// awaitCarrier makes the kernel notice at once that an end that was set up before its peer now has
+// a carrier. Otherwise a work queue notices it later (net/core/link_watch.c), and the device's
+// queueing discipline drops all packets until then: in 12 of 15 runs of 20 pods, a first SYN was
+// lost. Querying the state of the link makes the kernel run that work (ethtool_op_get_link in
 // net/ethtool/ioctl.c).
 func (e end) awaitCarrier() error {
 	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
@@ -285,8 +285,9 @@ func (l *Lab) route(h *Host, routes ...netlink.Route) error {
 	return nil
 }
 
-// Node returns a node of a cluster: node A for 0, node B for 1. Any other index panics. A pod on
-// the host's network, as Kubernetes calls it, runs directly on the node, at the node's address.
+// Node returns a node of a cluster: node A for 0, node B for 1. It panics for other indices. A pod
+// on the host's network, in the sense of Kubernetes, runs directly on the node, at the node's
+// address.
 func (l *Lab) Node(i int) *Host { return l.nodes[i].host }
 
 // AddPod adds a pod to a node: a network namespace with one link to the node. The pod gets the next
@@ -345,7 +346,7 @@ func (l *Lab) connectPod(n *node, p *Pod) error {
 	if err := l.route(p.Host, toCluster); err != nil {
 		return err
 	}
-	// Leave the pod's namespace: a thread in it would keep it after the pod is removed.
+	// Leave the pod's namespace: a thread in it would keep the namespace after the pod is removed.
 	return l.enter(n.host)
 }
 
@@ -356,8 +357,8 @@ func (l *Lab) node(i int) (*node, error) {
 	return l.nodes[i], nil
 }
 
-// next returns the first free address after the last one assigned; false if all are used. The first
-// and the last address of the range are never assigned.
+// next returns the first free address after the last one assigned, and false if all addresses are
+// in use. The first and the last address of the range are never assigned.
 func (n *node) next(used map[netip.Addr]*Pod) (netip.Addr, bool) {
 	first := n.pods.Addr().Next()
 	addr := n.last
@@ -373,16 +374,18 @@ func (n *node) next(used map[netip.Addr]*Pod) (netip.Addr, bool) {
 }
 
 // RemovePod removes a pod's link and route and closes the lab's descriptor of its namespace. The
-// namespace remains, cut off, until its last process ends. Calling it again does nothing.
+// namespace remains, without a connection to other hosts, until its last process exits. Further
+// calls do nothing.
 //
-// From then on nothing answers for the pod: new connections time out, and packets of existing ones
-// are dropped. Most clusters do the same. Calico, as here, has a blackhole route on each node for
-// the node's range (projectcalico/felix issue 210): other hosts get no answer, and the node itself
-// gets EINVAL (projectcalico/calico issue 13570). Cilium drops the packet as "Stale or unroutable
-// IP" (cilium/cilium issue 13451), unless --enable-unreachable-routes, which is off by default,
-// makes it answer with ICMP (cilium/cilium pull request 18505). With the plugins ptp and host-local
-// the packet follows the node's default route, out of the cluster. Usually a pod's process ends
-// before its link is removed; in between its kernel refuses connections.
+// After RemovePod nothing answers for the pod: new connections time out, and packets of existing
+// connections are dropped. Most clusters behave in this way. Calico, as here, has a blackhole route
+// on each node for the node's range (projectcalico/felix issue 210): other hosts get no answer, and
+// the node itself gets EINVAL (projectcalico/calico issue 13570). Cilium drops the packet as "Stale
+// or unroutable IP" (cilium/cilium issue 13451), unless the option --enable-unreachable-routes, off
+// by default, makes it answer with ICMP (cilium/cilium pull request 18505). With the plugins ptp
+// and host-local the packet follows the node's default route, out of the cluster. Usually a pod's
+// process exits before the pod's link is removed; between these events the pod's kernel refuses
+// connections.
 func (l *Lab) RemovePod(p *Pod) error {
 	if err := l.call(func() error { return l.removePod(p) }); err != nil {
 		return fmt.Errorf("pod %s: %w", p.Name, err)
@@ -411,9 +414,10 @@ func (l *Lab) removePod(p *Pod) error {
 }
 
 // NodeDown silences a node for good: no packets of the node or its pods get in or out, and no host
-// is notified, as when a machine behind a router loses power. Its processes keep running. (On a
-// network shared with the node, a client's kernel would find that this neighbour no longer answers
-// and return EHOSTUNREACH; here it never asks for the neighbour.) Calling it again does nothing.
+// is notified, as when a machine behind a router loses power. The node's processes keep running.
+// (If the clients were on one network segment with the node, their kernel would find that this
+// neighbour no longer answers and return EHOSTUNREACH; here it has static neighbour entries and
+// never asks.) Further calls do nothing.
 func (l *Lab) NodeDown(node int) error {
 	return l.call(func() error {
 		n, err := l.node(node)
@@ -425,8 +429,8 @@ func (l *Lab) NodeDown(node int) error {
 		}
 		n.down = true
 		// Take the links down at the node's end. Taking them down at the other end would remove the
-		// routes there, and connect(2) would fail at once. Now the link has no carrier at the other
-		// end, which leaves the routes in force (net.ipv4.conf.*.ignore_routes_with_linkdown=0:
+		// routes there, and connect(2) would fail at once. In this way the other end only loses its
+		// carrier, which leaves the routes in force (net.ipv4.conf.*.ignore_routes_with_linkdown=0:
 		// ip-sysctl.rst).
 		for _, name := range n.links {
 			link, err := netlink.LinkByName(name)
@@ -441,9 +445,9 @@ func (l *Lab) NodeDown(node int) error {
 	})
 }
 
-// FlushConntrack deletes all connections from the host's connection tracking. An entry outlives the
-// rule that created it: a new connection from the same address and port goes where the last one
-// went, even if that pod is gone.
+// FlushConntrack deletes all connections from the host's connection tracking. Otherwise an entry
+// outlives the rule that created it: a new connection from the same address and port goes to the
+// same pod as the last one, even if that pod is gone.
 func (l *Lab) FlushConntrack(h *Host) error {
 	err := l.Do(h, func() error { return netlink.ConntrackTableFlush(netlink.ConntrackTable) })
 	if err != nil {
@@ -453,7 +457,7 @@ func (l *Lab) FlushConntrack(h *Host) error {
 }
 
 // Translations returns, from the host's connection tracking, the address that each IPv4 connection
-// was translated to. Its key is the client's address and port.
+// was translated to. The keys of the map are the clients' addresses and ports.
 func (l *Lab) Translations(h *Host) (map[netip.AddrPort]netip.Addr, error) {
 	of := map[netip.AddrPort]netip.Addr{}
 	err := l.Do(h, func() error {

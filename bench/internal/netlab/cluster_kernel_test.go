@@ -32,7 +32,8 @@ func addPod(t *testing.T, l *Lab, node int, name string) *Pod {
 	return p
 }
 
-// listenOn listens on a host's address. The kernel completes handshakes although nothing accepts.
+// listenOn listens on a host's address. The kernel completes handshakes although no process
+// accepts.
 func listenOn(t *testing.T, l *Lab, h *Host, addr netip.Addr) *net.TCPListener {
 	t.Helper()
 	var listener net.Listener
@@ -47,8 +48,8 @@ func listenOn(t *testing.T, l *Lab, h *Host, addr netip.Addr) *net.TCPListener {
 	return listener.(*net.TCPListener)
 }
 
-// connect connects from a host within half a second and returns how long that took. A zero source
-// means any.
+// connect connects from a host within half a second and returns the time that this took. A zero
+// source means any source.
 func connect(l *Lab, from *Host, source, to netip.AddrPort) (took time.Duration, err error) {
 	c, took, err := dial(l, from, source, to)
 	if err == nil {
@@ -100,12 +101,12 @@ func TestKernelClusterReachesPods(t *testing.T) {
 			t.Errorf("%s has the address %v, outside its node's range", p.Name, p.Addr)
 		}
 		listener := listenOn(t, l, p.Host, p.Addr)
-		// Any address of the range works, from the first to the last.
+		// Any address of the range can be used, from the first to the last.
 		for i, source := range []netip.Addr{
 			sources.Addr().Next(), netip.MustParseAddr("198.18.100.7"),
 			netip.MustParseAddr("198.18.127.254"),
 		} {
-			// Use another port for each node: TIME_WAIT blocks the first one.
+			// Use another port for each node: TIME_WAIT blocks the port used before.
 			from := netip.AddrPortFrom(source, uint16(12345+node))
 			took, err := connect(l, l.Clients(), from, port8080(p.Addr))
 			if err != nil {
@@ -119,8 +120,8 @@ func TestKernelClusterReachesPods(t *testing.T) {
 	}
 }
 
-// TestKernelClusterReaches checks that every host can reach every other host, and is seen there
-// under its own address.
+// TestKernelClusterReaches checks that every host can reach every other host, which sees the first
+// host's own address.
 func TestKernelClusterReaches(t *testing.T) {
 	l := newLab(t, vocabulary.NetworkCluster)
 	a := AddressesOfCluster()
@@ -148,9 +149,9 @@ func TestKernelClusterReaches(t *testing.T) {
 	}
 }
 
-// TestKernelClusterPodIsUp checks that connections are not delayed, not even the first to a new
-// pod. A lost SYN is repeated after a second; a limit of 500 ms distinguishes that from a slow
-// machine.
+// TestKernelClusterPodIsUp checks that no connection is delayed by a lost SYN, not even the first
+// to a new pod. A lost SYN is repeated after a second; a limit of 500 ms distinguishes this from a
+// slow machine.
 func TestKernelClusterPodIsUp(t *testing.T) {
 	l := newLab(t, vocabulary.NetworkCluster)
 	var slowest, adding time.Duration
@@ -198,7 +199,7 @@ func TestKernelClusterRemovedPod(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer c.Close()
-	served, err := listener.Accept() // otherwise closing the listener would reset it
+	served, err := listener.Accept() // if it stayed queued, closing the listener would reset it
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -243,7 +244,7 @@ func TestKernelClusterRemovedPod(t *testing.T) {
 	}
 }
 
-// checkSilence checks that a write on an established connection is not answered.
+// checkSilence checks that nothing answers a write on an established connection.
 func checkSilence(t *testing.T, c net.Conn) {
 	t.Helper()
 	if _, err := c.Write([]byte("still there?")); err != nil {
@@ -305,7 +306,7 @@ func TestKernelClusterNodeDown(t *testing.T) {
 		}
 	}
 	checkSilence(t, c)
-	// No packet gets out.
+	// No packet gets out of the node.
 	listenOn(t, l, l.Clients(), AddressesOfCluster().Client)
 	for _, from := range []*Host{l.Node(1), lost.Host} {
 		_, err := connect(l, from, anySource, port8080(AddressesOfCluster().Client))
@@ -341,8 +342,8 @@ func TestKernelClusterHasNoWayOut(t *testing.T) {
 			t.Errorf("%s → 192.0.2.1: %v, want %v", h.Name, err, unix.ENETUNREACH)
 		}
 	}
-	// The clients' host has a route to services, so that its rules can translate them. Without
-	// rules nothing answers.
+	// The clients' host has a route to services, so that its rules can translate them. As long as
+	// there are no rules, nothing answers.
 	service := netip.MustParseAddr("198.19.0.10")
 	if took, err := connect(l, l.Clients(), anySource, port8080(service)); !isTimeout(err) {
 		t.Errorf("%s → %v: %v after %v, want silence", l.Clients().Name, service, err, took)
@@ -354,8 +355,8 @@ func TestKernelClusterHasNoWayOut(t *testing.T) {
 }
 
 // TestKernelClusterService checks that a connection to a service's address is translated in the
-// OUTPUT hook of the clients' host, keeps its source, and follows a new rule once connection
-// tracking has forgotten the old translation.
+// OUTPUT hook of the clients' host and keeps its source address. It also checks that new
+// connections follow a new rule once the translation is deleted from connection tracking.
 func TestKernelClusterService(t *testing.T) {
 	l := newLab(t, vocabulary.NetworkCluster)
 	service := netip.MustParseAddrPort("198.19.0.10:80")
@@ -398,8 +399,8 @@ func TestKernelClusterService(t *testing.T) {
 	}
 }
 
-// TestKernelClusterRejects checks that a client is told when a rule on its host rejects its
-// connection. For that, the ICMP message needs a route back from the service.
+// TestKernelClusterRejects checks that a client gets an error when a rule on its host rejects its
+// connection. For this, the ICMP message needs a route back from the service.
 func TestKernelClusterRejects(t *testing.T) {
 	l := newLab(t, vocabulary.NetworkCluster)
 	service := netip.MustParseAddrPort("198.19.0.10:80")
@@ -412,7 +413,7 @@ func TestKernelClusterRejects(t *testing.T) {
 	}
 }
 
-// rejectAll rejects all TCP that leaves the namespace, by ICMP.
+// rejectAll adds a rule that answers all TCP segments that leave the namespace with an ICMP error.
 func rejectAll() error {
 	c, err := nftables.New()
 	if err != nil {
@@ -426,14 +427,14 @@ func rejectAll() error {
 	c.AddRule(&nftables.Rule{Table: table, Chain: chain, Exprs: []expr.Any{
 		&expr.Meta{Key: expr.MetaKeyL4PROTO, Register: 1},
 		&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: []byte{unix.IPPROTO_TCP}},
-		// Port unreachable, the default of "reject".
+		// Port unreachable, the default of nft's "reject".
 		&expr.Reject{Type: unix.NFT_REJECT_ICMP_UNREACH, Code: 3},
 	}})
 	return c.Flush()
 }
 
-// translate replaces all rules of the namespace by one that translates the destination address from
-// to the address to.
+// translate replaces all rules of the namespace by one rule that replaces the destination address
+// from by to.
 func translate(from, to netip.AddrPort) error {
 	c, err := nftables.New()
 	if err != nil {
@@ -459,7 +460,7 @@ func translate(from, to netip.AddrPort) error {
 	return c.Flush()
 }
 
-// segmentSize returns the segment size that the client has advertised to the server.
+// segmentSize returns the maximum segment size that the client has advertised to the server.
 func segmentSize(c net.Conn) (advertised int, err error) {
 	raw, err := c.(*net.TCPConn).SyscallConn()
 	if err != nil {
@@ -474,7 +475,7 @@ func segmentSize(c net.Conn) (advertised int, err error) {
 	return advertised, err
 }
 
-// tracked returns how many connections from an address and port the clients' host tracks.
+// tracked returns the number of connections from an address and port that the clients' host tracks.
 func tracked(t *testing.T, l *Lab, from netip.AddrPort) (n int) {
 	t.Helper()
 	err := l.Do(l.Clients(), func() error {
@@ -514,8 +515,8 @@ func TestKernelClusterRefuses(t *testing.T) {
 	}
 }
 
-// TestKernelClusterCloseEndsPods checks that Close leaves neither a process nor a namespace, with
-// one process in a pod, one in a removed pod and one on a node.
+// TestKernelClusterCloseEndsPods starts one process in a pod, one in a removed pod and one on a
+// node. It checks that Close leaves neither a process nor a namespace.
 func TestKernelClusterCloseEndsPods(t *testing.T) {
 	l := newLab(t, vocabulary.NetworkCluster)
 	p, removed := addPod(t, l, 0, "pod"), addPod(t, l, 1, "removed")
@@ -569,8 +570,8 @@ func TestKernelClusterCloseEndsPods(t *testing.T) {
 	}
 }
 
-// holders returns the given namespaces that a thread of the machine is in or that a descriptor of
-// this process holds. In /proc, both show as links to net:[inode].
+// holders returns those of the given namespaces that a thread of the machine is in or that this
+// process has a descriptor of. In /proc, both appear as links to net:[inode].
 func holders(t *testing.T, namespaces map[uint32]string) map[string]bool {
 	t.Helper()
 	held := map[string]bool{}
@@ -582,7 +583,7 @@ func holders(t *testing.T, namespaces map[uint32]string) map[string]bool {
 		for _, link := range links {
 			var inode uint32
 			to, err := os.Readlink(link)
-			if err != nil || !strings.HasPrefix(to, "net:[") { // gone, or not readable
+			if err != nil || !strings.HasPrefix(to, "net:[") { // gone, or cannot be read
 				continue
 			}
 			if _, err := fmt.Sscanf(to, "net:[%d]", &inode); err != nil {

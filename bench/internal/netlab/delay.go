@@ -12,17 +12,17 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A Delay says how long each packet between clients and servers is delayed, in each direction.
+// A Delay determines the time by which each packet between clients and servers is delayed.
 type Delay struct {
 	OneWay time.Duration
-	// Relayed joins the hosts by two TUN devices instead of a veth pair; the process that holds
-	// them forwards each packet after the delay: see Lab.TUN. If it is false, the kernel delays
-	// packets (netem).
+	// Relayed joins the hosts by two TUN devices instead of a veth pair. The process that has their
+	// files forwards each packet after the delay: see Lab.TUN. If Relayed is false, the kernel
+	// delays packets (netem).
 	Relayed bool
 }
 
 // AddNetem makes the kernel delay every packet that leaves by a link of the thread's network
-// namespace (tc-netem(8)). The delay is cut to whole microseconds.
+// namespace (tc-netem(8)). The delay is rounded down to whole microseconds.
 func AddNetem(link string, oneWay time.Duration) error {
 	on, err := netlink.LinkByName(link)
 	if err != nil {
@@ -32,7 +32,7 @@ func AddNetem(link string, oneWay time.Duration) error {
 		netlink.QdiscAttrs{LinkIndex: on.Attrs().Index, Parent: netlink.HANDLE_ROOT},
 		netlink.NetemQdiscAttrs{
 			Latency: uint32(oneWay.Microseconds()),
-			Limit:   math.MaxInt32, // packets held at a time; more are dropped (default 1000)
+			Limit:   math.MaxInt32, // packets held; more are dropped (default 1000)
 		}))
 	if err != nil {
 		return fmt.Errorf("netem on %s: %w", link, err)
@@ -42,14 +42,14 @@ func AddNetem(link string, oneWay time.Duration) error {
 
 const (
 	tunPath = "/dev/net/tun"
-	// tunQueue is the number of packets that may wait to be read from a TUN device. The device
-	// drops further ones. The default is 500 (drivers/net/tun.c).
+	// tunQueue is the number of packets that may wait to be read from a TUN device, which drops any
+	// more. The default is 500 (drivers/net/tun.c).
 	tunQueue = 16384
 )
 
 // OpenTUN makes a TUN device in the thread's network namespace. The device is removed when every
-// descriptor of the file is closed. Reading the file takes a packet that leaves by the device;
-// writing to it makes a packet arrive.
+// descriptor of the file is closed. A read from the file returns a packet that the host sends
+// through the device; a write to the file makes the host receive a packet.
 //
 // The file is blocking, so that Go's poller does not watch it: every packet would wake the poller.
 // The device has no offloads, so no packet is larger than its MTU.
@@ -70,13 +70,13 @@ func OpenTUN(name string) (*os.File, error) {
 	return file, nil
 }
 
-// explainTUN explains an error from opening tunPath and says what to do about it.
+// explainTUN explains an error from opening tunPath and suggests a remedy.
 func explainTUN(err error) *Refusal {
 	r := &Refusal{Err: err}
 	switch {
 	case errors.Is(err, unix.EACCES):
 		r.Hint = "as root: chmod 666 " + tunPath + ", as most distributions have it"
-	case errors.Is(err, fs.ErrNotExist), errors.Is(err, unix.EPERM): // EPERM: a device cgroup
+	case errors.Is(err, fs.ErrNotExist), errors.Is(err, unix.EPERM): // EPERM: by a device cgroup
 		r.Hint = "in a container, add --device " + tunPath + " (see docs/containers.md); " +
 			"elsewhere, as root: modprobe tun"
 	case errors.Is(err, unix.ENODEV):
@@ -102,12 +102,12 @@ func (l *Lab) addTUN(name string) error {
 	return nil
 }
 
-// TUN returns the files of the TUN devices that join clients and servers in a lab with
-// Delay.Relayed. The clients' device is the first. The lab closes them.
+// TUN returns the files of the two TUN devices that join clients and servers in a lab with
+// Delay.Relayed, the clients' device first. The lab closes the files.
 func (l *Lab) TUN() [2]*os.File { return [2]*os.File(l.tun) }
 
-// TUNCounts returns how many packets were read from the lab's TUN devices, and how many the devices
-// dropped because too many waited.
+// TUNCounts returns the number of packets that were read from the lab's TUN devices, and the number
+// of packets that the devices dropped because their queues were full.
 func (l *Lab) TUNCounts() (read, dropped int64, err error) {
 	for host, name := range map[*Host]string{l.clients: clientLink, l.servers: serverLink} {
 		err := l.Do(host, func() error {

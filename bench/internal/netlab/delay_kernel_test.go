@@ -16,7 +16,8 @@ import (
 	"reuseport-bench/servers/testkit"
 )
 
-// With netem a handshake takes at least the delay of both directions together.
+// TestKernelNetem checks that with netem a handshake takes at least the sum of the delays in both
+// directions.
 func TestKernelNetem(t *testing.T) {
 	err := Private(func() error { return AddNetem("lo", time.Millisecond) })
 	if err != nil {
@@ -32,8 +33,8 @@ func TestKernelNetem(t *testing.T) {
 	}
 }
 
-// A packet that leaves a host by a TUN device can be read from its file, and closing the file
-// removes the device.
+// TestKernelOpenTUN checks that a packet that a host sends through a TUN device can be read from
+// the device's file, and that closing the file removes the device.
 func TestKernelOpenTUN(t *testing.T) {
 	testkit.RequireRoot(t)
 	err := Private(func() error {
@@ -92,7 +93,7 @@ func readPacket(device uintptr, to string) ([]byte, error) {
 	}
 }
 
-// The error from opening tunPath says what to do.
+// TestExplainTUN checks that the error from opening tunPath suggests a remedy.
 func TestExplainTUN(t *testing.T) {
 	const absent = "in a container, add --device /dev/net/tun (see docs/containers.md); " +
 		"elsewhere, as root: modprobe tun"

@@ -19,20 +19,21 @@ const enteredEnv = "REUSEPORT_BENCH_USERNS"
 // Entered reports whether Enter has started this process, in a user namespace.
 func Entered() bool { return os.Getenv(enteredEnv) != "" }
 
-// AsRoot reports whether the process can make labs without Enter. It can if it holds CAP_SYS_ADMIN
-// and CAP_NET_ADMIN and is not in a user namespace made by Enter.
+// AsRoot reports whether the process can make labs without Enter: it holds CAP_SYS_ADMIN and
+// CAP_NET_ADMIN, and Enter has not started it in a user namespace.
 func AsRoot() bool {
 	return !Entered() && sys.Holds(unix.CAP_SYS_ADMIN, unix.CAP_NET_ADMIN)
 }
 
-// Enter lets an ordinary user make labs. It runs this command again inside a new user namespace,
-// where the command is root over the namespaces it makes and has no privileges outside. Enter waits
-// for it and returns its exit status, with entered true. If that is unnecessary, or this process is
-// already in such a namespace, Enter returns at once, with entered false.
+// Enter lets an ordinary user make labs. It runs this command again inside a new user namespace.
+// There the command is root over the namespaces that it makes, and has no privileges outside. Enter
+// waits until that process exits and returns its exit status, with entered true. If this is
+// unnecessary, or this process is already in such a namespace, Enter returns at once, with entered
+// false.
 //
 // The inner process has its own process group, so no signal from the terminal reaches it. When ctx
-// ends, Enter sends it SIGTERM, once. If that kills it before it handles signals, Enter returns the
-// cause of ctx.
+// ends, Enter sends it SIGTERM, once. If SIGTERM kills the process because it does not handle
+// signals yet, Enter returns the cause of ctx.
 func Enter(ctx context.Context) (status int, entered bool, err error) {
 	if AsRoot() || Entered() {
 		return 0, false, nil
@@ -51,8 +52,8 @@ func Enter(ctx context.Context) (status int, entered bool, err error) {
 	}
 	ended := make(chan error)
 	go func() {
-		// Pdeathsig is bound to the thread that starts the child, so keep this thread until the
-		// child has ended.
+		// Pdeathsig refers to the thread that starts the child, so keep this thread until the child
+		// has exited.
 		runtime.LockOSThread()
 		ended <- cmd.Run()
 	}()

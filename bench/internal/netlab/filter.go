@@ -24,10 +24,10 @@ type Filter struct {
 // (linux/netfilter/nf_tables.h).
 const firstRegister = unix.NFT_REG32_00
 
-// HoldHandshakes holds up the handshakes of the next n connections: on the clients' host it drops
-// every segment after their SYN, so that they stay half-open at the server (TCP_NEW_SYN_RECV).
-// After Release they continue when the client sends again, about 200 ms later. It needs
-// CAP_NET_ADMIN. A lab can have only one Filter at a time.
+// HoldHandshakes delays the handshakes of the next n connections: on the clients' host it drops
+// every segment of these connections after the SYN, so that they stay half-open at the server
+// (TCP_NEW_SYN_RECV). After Release a handshake continues when the client sends again, about 200 ms
+// later. HoldHandshakes needs CAP_NET_ADMIN. A lab can have only one Filter at a time.
 func (l *Lab) HoldHandshakes(target netip.AddrPort, n int) (*Filter, error) {
 	return l.filter(l.Clients(), nftables.ChainHookOutput, target, n, noSYN,
 		&expr.Verdict{Kind: expr.VerdictDrop})
@@ -45,14 +45,15 @@ func (l *Lab) RejectSYNs(target netip.AddrPort, n int) (*Filter, error) {
 		&expr.Reject{Type: unix.NFT_REJECT_TCP_RST})
 }
 
-// filter installs a filter on a host. Its verdict applies to the given segments of the connections.
+// filter installs a filter on a host. The filter's verdict applies to the given segments of the
+// next n connections.
 func (l *Lab) filter(
 	host *Host, hook *nftables.ChainHook, target netip.AddrPort, n int, segments segment,
 	verdict expr.Any,
 ) (*Filter, error) {
 	f := &Filter{ipv6: target.Addr().Is6()}
 	err := l.Do(host, func() (err error) {
-		// The socket stays in the namespace where it is opened, whatever thread uses it.
+		// The socket stays in the namespace in which it is opened, whatever thread uses it.
 		if f.conn, err = nftables.New(nftables.AsLasting()); err != nil {
 			return err
 		}
@@ -88,8 +89,8 @@ func (f *Filter) install(
 		Name: "filter", Table: f.table, Type: nftables.ChainTypeFilter,
 		Hooknum: hook, Priority: nftables.ChainPriorityFilter,
 	})
-	// Add the source of each SYN to the set, up to n of them: adding to a full set fails, and the
-	// rule has no effect.
+	// Add the source of each SYN to the set, up to n sources. Adding to a full set fails, and the
+	// rule then has no effect.
 	f.conn.AddRule(&nftables.Rule{
 		Table: f.table, Chain: chain, Exprs: append(f.match(target, syn), &expr.Dynset{
 			SrcRegKey: firstRegister, SetName: f.hit.Name, SetID: f.hit.ID,
@@ -105,7 +106,7 @@ func (f *Filter) install(
 	return f.conn.Flush()
 }
 
-// segment says which segments a rule matches.
+// segment is the kind of segments that a rule matches.
 type segment int
 
 const (
@@ -114,8 +115,8 @@ const (
 	noSYN              // all other segments
 )
 
-// match returns expressions that match the given segments to the target and load their source
-// address and port into the registers.
+// match returns expressions that match the given segments to the target and load the segments'
+// source address and port into the registers.
 func (f *Filter) match(target netip.AddrPort, which segment) []expr.Any {
 	version, at, size := byte(unix.NFPROTO_IPV4), uint32(12), uint32(4)
 	if f.ipv6 {
@@ -131,7 +132,7 @@ func (f *Filter) match(target netip.AddrPort, which segment) []expr.Any {
 		compare(expr.CmpOpEq, []byte{version}),
 		&expr.Meta{Key: expr.MetaKeyL4PROTO, Register: r},
 		compare(expr.CmpOpEq, []byte{unix.IPPROTO_TCP}),
-		// The destination's address follows the source's, in IPv4 and IPv6.
+		// In IPv4 and IPv6, the destination address follows the source address.
 		&expr.Payload{DestRegister: r, Base: network, Offset: at + size, Len: size},
 		compare(expr.CmpOpEq, target.Addr().AsSlice()),
 		&expr.Payload{DestRegister: r, Base: transport, Offset: 2, Len: 2},
@@ -155,7 +156,7 @@ func (f *Filter) match(target netip.AddrPort, which segment) []expr.Any {
 		&expr.Payload{DestRegister: r + size/4, Base: transport, Offset: 0, Len: 2})
 }
 
-// Hit returns the sources of the connections that the filter has applied to so far.
+// Hit returns the sources of the connections to which the filter has applied so far.
 func (f *Filter) Hit() ([]netip.AddrPort, error) {
 	elements, err := f.conn.GetSetElements(f.hit)
 	if err != nil {

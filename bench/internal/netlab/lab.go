@@ -28,21 +28,21 @@ import (
 type Options struct {
 	// Network defaults to NetworkLoopback.
 	Network vocabulary.Network
-	// ReceiveCPUs are the CPUs that process received packets, with NetworkVeth at the servers' end
-	// of the pair, and with NetworkCluster on the nodes. A hash of each flow chooses the CPU, as it
+	// ReceiveCPUs are the CPUs that process received packets: with NetworkVeth at the servers' end
+	// of the pair, with NetworkCluster on the nodes. A hash of each flow chooses the CPU, as it
 	// chooses a queue of a network card (receive packet steering,
-	// Documentation/networking/scaling.rst). If it is empty, the sending CPU, which is the load's,
-	// processes them.
+	// Documentation/networking/scaling.rst). If ReceiveCPUs is empty, the CPU that sends a packet,
+	// which is the load's, processes it.
 	ReceiveCPUs []int
-	// Delay, with NetworkVeth, is how long packets between the hosts are delayed. The zero value
-	// does not delay them.
+	// Delay, with NetworkVeth, determines the time by which packets between the hosts are delayed.
+	// The zero value means no delay.
 	Delay Delay
 	// Init makes the command that runs Init as the lab's PID 1. Required.
 	Init func() *exec.Cmd
 }
 
 // A Lab is a private network and the processes in it. Close ends both. Its methods may be called by
-// several goroutines; the calls take turns on the lab's thread.
+// several goroutines. The calls run one after the other on the lab's thread.
 type Lab struct {
 	calls   chan func()
 	closing chan struct{} // closed to end the thread
@@ -52,7 +52,7 @@ type Lab struct {
 	pids    *os.File // the PID namespace
 	hosts   []*Host  // all hosts, including pods
 	servers *Host
-	clients *Host      // the same as servers in a loopback lab
+	clients *Host      // equal to servers in a loopback lab
 	tun     []*os.File // see TUN
 
 	nodes []*node // of a cluster
@@ -75,11 +75,11 @@ func (h *Host) Inode() (uint32, error) {
 	return uint32(st.Ino), nil
 }
 
-// Path returns a path to the host's network namespace, by which a process of the lab can enter it
-// (setns(2)). It is valid as long as the lab has the host.
+// Path returns a path to the host's network namespace. A process of the lab can enter the namespace
+// by that path (setns(2)). The path is valid until the lab removes the host or is closed.
 func (h *Host) Path() string { return fmt.Sprintf("/proc/%d/fd/%d", os.Getpid(), h.ns.Fd()) }
 
-// initLimit is how long the lab's init may take to start, and to end.
+// initLimit is the maximum time that the lab's init may take to start, and to exit.
 const initLimit = 5 * time.Second
 
 // New makes a lab. Its network has no route to the outside. New needs CAP_SYS_ADMIN and
@@ -95,7 +95,7 @@ func New(ctx context.Context, o Options) (*Lab, error) {
 }
 
 // thread runs the lab's calls. It never unlocks its OS thread, so the runtime ends that thread
-// together with the goroutine, and no other goroutine runs in a namespace that the thread had
+// together with the goroutine, and no other goroutine can run in a namespace that the thread has
 // entered.
 func (l *Lab) thread() {
 	runtime.LockOSThread()
@@ -121,8 +121,8 @@ func (l *Lab) call(f func() error) error {
 }
 
 func (l *Lab) setup(ctx context.Context, o Options) error {
-	// Children inherit the timer slack. Its default of 50 µs is half of a typical service time, and
-	// would be added to every wait of the schedule (prctl(2), PR_SET_TIMERSLACK).
+	// Children inherit the timer slack. Its default of 50 µs, half of a typical service time, would
+	// be added to every wait of the schedule (prctl(2), PR_SET_TIMERSLACK).
 	if err := unix.Prctl(unix.PR_SET_TIMERSLACK, 1, 0, 0, 0); err != nil {
 		return fmt.Errorf("PR_SET_TIMERSLACK: %w", err)
 	}
@@ -165,13 +165,13 @@ func (l *Lab) addHost(name string) (*Host, error) {
 }
 
 // dropHost closes the lab's descriptor of a namespace. The kernel removes the namespace when its
-// last process ends.
+// last process exits.
 func (l *Lab) dropHost(h *Host) error {
 	l.hosts = slices.DeleteFunc(l.hosts, func(other *Host) bool { return other == h })
 	return h.ns.Close()
 }
 
-// startInit starts PID 1 of a new PID namespace, and makes the thread's later children start in
+// startInit starts PID 1 of a new PID namespace. Children that the thread starts later begin in
 // that namespace.
 func (l *Lab) startInit(ctx context.Context, cmd *exec.Cmd) error {
 	cmd.SysProcAttr = &syscall.SysProcAttr{
@@ -196,8 +196,8 @@ func (l *Lab) startInit(ctx context.Context, cmd *exec.Cmd) error {
 	return nil
 }
 
-// Init runs the lab's PID 1: it reports ready, reaps orphans, and returns at the end of its control
-// pipe.
+// Init runs the lab's PID 1: it reports that it is ready, reaps orphans, and returns when it reads
+// EOF from its control pipe.
 func Init() error {
 	// If SIGCHLD were ignored, the kernel would reap orphans without adding their CPU time to that
 	// of init's children (getrusage(2), NOTES).
@@ -228,7 +228,7 @@ func reapOrphans() {
 // Servers returns the host of the workers; in a cluster, node A.
 func (l *Lab) Servers() *Host { return l.servers }
 
-// Clients returns the host of the load; in a loopback lab, the same as Servers.
+// Clients returns the load's host. In a loopback lab it is the same host as Servers.
 func (l *Lab) Clients() *Host { return l.clients }
 
 // Hosts returns all hosts of the lab except pods, each once.
@@ -250,7 +250,8 @@ func (l *Lab) enter(h *Host) error {
 	return nil
 }
 
-// Do runs f on the lab's thread, inside the host's network namespace. f must not call the lab.
+// Do runs f on the lab's thread, inside the host's network namespace. f must not call methods of
+// the lab.
 func (l *Lab) Do(h *Host, f func() error) error {
 	return l.call(func() error {
 		if err := l.enter(h); err != nil {
@@ -260,14 +261,15 @@ func (l *Lab) Do(h *Host, f func() error) error {
 	})
 }
 
-// Start starts cmd inside the lab on the given CPUs, or on all if none are given. cmd gets its own
-// session, so that a Ctrl-C in the terminal does not reach it. Start replaces cmd.SysProcAttr but
-// keeps its Credential and Cloneflags, so that the command may run as another user or in namespaces
-// of its own. The caller waits for the command.
+// Start starts cmd inside the lab on the given CPUs, or on all CPUs if none are given. cmd gets its
+// own session, so that a Ctrl-C in the terminal does not reach it. Start replaces cmd.SysProcAttr
+// but keeps its Credential and Cloneflags, so that the command may run as another user or in
+// namespaces of its own. The caller waits for the command.
 func (l *Lab) Start(h *Host, cmd *exec.Cmd, cpus []int) error {
 	// Pdeathsig is not needed: the death of the lab's init kills everything in its PID namespace.
-	// It would not work either: os/exec compares the child's getppid(2) with its own PID to see
-	// whether the parent is alive, and a parent outside the child's PID namespace has the PID 0.
+	// Pdeathsig would not work either: os/exec compares the child's getppid(2) with its own PID to
+	// see whether the parent is alive, and getppid returns 0 if the parent is outside the child's
+	// PID namespace.
 	attr := &syscall.SysProcAttr{Setsid: true}
 	if cmd.SysProcAttr != nil {
 		attr.Credential = cmd.SysProcAttr.Credential
@@ -318,9 +320,9 @@ func (l *Lab) Sysctl(h *Host, name string) (value string, err error) {
 	return value, nil
 }
 
-// Close kills everything in the lab, waits for its end, and ends the lab's thread. A caller that
-// started processes must wait for them while Close runs; otherwise the kernel keeps the namespace.
-// Calling it again does nothing.
+// Close kills everything in the lab, waits until it is gone, and ends the lab's thread. A caller
+// that started processes must wait for them while Close runs; otherwise the kernel keeps the
+// namespace. Further calls do nothing.
 func (l *Lab) Close() error {
 	select {
 	case <-l.done:
@@ -372,8 +374,8 @@ func linkUp(name string) error {
 	return nil
 }
 
-// Starter returns a function that starts processes on a host. They run on the CPUs given to that
-// function or, if it is given none, on all.
+// Starter returns a function that starts processes on a host. A process runs on the CPUs given to
+// that function or, if none are given, on the CPUs in all.
 func (l *Lab) Starter(h *Host, all []int) func(*exec.Cmd, []int) error {
 	return func(c *exec.Cmd, cpus []int) error {
 		if len(cpus) == 0 {

@@ -24,7 +24,7 @@ func newLab(t *testing.T, network vocabulary.Network) *Lab {
 	return newLabOf(t, Options{Network: network})
 }
 
-// newLabOf makes a lab with options, except Init.
+// newLabOf makes a lab with the options. It sets Init.
 func newLabOf(t *testing.T, o Options) *Lab {
 	t.Helper()
 	if !AsRoot() && !Entered() {
@@ -33,7 +33,7 @@ func newLabOf(t *testing.T, o Options) *Lab {
 	o.Init = func() *exec.Cmd { return exec.Command("/proc/self/exe", roleInit) }
 	l, err := New(t.Context(), o)
 	if errors.Is(err, unix.EPERM) && !AsRoot() {
-		testkit.Skip(t, "%v", err) // AppArmor may allow user namespaces only without capabilities
+		testkit.Skip(t, "%v", err) // AppArmor may deny capabilities in user namespaces
 	}
 	if err != nil {
 		t.Fatal(err)
@@ -110,7 +110,7 @@ func TestKernelLabHasNoWayOut(t *testing.T) {
 		vocabulary.NetworkVeth} {
 		l := newLab(t, network)
 		err := l.Do(l.Clients(), func() error {
-			// TEST-NET-1 is unassigned. A UDP connect only looks the route up.
+			// TEST-NET-1 is unassigned. A UDP connect only looks up the route.
 			c, err := net.DialTimeout("udp", "192.0.2.1:9", time.Second)
 			if err == nil {
 				_ = c.Close()
@@ -123,8 +123,8 @@ func TestKernelLabHasNoWayOut(t *testing.T) {
 	}
 }
 
-// A process runs on the CPUs that it is started on. The next one, started without CPUs, runs on
-// all.
+// TestKernelStartOnCPUs checks that a process runs on the CPUs given to Start, and that the next
+// process, started without CPUs, runs on all of them.
 func TestKernelStartOnCPUs(t *testing.T) {
 	l := newLab(t, vocabulary.NetworkLoopback)
 	var all unix.CPUSet
@@ -182,8 +182,8 @@ func TestKernelSysctlStaysInside(t *testing.T) {
 	}
 }
 
-// TestKernelCloseEndsStoppedProcesses checks that the end of the PID namespace kills a process
-// stopped by SIGSTOP, and its children.
+// TestKernelCloseEndsStoppedProcesses checks that the end of the PID namespace kills a process that
+// SIGSTOP has suspended, and its children.
 func TestKernelCloseEndsStoppedProcesses(t *testing.T) {
 	l := newLab(t, vocabulary.NetworkLoopback)
 	c := exec.Command("sh", "-c", "sleep 60 & echo started; wait")

@@ -17,8 +17,8 @@ func TestMain(m *testing.M) {
 		}
 		os.Exit(0)
 	}
-	// An ordinary user's tests run in a user namespace, if the system allows one. Otherwise each is
-	// skipped.
+	// An ordinary user's tests run in a user namespace, if the system allows one. Otherwise each
+	// test is skipped.
 	if status, entered, err := Enter(context.Background()); entered && err == nil {
 		os.Exit(status)
 	}

@@ -9,9 +9,9 @@ import (
 )
 
 // Private calls f on a thread with its own network namespace, in which only lo exists and is up.
-// The thread ends with f. The namespace ends when f has also closed its sockets, because a socket
-// keeps the namespace in which it was made. f must make its sockets itself, not in another
-// goroutine, and its waits must have limits.
+// The thread ends when f returns. The namespace ends when the sockets that f made are closed, too,
+// because a socket keeps the namespace in which it was made. f must make its sockets itself, not in
+// another goroutine, and its waits must have limits.
 func Private(f func() error) error {
 	return sys.OnOwnThread(func() error {
 		if err := newNamespace(); err != nil {

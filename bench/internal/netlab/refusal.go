@@ -11,12 +11,12 @@ import (
 	"reuseport-bench/servers/sys"
 )
 
-// A Refusal is an error of the kernel with its likely reason and a remedy. Most occur in
-// containers: docs/containers.md has the options that each feature needs there.
+// A Refusal is an error of the kernel with its likely reason and a remedy. Most of these errors
+// occur in containers: docs/containers.md lists the options that each feature needs there.
 type Refusal struct {
 	Err  error
 	Why  string // "" if no reason is known
-	Hint string // what the user can do; "" if nothing
+	Hint string // what the user can do; "" if no remedy is known
 }
 
 func (r *Refusal) Error() string {
@@ -33,7 +33,7 @@ func (r *Refusal) Error() string {
 func (r *Refusal) Unwrap() error { return r.Err }
 
 const (
-	// RootHint is the hint for root without the capabilities that labs need.
+	// RootHint is the hint for a root user who lacks the capabilities that labs need.
 	RootHint = "in a container, add --cap-add SYS_ADMIN --cap-add NET_ADMIN " +
 		"(see docs/containers.md)"
 
@@ -41,15 +41,15 @@ const (
 		"--cap-add SYS_ADMIN --cap-add NET_ADMIN (see docs/containers.md)"
 )
 
-// ExplainNamespace explains why the kernel refused to make a user namespace, or another namespace
-// outside a user namespace. It uses /proc and the capabilities of this thread.
+// ExplainNamespace explains an error from making a user namespace, or another namespace outside a
+// user namespace. It uses /proc and the capabilities of this thread.
 func ExplainNamespace(err error) *Refusal {
 	return explainNamespace(err, caller{os.DirFS("/proc"), os.Geteuid() == 0, sys.Holds})
 }
 
-// A caller is the process that the kernel refused a namespace.
+// A caller is a process that the kernel did not allow to make a namespace.
 type caller struct {
-	proc  fs.FS // its /proc
+	proc  fs.FS // the caller's /proc
 	root  bool
 	holds func(capabilities ...int) bool
 }
@@ -75,7 +75,7 @@ func explainNamespace(err error, c caller) *Refusal {
 	return r
 }
 
-// forbidden returns why the caller may not make user namespaces, and what to do about it.
+// forbidden returns the reason that the caller may not make user namespaces, and a remedy.
 func (c caller) forbidden() (why, hint string) {
 	setting, restricted := forbiddingSetting(c.proc)
 	switch {
@@ -88,7 +88,7 @@ func (c caller) forbidden() (why, hint string) {
 	default:
 		why, hint = "missing CAP_SYS_ADMIN, a chroot, or a security module", "run as root"
 	}
-	if c.root { // with these capabilities root needs no user namespace
+	if c.root { // with these capabilities it needs no user namespace
 		hint = RootHint
 		if c.holds(unix.CAP_SYS_ADMIN, unix.CAP_NET_ADMIN) {
 			hint = "root does not need a user namespace"
@@ -98,7 +98,7 @@ func (c caller) forbidden() (why, hint string) {
 }
 
 // UserNamespacesForbidden returns the sysctl, as "kernel.name=value", by which the distribution
-// forbids user namespaces to ordinary users; "" if none does.
+// denies user namespaces to ordinary users, or "" if it allows them.
 func UserNamespacesForbidden() string {
 	if setting, forbids := forbiddingSetting(os.DirFS("/proc")); forbids {
 		return setting.String()
@@ -106,7 +106,7 @@ func UserNamespacesForbidden() string {
 	return ""
 }
 
-// userNamespaceSetting is a sysctl by which a distribution forbids user namespaces to ordinary
+// userNamespaceSetting is a sysctl by which a distribution denies user namespaces to ordinary
 // users.
 type userNamespaceSetting struct{ name, forbids, hint string }
 

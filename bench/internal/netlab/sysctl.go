@@ -19,7 +19,7 @@ const (
 
 // WriteSysctl writes a sysctl of the calling thread's network namespace, such as
 // "net.core.somaxconn". The error wraps fs.ErrNotExist if the kernel does not have that sysctl. In
-// most containers /proc/sys is read-only, or AppArmor forbids writing there; the error is then a
+// most containers /proc/sys is read-only, or AppArmor denies writes to it; the error is then a
 // Refusal.
 func WriteSysctl(name, value string) error {
 	path, err := sysctlPath(name)

@@ -15,17 +15,17 @@ import (
 	"reuseport-bench/scenarios/vocabulary"
 )
 
-// Addresses are the addresses of a lab's hosts. They are the same in every lab, since labs do not
-// see each other.
+// Addresses are the addresses of a lab's hosts. They are the same in every lab, since labs have
+// separate networks.
 type Addresses struct {
 	Servers netip.Addr   // where workers listen
 	Sources netip.Prefix // the range that the load sends from
 }
 
-// AddressesOf returns the addresses of a lab. IPv4 loopback has 127.0.0.0/8 by default; all others
-// are from the ranges reserved for benchmarking: 198.18.0.0/15 (RFC 2544) and 2001:2::/48 (RFC
-// 5180). A cluster has no IPv6 addresses, and its Servers is node A; AddressesOfCluster returns the
-// others.
+// AddressesOf returns the addresses of a lab. IPv4 loopback has 127.0.0.0/8 by default; all other
+// addresses are from the ranges reserved for benchmarking: 198.18.0.0/15 (RFC 2544) and 2001:2::/48
+// (RFC 5180). In a cluster, which has no IPv6 addresses, Servers is node A; AddressesOfCluster
+// returns the other addresses.
 func AddressesOf(network vocabulary.Network, family vocabulary.Family) Addresses {
 	switch {
 	case family == vocabulary.IPv6 && network == vocabulary.NetworkCluster:
@@ -43,7 +43,7 @@ func AddressesOf(network vocabulary.Network, family vocabulary.Family) Addresses
 	return Addresses{netip.MustParseAddr("198.18.0.1"), netip.MustParsePrefix("198.18.64.0/18")}
 }
 
-// The ends of the pair. The client's end is the next hop to the sources.
+// The ends of the pair. The clients' end is the next hop on the servers' route to the sources.
 var (
 	clientIPv4 = netip.MustParsePrefix("198.18.0.2/30")
 	serverIPv4 = netip.MustParsePrefix("198.18.0.1/30")
@@ -56,8 +56,8 @@ const (
 	serverLink = "to-clients"
 )
 
-// steerReceived makes devices that are added to the thread's network namespace later spread
-// received packets over the CPUs. It does nothing without CPUs, and before Linux 6.3, which
+// steerReceived makes devices that are added to the thread's network namespace after it spread
+// received packets over the CPUs. It does nothing if cpus is empty, or before Linux 6.3, which
 // introduced net.core.rps_default_mask.
 func steerReceived(cpus []int) error {
 	if len(cpus) == 0 {
@@ -81,8 +81,8 @@ func steerReceived(cpus []int) error {
 }
 
 // addClients makes a second network namespace for the clients and joins it to the first by a veth
-// pair or by two TUN devices, so that every segment crosses a device. It runs on the lab's thread,
-// which it leaves in the servers' namespace.
+// pair or by two TUN devices, so that every segment crosses a device. It runs on the lab's thread
+// and leaves that thread in the servers' namespace.
 func (l *Lab) addClients(delay Delay) error {
 	var err error
 	if l.clients, err = l.addHost("clients"); err != nil {
@@ -107,8 +107,8 @@ func (l *Lab) addClients(delay Delay) error {
 	if err := l.addEnd(serverLink, delay, serverIPv4, serverIPv6); err != nil {
 		return err
 	}
-	// The routes back to the sources lead over the client's own address, so sources need no
-	// neighbour entries.
+	// The routes back to the sources use the clients' own address as the next hop, so sources need
+	// no neighbour entries.
 	for _, via := range []struct {
 		sources netip.Prefix
 		gateway netip.Addr
@@ -191,14 +191,14 @@ func configure(name string, addrs ...netip.Prefix) error {
 	for _, a := range addrs {
 		addr := &netlink.Addr{IPNet: ipNet(a)}
 		if a.Addr().Is6() {
-			addr.Flags = unix.IFA_F_NODAD // no other host could have the address
+			addr.Flags = unix.IFA_F_NODAD // no other host can have the address
 		}
 		if err := netlink.AddrAdd(link, addr); err != nil {
 			return fmt.Errorf("address %v on %s: %w", a, name, err)
 		}
 	}
-	// Otherwise the link-local address is tentative for a second, during which neighbours cannot be
-	// resolved.
+	// With duplicate address detection the link-local address would be tentative for a second,
+	// during which neighbours cannot be resolved.
 	err = WriteSysctl("net.ipv6.conf."+name+".accept_dad", "0")
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("link %s: %w", name, err)
@@ -209,8 +209,8 @@ func configure(name string, addrs ...netip.Prefix) error {
 	return nil
 }
 
-// ipNet converts a prefix. It keeps the host bits, which an address needs; a route's prefix has
-// none.
+// ipNet converts a prefix. It keeps the host bits, which an interface address needs; the prefix of
+// a route has none.
 func ipNet(p netip.Prefix) *net.IPNet {
 	return &net.IPNet{IP: p.Addr().AsSlice(), Mask: net.CIDRMask(p.Bits(), p.Addr().BitLen())}
 }
