@@ -14,31 +14,32 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A client is the client of one connection, with what it knows of the connection.
+// A client is the client of one connection. It records what it did and saw on that connection.
 type client struct {
 	number    int // the connection's number, from 0
 	from      netip.AddrPort
 	connected bool
-	requests  []int // for each request sent whole: the bytes sent up to its end
+	requests  []int // the number of bytes sent up to the end of each request that was sent whole
 	sent      int   // bytes that the kernel accepted
 	got       int   // bytes received
 	reset     bool  // the client reset the connection
-	keep      bool  // the connection stays open
+	keep      bool  // leave the connection open
 	conn      *net.TCPConn
 	err       error
 }
 
-// clients makes connections to a target, several at a time. Each has its own source address.
+// clients makes connections to a target, several at a time. Each connection has its own source
+// address.
 type clients struct {
 	target  netip.AddrPort
 	habits  []habit
-	first   int // the first connection's number
+	first   int // number of the first connection
 	mu      sync.Mutex
 	all     []*client
 	timeout time.Duration
 }
 
-// A habit is how a client behaves.
+// A habit is the way in which a client behaves.
 type habit struct {
 	name string
 	do   func(c *client, conn *net.TCPConn, r *rand.Rand)
@@ -119,7 +120,7 @@ func request(number int, closing bool) string {
 	return fmt.Sprintf("GET / HTTP/1.1\r\nHost: x\r\nAttempt: 0-%08d\r\n%s\r\n", number, last)
 }
 
-// run makes n connections, atATime of them at a time, and returns when all are over.
+// run makes n connections, atATime of them at a time, and returns when all have ended.
 func (cs *clients) run(n, atATime int, seed uint64) {
 	numbers := make(chan int)
 	var wait sync.WaitGroup
@@ -228,7 +229,7 @@ func (c *client) abort(conn *net.TCPConn) {
 	c.reset = true
 }
 
-// wasReset reports whether the server's host reset the connection.
+// wasReset reports whether the server's host has reset the connection.
 func (c *client) wasReset() bool {
 	return errors.Is(c.err, unix.ECONNRESET) || errors.Is(c.err, unix.EPIPE)
 }

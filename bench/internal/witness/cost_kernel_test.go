@@ -16,10 +16,10 @@ import (
 	"reuseport-bench/servers/testkit"
 )
 
-// BenchmarkWitness measures how much more CPU time a connection takes when it is watched. One
-// thread plays both ends, so its CPU time includes all that the kernel does for either end, except
-// what a work queue does for obituaries. Rounds without a witness, with a trace and with obituaries
-// take turns.
+// BenchmarkWitness measures the additional CPU time that a connection takes when it is watched. One
+// thread plays both ends, so its CPU time includes everything that the kernel does for either end,
+// except the work queue's time for obituaries. Rounds without a witness, with a trace and with
+// obituaries take turns.
 func BenchmarkWitness(b *testing.B) {
 	testkit.RequireRoot(b)
 	const each = 1000 // connections in a round
@@ -47,7 +47,7 @@ func BenchmarkWitness(b *testing.B) {
 }
 
 // round makes n connections in a new network, watched by the witness that begin starts. It returns
-// the CPU time that they took.
+// the CPU time that the connections took.
 func round(n int, begin func(Options) (*Witness, error)) (used time.Duration, err error) {
 	err = netlab.Private(func() error {
 		listener, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
@@ -101,7 +101,8 @@ func round(n int, begin func(Options) (*Witness, error)) (used time.Duration, er
 	return used, err
 }
 
-// connect makes a connection, and sends a request and an answer on it. The server closes first.
+// connect makes a connection, and sends a request and an answer on it. The server's end closes
+// first.
 func connect(listener int, at unix.Sockaddr) error {
 	client, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
@@ -131,7 +132,7 @@ func connect(listener int, at unix.Sockaddr) error {
 	return nil
 }
 
-// BenchmarkPrograms measures how long the programs of a trace run for each connection.
+// BenchmarkPrograms measures the time that the programs of a trace run per connection.
 func BenchmarkPrograms(b *testing.B) {
 	testkit.RequireRoot(b)
 	stats, err := ebpf.EnableStats(unix.BPF_STATS_RUN_TIME)
@@ -172,7 +173,7 @@ func BenchmarkPrograms(b *testing.B) {
 			b.Error(err)
 		}
 	}
-	n := float64(rounds * each * 11 / 10) // including those that warm up
+	n := float64(rounds * each * 11 / 10) // including the connections that warm up
 	b.ReportMetric(ran/n, "program-ns/conn")
 	b.ReportMetric(runs/n, "runs/conn")
 }

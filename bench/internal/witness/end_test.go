@@ -17,9 +17,9 @@ var (
 	testClient = netip.MustParseAddrPort("127.0.0.2:1024")
 )
 
-// TestObituary checks what follows from a message of the kernel, and what follows in addition from
-// the client's record. The messages are from Linux 6.18, for a request of 27 bytes and an answer of
-// 41 bytes.
+// TestObituary checks what can be derived from a message of the kernel alone, and from the message
+// together with the client's record. The messages are from Linux 6.18, for a request of 27 bytes
+// and an answer of 41 bytes.
 func TestObituary(t *testing.T) {
 	sent, reset := ClientEnd{Sent: 27}, ClientEnd{Sent: 27, Reset: true}
 	for _, test := range []struct {
@@ -75,7 +75,8 @@ func TestObituary(t *testing.T) {
 	}
 }
 
-// TestUnended checks what follows from a dump of connections that are not over.
+// TestUnended checks what can be derived from sock_diag's report of connections that have not
+// ended.
 func TestUnended(t *testing.T) {
 	for _, test := range []struct {
 		state      uint8
@@ -144,7 +145,7 @@ func TestEquations(t *testing.T) {
 		Births: 5,
 		Ends: []SocketEnd{
 			{Known: KnowsAll, Way: ClosedUnread}, {Known: KnowsAll, Way: Closed},
-			{Known: KnowsBytes, Way: ClosedUnread}, // its way is not known
+			{Known: KnowsBytes, Way: ClosedUnread}, // KnowsWay is not set
 		},
 		Lost:  2,
 		Moved: kernel.Counters{"TcpPassiveOpens": 6, "TcpExtTCPAbortOnClose": 1},

@@ -3,16 +3,16 @@
 // The programs of a trace. They keep one struct life for each connection in the watched network
 // namespaces, in the storage of its socket, and report it when the socket is destroyed.
 //
-// A listener has a life, too, with its inode. The kernel copies a listener's storage to every
-// connection that the listener makes (BPF_F_CLONE, sk_clone_lock in net/core/sock.c). So a
-// connection knows its listener, and a socket without storage is not watched. The programs run for
-// all sockets of the machine, so each first tests for storage.
+// A listener has a life, too, which contains its inode. The kernel copies a listener's storage to
+// every connection that the listener makes (BPF_F_CLONE, sk_clone_lock in net/core/sock.c). So a
+// connection's life names its listener, and a socket without storage is not watched. The programs
+// run for all sockets of the machine, so each first tests for storage.
 //
-// The kernel does not run a program in an interrupt that interrupted the same program
-// (__bpf_trace_run in kernel/trace/bpf_trace.c), so a program can miss what the interrupt does to
-// another socket. If a birth or a CLOSE was missed, the next program that sees the socket repairs
-// the life. No program runs after destroyed, so that one is loaded twice; the second does nothing
-// if the first has run.
+// If an interrupt interrupts a program, the kernel does not run that program in the interrupt
+// (__bpf_trace_run in kernel/trace/bpf_trace.c), so the program can miss an event of another
+// socket. If it missed a birth or a CLOSE, the next program that sees that socket repairs the life.
+// No program runs after the program destroyed, so that one is loaded twice; the second copy does
+// nothing if the first has run.
 
 #include <stdbool.h>
 
@@ -39,11 +39,11 @@
 
 char LICENSE[] SEC("license") = "Dual MIT/GPL";
 
-// The inode of the PID namespace whose numbers are reported. Set once, before loading.
+// The inode of the PID namespace whose process numbers are reported. Set once, before loading.
 const volatile __u32 pid_namespace;
 
-// The members of the kernel's structures that are read here. Loading the programs fits them to the
-// running kernel's layout (CO-RE).
+// The members of the kernel's structures that are read here. When a program is loaded, it is
+// adapted to the running kernel's layout (CO-RE).
 #pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
 
 struct ns_common {
@@ -155,7 +155,7 @@ struct bpf_iter__bpf_sk_storage_map { // net/core/bpf_sk_storage.c
 
 // include/net/sock.h. Loading the programs replaces these numbers by the running kernel's.
 enum sock_flags {
-	SOCK_DEAD = 0,   // no process has it any more
+	SOCK_DEAD = 0,   // no process has the socket any more
 	SOCK_DONE = 1,   // a FIN was received
 	SOCK_LINGER = 4,
 };
@@ -173,11 +173,11 @@ enum way { // Way; 0: the connection is still there
 };
 
 enum flag {
-	ACCEPTED = 1,    // a process has or had it
+	ACCEPTED = 1,    // a process has or had the connection
 	PEER_CLOSED = 2, // the client's FIN arrived
 	EXITING = 4,     // the closer was exiting
 	RESET_LATER = 8, // it was reset after the server had closed it or shut it down
-	ORPHANED = 16,   // no process had it when it came to CLOSE
+	ORPHANED = 16,   // no process had the socket when it reached CLOSE
 	REPORTED = 32,
 	LISTENER = 64, // the life is a listener's, or a new connection's copy of it
 };
@@ -185,23 +185,23 @@ enum flag {
 // IPv4 addresses are mapped to IPv6 (RFC 4291, 2.5.5.2). Instants are readings of CLOCK_MONOTONIC,
 // in ns; 0 means that the event did not happen.
 struct life {
-	__u64 listener; // its inode
+	__u64 listener; // the listener's inode
 	__u64 cookie;
 	__u64 born;
 	__u64 first_read;
 	__u64 closed; // by a process
-	__u64 ended;  // came to CLOSE
+	__u64 ended;  // reached CLOSE
 	__u64 received;
 	__u64 sent;
 	__u64 acknowledged;
 	__u32 unread;
-	__u32 reader; // the process that read first
+	__u32 reader; // PID of the process that read first
 	__u32 closer;
 	__u16 client_port;
 	__u16 server_port;
 	__u8 way;
-	__u8 signal; // that ended the closer
-	__u8 state;  // the last before CLOSE, or that of now
+	__u8 signal; // the signal that killed the closer
+	__u8 state;  // the last state before CLOSE, or the current state
 	__u8 flags;
 	__u32 padding;
 	__u8 client[16];
@@ -245,8 +245,8 @@ static __always_inline bool has_flag(const struct sock *sk, int flag)
 	return sk->__sk_common.skc_flags >> flag & 1;
 }
 
-// is_held reports whether a process has the socket. The barrier keeps the compiler from computing
-// with the pointer, which the verifier forbids.
+// is_held reports whether a process has the socket. The barrier keeps the compiler from doing
+// arithmetic with the pointer, which the verifier forbids.
 static __always_inline bool is_held(const struct sock *sk)
 {
 	bool held = sk->sk_socket != NULL;
@@ -269,7 +269,7 @@ static __always_inline __u64 inode_of(const struct sock *sk)
 	return BPF_CORE_READ(alloc, vfs_inode.i_ino);
 }
 
-// process returns the current process's number in pid_namespace, or 0 if it is not in there.
+// process returns the current process's number in pid_namespace, or 0 if it has none there.
 static __always_inline __u32 process(void)
 {
 	const struct task_struct *task = bpf_get_current_task_btf();
@@ -287,7 +287,7 @@ static __always_inline __u32 process(void)
 	return 0;
 }
 
-// close_now records how the current process closes the connection.
+// close_now records that the current process closes the connection, and in which way.
 static __always_inline void close_now(struct life *l, enum way way)
 {
 	const struct task_struct *task = bpf_get_current_task_btf();
@@ -301,8 +301,8 @@ static __always_inline void close_now(struct life *l, enum way way)
 	}
 }
 
-// count records the numbers of bytes. A FIN takes a sequence number like a byte (RFC 9293, 3.4),
-// and comes last.
+// count records the numbers of bytes. A FIN takes one sequence number, as a byte does (RFC 9293,
+// 3.4), and comes last.
 static __always_inline void count(struct life *l, const struct sock *sk, const struct tcp_sock *tp)
 {
 	bool done = has_flag(sk, flag_of(SOCK_DONE));
@@ -338,7 +338,7 @@ static __always_inline void put_ends(struct life *l, const struct sock *sk,
 	l->server_port = bpf_ntohs(tp->inet_conn.icsk_inet.inet_sport);
 }
 
-// listens gives a listener of a watched namespace a life.
+// listens creates a life for a listener of a watched namespace.
 static __always_inline void listens(struct sock *sk)
 {
 	__u32 net = sk->__sk_common.skc_net.net->ns.inum;
@@ -353,7 +353,7 @@ static __always_inline void listens(struct sock *sk)
 	l->listener = inode_of(sk);
 }
 
-// born turns a copy of a listener's life into the life of the connection.
+// born turns the copy of a listener's life into the life of a new connection.
 static __always_inline void born(struct life *l, struct sock *sk)
 {
 	if (!(l->flags & LISTENER))
@@ -395,7 +395,7 @@ static __always_inline void closes(struct life *l, const struct sock *sk, int st
 		close_now(l, ABORTED);
 	} else if (!l->closed) {
 		l->way = dead ? CLOSED : UNEXPLAINED; // the FIN was missed
-	} else if (held && l->way == CLOSED) { // after close(2) no process would have it
+	} else if (held && l->way == CLOSED) { // after close(2) no process would have the socket
 		l->way = SHUT_DOWN;
 	}
 }
@@ -451,8 +451,8 @@ int data_read(__u64 *ctx)
 	return 0;
 }
 
-// waking returns the flags for putting an end into the ring. The reader sleeps until the ring is
-// half full, because waking it would disturb what is measured.
+// waking returns the flags for putting an end into the ring. They wake the reader only once the
+// ring is half full, because waking it would disturb what is measured.
 static __always_inline __u64 waking(void)
 {
 	bool half = 2 * bpf_ringbuf_query(&ends, BPF_RB_AVAIL_DATA) >=
@@ -470,15 +470,15 @@ int destroyed(__u64 *ctx)
 
 	if (!l || l->flags & (LISTENER | REPORTED))
 		return 0;
-	if (!l->ended) // CLOSE was missed, and with it the state before
+	if (!l->ended) // CLOSE was missed, and so was the state before it
 		closes(l, sk, 0);
 	l->flags |= REPORTED;
 	tp = bpf_skc_to_tcp_sock((void *)sk);
-	// If the peer's port is 0, tcp_disconnect has emptied the socket. It is called for SO_LINGER 0
-	// and when a listener is closed.
+	// If the peer's port is 0, tcp_disconnect has cleared the socket. The kernel calls that
+	// function for SO_LINGER 0 and when a listener is closed.
 	if (tp && l->ended && sk->__sk_common.skc_dport) {
 		count(l, sk, tp);
-		if (!(l->flags & ORPHANED)) { // it came to CLOSE before it was closed
+		if (!(l->flags & ORPHANED)) { // it reached CLOSE before a process closed it
 			l->flags |= ACCEPTED;
 			if (!l->closed)
 				close_now(l, l->way);
@@ -489,7 +489,7 @@ int destroyed(__u64 *ctx)
 	return 0;
 }
 
-// mark_listeners gives a life to each listener that existed before the trace.
+// mark_listeners creates a life for each listener that existed before the trace.
 SEC("iter/tcp")
 int mark_listeners(struct bpf_iter__tcp *ctx)
 {

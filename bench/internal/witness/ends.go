@@ -27,7 +27,7 @@ import (
 // inet_sock_set_state, tcp_rcv_space_adjust and tcp_destroy_sock.
 type trace struct {
 	collection *ebpf.Collection
-	marks      *link.Iter // makes a struct life for each existing listener
+	marks      *link.Iter // creates a struct life for each existing listener
 	links      []link.Link
 	reader     *ringbuf.Reader
 
@@ -43,8 +43,8 @@ const again = "_again"
 // include/uapi/linux/bpf.h) and a struct life.
 const lifeRecord = 8 + 128
 
-// The ring has room for the ends of the planned connections, but at most maxRing bytes. If the ring
-// is too small for all ends, it is read while the load runs.
+// The ring has room for the ends of the planned connections, but has at most maxRing bytes. If it
+// is too small for all ends, it must be read while the load runs.
 const (
 	minRing = 1 << 20
 	maxRing = 64 << 20
@@ -52,10 +52,10 @@ const (
 
 // newTrace starts a trace that watches no namespace yet. The caller ends it with stop and close.
 // newTrace needs CAP_BPF and CAP_PERFMON, or CAP_SYS_ADMIN, in the initial user namespace;
-// otherwise the error is unix.EPERM and names what is missing. The error is kernel.ErrNotSupported
-// if the kernel lacks type information or a tracepoint, or is older than Linux 5.12. Tracing
-// programs may use socket storage since 5.11, and version 3 of the instruction set exists since
-// 5.12.
+// otherwise the error is unix.EPERM and names the missing capabilities. The error is
+// kernel.ErrNotSupported if the kernel lacks type information or a tracepoint, or is older than
+// Linux 5.12: tracing programs may use socket storage since 5.11, and version 3 of the instruction
+// set exists since 5.12.
 func newTrace(connections int, types *btf.Cache) (*trace, error) {
 	if missing := sys.MissingForBPF(); len(missing) > 0 {
 		return nil, fmt.Errorf("ends of connections: needs %s; run as root: %w",
@@ -121,8 +121,8 @@ func ringSize(connections int) uint32 {
 	return 1 << bits.Len64(need-1)
 }
 
-// watch adds the calling thread's network namespace, with its existing and future listeners. From
-// then on, the trace reports the connections that these listeners make.
+// watch adds the calling thread's network namespace to the trace, with its existing and future
+// listeners. From then on, the trace reports the connections that these listeners make.
 func (t *trace) watch() error {
 	var here unix.Stat_t
 	if err := unix.Stat("/proc/thread-self/ns/net", &here); err != nil {
@@ -131,7 +131,7 @@ func (t *trace) watch() error {
 	if err := t.collection.Maps[endsMapWatched].Put(uint32(here.Ino), true); err != nil {
 		return fmt.Errorf("ends of connections: watch: %w", err)
 	}
-	// Open fixes the namespace (bpf_iter_init_seq_net in fs/proc/proc_net.c).
+	// Open determines the namespace (bpf_iter_init_seq_net in fs/proc/proc_net.c).
 	walk, err := t.marks.Open()
 	if err != nil {
 		return fmt.Errorf("ends of connections: listeners: %w", err)
@@ -143,7 +143,7 @@ func (t *trace) watch() error {
 	return nil
 }
 
-// read calls f for each connection that ends, until stop.
+// read calls f for each connection that ends, and returns after stop.
 func (t *trace) read(f func(SocketEnd)) error {
 	t.reading.Lock()
 	defer t.reading.Unlock()
@@ -192,8 +192,8 @@ func (t *trace) readLiving() (map[uint64]SocketEnd, error) {
 	return living, nil
 }
 
-// stop detaches the programs, so that read ends. It returns the connections that had not ended, by
-// their cookies. A connection that ends during the call is passed to read's f as well.
+// stop detaches the programs, so that read returns. It returns the connections that had not ended,
+// by their cookies. If a connection ends during the call, read's f gets it as well.
 func (t *trace) stop() (living map[uint64]SocketEnd, err error) {
 	if living, err = t.readLiving(); err != nil {
 		err = fmt.Errorf("open connections: %w", err)

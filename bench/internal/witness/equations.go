@@ -1,6 +1,6 @@
 package witness
 
-// An Equation compares a count by the kernel with the count by the witness.
+// An Equation compares the kernel's count of some event with the witness's count.
 type Equation struct {
 	Name         string // name of the kernel's counter, or "births"
 	Kernel, Seen int64
@@ -14,14 +14,14 @@ func (e Equation) Residual() int64 { return e.Kernel - e.Seen }
 // net/ipv4/tcp_minisocks.c).
 const passiveOpens = "TcpPassiveOpens"
 
-// Equations compares the account with the kernel's counters. It omits the equation of a counter
-// that the kernel lacks.
-//
-//   - TcpPassiveOpens counts handshakes that made a socket. Each is one end. Connections to other
-//     ports count, too; the witness sees them only with a trace.
+// Equations compares the account with the kernel's counters. If the kernel lacks a counter, its
+// equation is omitted.
+//   - TcpPassiveOpens counts handshakes that made a socket. The witness must report one end for
+//     each. Connections to other ports count, too; the witness sees those only with a trace.
 //   - TcpExtTCPAbortOnClose counts closes with unread data, including those of clients in the same
-//     namespace. Without a trace call Complete first.
-//   - births, with a trace, counts connections that listeners made. Each is one end.
+//     namespace. Without a trace, call Complete first.
+//   - births, which needs a trace, counts connections that listeners made. The witness must report
+//     one end for each.
 func (a *Account) Equations() (all []Equation) {
 	ends, unread := int64(len(a.Ends))+a.Lost, int64(0)
 	for i := range a.Ends {

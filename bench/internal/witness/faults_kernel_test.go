@@ -19,11 +19,11 @@ import (
 	"reuseport-bench/servers/wire"
 )
 
-// The test binary is a server with faults if its only arguments are childFaulty and an address.
+// With the arguments childFaulty and an address, the test binary runs as a server with faults.
 const childFaulty = "faulty"
 
-// A fault is what the faulty server does with a connection. The connection's number, which the
-// client's port encodes, determines it.
+// A fault is what the faulty server does with a connection. It depends on the connection's number,
+// which the client's port encodes.
 type fault int
 
 const (
@@ -35,7 +35,7 @@ const (
 	noFault
 )
 
-// each is the number of connections with each fault. Later connections have no fault.
+// each is the number of connections with each fault. The connections after those have no fault.
 const each = 137
 
 func faultOf(number int) fault { return min(fault(number/each), noFault) }
@@ -47,7 +47,7 @@ var (
 
 const cutAt, partRead = 20, 9
 
-// faultyServer serves at an address until its input ends.
+// faultyServer serves at an address until EOF on its input.
 func faultyServer(address string) error {
 	l, err := net.Listen("tcp4", address)
 	if err != nil {
@@ -150,7 +150,7 @@ func startFaulty(t *testing.T, at netip.AddrPort) int {
 	return cmd.Process.Pid
 }
 
-// A fate is what the witness reports about a connection.
+// A fate is a witness's report about a connection, reduced to what the test compares.
 type fate struct {
 	way                        Way
 	progress                   Progress
@@ -159,8 +159,8 @@ type fate struct {
 	listenerKnown, timesInside bool // only as root
 }
 
-// TestKernelFaults checks that a server which resets exactly 137 requests, closes 137 unread, holds
-// 137, cuts 137 off and reads a part of 137 is reported to do exactly that.
+// TestKernelFaults runs a server that does five things to exactly 137 requests each: it resets,
+// closes unread, holds, cuts off, or reads only in part. The witness must report exactly that.
 func TestKernelFaults(t *testing.T) {
 	if inLabs(t) {
 		return

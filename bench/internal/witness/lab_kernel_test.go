@@ -21,14 +21,14 @@ import (
 // take some minutes.
 var connections = flag.Int("connections", 3000, "connections of TestKernelOwnWorkers")
 
-// The test binary is a worker if its only argument is childWorker.
+// With childWorker as its only argument, the test binary runs as a worker.
 const childWorker = "worker"
 
 // inLab is set in the environment of a test that is run again in its own namespaces.
 const inLab = "REUSEPORT_BENCH_TEST_LAB"
 
 func TestMain(m *testing.M) {
-	os.Setenv("GORACE", "atexit_sleep_ms=0") // else children built with -race exit a second later
+	os.Setenv("GORACE", "atexit_sleep_ms=0") // or -race delays the exit of children
 	if len(os.Args) == 2 && os.Args[1] == childWorker {
 		if err := worker.Main(); err != nil {
 			fmt.Fprintln(os.Stderr, err)
@@ -75,7 +75,7 @@ func inLabs(t *testing.T) bool {
 				cmd.SysProcAttr.GidMappings = []syscall.SysProcIDMap{{HostID: os.Getgid(), Size: 1}}
 			}
 			var out []byte
-			err := sys.OnOwnThread(func() (err error) { // Pdeathsig is bound to the thread
+			err := sys.OnOwnThread(func() (err error) { // Pdeathsig refers to the thread
 				out, err = cmd.CombinedOutput()
 				return err
 			})
@@ -91,7 +91,7 @@ func inLabs(t *testing.T) bool {
 	return true
 }
 
-// linkUp brings lo up in the network namespace of the process.
+// linkUp brings lo up in the process's network namespace.
 func linkUp(t *testing.T) {
 	t.Helper()
 	lo, err := netlink.LinkByName("lo")

@@ -12,8 +12,8 @@ const (
 	tcpClosing     = 11
 )
 
-// obituary returns the connection of a destroyed socket. It returns false for a listener, which has
-// no connection.
+// obituary returns what a destroyed socket shows about its connection. It returns false for a
+// listener, which has no connection.
 func obituary(c kernel.Connection) (SocketEnd, bool) {
 	e := SocketEnd{Server: c.Local, Client: c.Peer, Cookie: c.Cookie}
 	if c.Peer.Port() == 0 {
@@ -22,10 +22,10 @@ func obituary(c kernel.Connection) (SocketEnd, bool) {
 	}
 	e.Known = KnowsClient | KnowsBytes
 	e.setBytes(c)
-	// The socket of a connection that ends in the accept queue is emptied, too (inet_child_forget
-	// in net/ipv4/inet_connection_sock.c), so one that is not empty was accepted. If two CPUs make
-	// a socket each for one handshake, one is discarded, empty but with its peer
-	// (inet_csk_complete_hashdance).
+	// If a connection ends in the accept queue, its socket is cleared (inet_child_forget in
+	// net/ipv4/inet_connection_sock.c), so a socket that is not cleared was accepted. There is one
+	// exception: if two CPUs make a socket each for one handshake, one of the two is discarded,
+	// without data but with its peer's address (inet_csk_complete_hashdance).
 	if c.Received > 0 || c.Acknowledged > 0 {
 		e.Accepted, e.Known = true, e.Known|KnowsAccepted
 	}
@@ -35,7 +35,7 @@ func obituary(c kernel.Connection) (SocketEnd, bool) {
 	return e, true
 }
 
-// unended returns a connection that, according to sock_diag, is not over.
+// unended returns what sock_diag reports about a connection that has not ended.
 func unended(c kernel.Connection) SocketEnd {
 	e := SocketEnd{
 		Server: c.Local, Client: c.Peer, Cookie: c.Cookie, State: c.State,
@@ -64,7 +64,7 @@ func (e *SocketEnd) setBytes(c kernel.Connection) {
 	e.Acknowledged = min(c.Acknowledged, c.Sent)
 }
 
-// dropFIN subtracts the client's FIN, which was received last, from the numbers of bytes.
+// dropFIN subtracts the client's FIN, the last byte received, from the numbers of bytes.
 func (e *SocketEnd) dropFIN() {
 	e.PeerClosed = true
 	e.Received--
@@ -73,14 +73,14 @@ func (e *SocketEnd) dropFIN() {
 	}
 }
 
-// A ClientEnd describes what the client knows about the same connection.
+// A ClientEnd describes what the client knows about a connection that a SocketEnd describes.
 type ClientEnd struct {
-	Sent  uint64 // bytes of data that it wrote
+	Sent  uint64 // bytes of data that the client wrote
 	Reset bool   // the client reset the connection
 }
 
-// Complete adds what follows from the client's record. It changes only ends that were not traced
-// and whose numbers of bytes are known.
+// Complete adds what can be derived from the client's record. It changes only ends that were not
+// traced and whose numbers of bytes are known.
 func (e *SocketEnd) Complete(c ClientEnd) {
 	if e.Known.Has(KnowsFIN) || !e.Known.Has(KnowsBytes) {
 		return
@@ -92,8 +92,8 @@ func (e *SocketEnd) Complete(c ClientEnd) {
 	switch {
 	case e.Known.Has(KnowsWay):
 	case c.Reset:
-		// The server may have closed it with unread data before the client's reset. Both cases look
-		// the same.
+		// The server may have closed the connection with unread data before the client's reset. A
+		// reset before the close looks the same.
 	case e.Unread > 0:
 		e.Way, e.Known = ClosedUnread, e.Known|KnowsWay
 	}

@@ -7,15 +7,15 @@ type Request struct {
 	Before     uint64
 }
 
-// Progress is how far the server got with a request.
+// Progress is how much the server had done for a request when the connection ended.
 type Progress uint8
 
-// The kinds of progress.
+// The kinds of progress, in order.
 const (
 	NotAccepted Progress = iota
 	Unread               // accepted, but no byte of the request was read
 	PartRead
-	ReadWhole // but no byte of the response was sent
+	ReadWhole // no byte of the response was sent
 	Answering // at least a part of the response was sent
 )
 
@@ -25,8 +25,7 @@ var progressNames = [...]string{
 
 func (p Progress) String() string { return progressNames[p] }
 
-// Progress returns how far the server got with a request. It returns false if the progress is not
-// known.
+// Progress returns how much the server had done for a request, and false if this is not known.
 func (e *SocketEnd) Progress(r Request) (Progress, bool) {
 	switch {
 	case e.Known.Has(KnowsAccepted) && !e.Accepted:

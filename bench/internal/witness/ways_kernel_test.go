@@ -63,14 +63,15 @@ func (p *play) awaitRequest() error {
 	return err
 }
 
-// awaitTimeout returns when the kernel has given up the connection, after its retransmission
+// awaitTimeout returns when the kernel has given up on the connection, after its retransmission
 // timeout of 200 ms.
 func (p *play) awaitTimeout() error {
 	_, err := loopback.Wait(p.server, 0, 10*time.Second)
 	return err
 }
 
-// The methods below take pointers, because a descriptor may only be known when they are called.
+// The methods below take pointers, because some descriptors exist only by the time the methods are
+// called.
 
 func (p *play) close(fd *int) error {
 	p.CloseSocket(*fd)
@@ -79,7 +80,8 @@ func (p *play) close(fd *int) error {
 
 func (p *play) shutDown(fd *int) error { return unix.Shutdown(*fd, unix.SHUT_WR) }
 
-// abandonEarly makes the kernel give up at the first timeout of an unacknowledged answer.
+// abandonEarly makes the kernel give up at the first retransmission timeout of an answer that is
+// not acknowledged.
 func (p *play) abandonEarly() error {
 	return unix.SetsockoptInt(p.server, unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, 1)
 }
@@ -175,7 +177,7 @@ func TestKernelWays(t *testing.T) {
 	for i, test := range plays {
 		for _, before := range []bool{true, false} {
 			if !before && i > 0 {
-				continue // it makes no difference once the connection exists
+				continue // the option has no effect once the connection exists
 			}
 			t.Run(fmt.Sprintf("%s/listener before: %v", test.name, before), func(t *testing.T) {
 				got, p, begin, end := watchPlay(t, test.do, before)
@@ -223,8 +225,8 @@ func TestKernelWays(t *testing.T) {
 	}
 }
 
-// watchPlay traces what f does with one connection. before is true if the listener is made before
-// the trace starts, and false if it is made after.
+// watchPlay traces what f does with one connection. before reports whether the listener is made
+// before the trace starts.
 func watchPlay(t *testing.T, f func(*play) error, before bool) (
 	ends []SocketEnd, p *play, begin, end clock.Instant,
 ) {
@@ -337,7 +339,7 @@ func TestKernelFamilies(t *testing.T) {
 					server, _, acceptErr := socket.Accept(listener)
 					err = errors.Join(err, nameErr, acceptErr, unix.Close(server),
 						unix.Close(client))
-					time.Sleep(10 * time.Millisecond) // for the obituary
+					time.Sleep(10 * time.Millisecond) // until the obituary has arrived
 					a, stopErr := w.Stop()
 					if err := errors.Join(err, stopErr); err != nil {
 						return err

@@ -21,42 +21,43 @@ type Options struct {
 	// unix.AF_INET, unix.AF_INET6, or both.
 	Port     uint16
 	Families []int
-	// Connections is the maximum number of connections, and Rate the maximum number in a second.
-	// They determine the sizes of the buffers. A Rate of 0 means that all may come within a second.
+	// Connections is the maximum number of connections, and Rate the maximum number of connections
+	// in a second. They determine the sizes of the buffers. A Rate of 0 means that all connections
+	// may arrive within a second.
 	Connections int
 	Rate        float64
-	// Types are this kernel's types. Reading them takes most of the time that Start takes, so
-	// callers that start several witnesses should share a cache.
+	// Types are this kernel's types. Reading the types takes most of the time of Start, so callers
+	// that start several witnesses should share a cache.
 	Types *btf.Cache
 }
 
-// A Witness watches the connections that servers get after its start. As root it traces them. Where
-// tracing is not possible, it reads the kernel's obituaries of sockets, and at the end it lists the
-// connections that still exist. Stop ends it.
+// A Witness watches the connections that servers get after its start. As root it traces
+// connections. Where tracing is not possible, it reads the kernel's obituaries of sockets, and at
+// the end it lists the connections that still exist. The caller must call Stop.
 type Witness struct {
 	o           Options
 	trace       *trace             // nil if tracing is not possible
-	untraced    error              // why tracing is not possible
+	untraced    error              // the reason that tracing is not possible
 	obituaries  *kernel.Obituaries // nil with a trace
 	unsubscribe chan struct{}      // closed to end the reader of obituaries
 	done        chan error         // receives the error of the reader when it ends
-	ends        []SocketEnd        // belongs to the reader until the reader ends
+	ends        []SocketEnd        // owned by the reader until it returns
 	before      kernel.Counters
 }
 
-// An Account holds what a Witness saw.
+// An Account holds everything that a Witness saw.
 type Account struct {
 	// Ends has one entry per connection, in no particular order. With a trace, it has the
 	// connections to every port.
 	Ends []SocketEnd `json:"ends"`
-	// Lost is the number of ends that were lost because a buffer had no room. If it is not 0, no
-	// conclusion can be drawn from a missing end.
+	// Lost is the number of ends that were lost because a buffer had no room. If it is not 0, the
+	// absence of an end proves nothing.
 	Lost int64 `json:"lost,omitzero"`
-	// Untraced is why connections were not traced; "" if they were.
+	// Untraced is the reason that connections were not traced; "" if they were.
 	Untraced string `json:"untraced,omitzero"`
 	// Births is the number of connections that listeners made. It is valid only with a trace.
 	Births int64 `json:"births,omitzero"`
-	// Moved is the change of each counter of the servers' network namespace.
+	// Moved is the change of each counter of the servers' network namespace while the Witness ran.
 	Moved kernel.Counters `json:"moved"`
 }
 
@@ -88,11 +89,11 @@ func start(o Options) (*Witness, error) {
 	return w, nil
 }
 
-// slack is room for sockets that Options.Connections does not count: listeners, and connections of
-// probes.
+// slack is the number of additional sockets for which buffers have room, because
+// Options.Connections does not count them: listeners, and connections of probes.
 const slack = 1024
 
-// startObituaries starts a Witness without a trace. untraced is the reason why there is none.
+// startObituaries starts a Witness without a trace. untraced is the reason that there is no trace.
 func startObituaries(o Options, untraced error) (*Witness, error) {
 	w := &Witness{
 		o: o, untraced: untraced, unsubscribe: make(chan struct{}), done: make(chan error, 1),
@@ -108,8 +109,8 @@ func startObituaries(o Options, untraced error) (*Witness, error) {
 	return w, nil
 }
 
-// readPeriod returns the interval at which obituaries must be read to keep half of the room free.
-// It returns 0 if there is room for all of them, so that they can be read at the end.
+// readPeriod returns the interval at which obituaries must be read to keep half of the buffer free.
+// It returns 0 if the buffer has room for all obituaries, so that they can be read at the end.
 func readPeriod(room int, o Options) time.Duration {
 	if room >= o.Connections+slack {
 		return 0
@@ -121,7 +122,7 @@ func readPeriod(room int, o Options) time.Duration {
 
 // readObituaries reads obituaries at intervals until unsubscribe is closed.
 func (w *Witness) readObituaries(period time.Duration) error {
-	var tick <-chan time.Time // never, without a period
+	var tick <-chan time.Time // stays nil, so never ready, without a period
 	if period > 0 {
 		ticker := time.NewTicker(period)
 		defer ticker.Stop()
@@ -139,11 +140,13 @@ func (w *Witness) readObituaries(period time.Duration) error {
 	}
 }
 
-// settleLimit is how long Stop waits for obituaries, which the kernel sends from a work queue.
+// settleLimit is the maximum time that Stop waits for obituaries, which the kernel sends from a
+// work queue.
 const settleLimit = 250 * time.Millisecond
 
-// Stop ends the Witness and returns what it saw. The traffic should have ceased. Without a trace,
-// Stop waits for the obituaries of all connections that the kernel has counted, up to settleLimit.
+// Stop ends the Witness and returns what it saw. The traffic should have stopped before. Without a
+// trace, Stop waits for the obituaries of all connections that the kernel has counted, but at most
+// for settleLimit.
 func (w *Witness) Stop() (*Account, error) {
 	a := &Account{}
 	if w.trace != nil {
@@ -164,7 +167,7 @@ func (w *Witness) stopTrace(a *Account) error {
 	return errors.Join(err, w.count(a))
 }
 
-// count sets Moved.
+// count sets the account's Moved.
 func (w *Witness) count(a *Account) error {
 	now, err := kernel.CountersIn(w.o.Do)
 	a.Moved = now.Since(w.before)
@@ -184,7 +187,7 @@ func (w *Witness) stopObituaries(a *Account) error {
 	return errors.Join(err, w.obituaries.Close())
 }
 
-// collect sets the account to what is known now.
+// collect fills the account from what the Witness has seen so far.
 func (w *Witness) collect(a *Account) error {
 	err := w.obituaries.Read(w.note)
 	a.Ends = slices.Clone(w.ends)
@@ -201,7 +204,7 @@ func (w *Witness) collect(a *Account) error {
 	return errors.Join(err, dumpErr, lostErr, w.count(a))
 }
 
-// note adds the connection of an obituary.
+// note adds an obituary's connection to the ends.
 func (w *Witness) note(c kernel.Connection) {
 	if e, ok := obituary(c); ok {
 		w.ends = append(w.ends, e)

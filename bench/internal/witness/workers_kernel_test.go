@@ -25,10 +25,11 @@ import (
 	"reuseport-bench/servers/wire"
 )
 
-// kernelTypes are shared by all witnesses, as in a run.
+// kernelTypes is shared by all witnesses, so that the kernel's types are read only once, as in a
+// run.
 var kernelTypes = btf.NewCache()
 
-// A setup is a kind of server that the test runs, and how that server is stopped.
+// A setup is a kind of server that the test runs, and the way in which that server is stopped.
 type setup struct {
 	kind    vocabulary.ServerKind
 	accept  vocabulary.AcceptMode
@@ -60,7 +61,7 @@ func setups(root bool) (all []setup) {
 		}
 	}
 	for _, accept := range vocabulary.AcceptModes() {
-		own := accept.Name == vocabulary.ServerLoop.Row().Accept // above
+		own := accept.Name == vocabulary.ServerLoop.Row().Accept // already in all
 		if own || !accept.Kind.Allows(vocabulary.ServerLoop) {
 			continue
 		}
@@ -72,8 +73,8 @@ func setups(root bool) (all []setup) {
 	return all
 }
 
-// workTime returns how long a request takes in the ith setup. In every other setup it takes so long
-// that requests wait unread.
+// workTime returns the time that a request takes in the ith setup. In every second setup it is so
+// long that requests wait unread.
 func workTime(i int) time.Duration {
 	if i%2 == 0 {
 		return 3 * time.Millisecond
@@ -81,7 +82,7 @@ func workTime(i int) time.Duration {
 	return 300 * time.Microsecond
 }
 
-// An account is what a worker's journal tells about one connection.
+// An account is a worker's journal about one connection.
 type account struct {
 	worker    *servers.Worker
 	accepted  clock.Instant
@@ -164,7 +165,7 @@ func newRig(t *testing.T, s setup) *rig {
 	return r
 }
 
-// do just runs f, because the whole process is in the servers' network namespace.
+// do just runs f, because the whole process is already in the servers' network namespace.
 func do(f func() error) error { return f() }
 
 // freePort returns an address for the servers at which no socket listens.
@@ -206,10 +207,10 @@ func (r *rig) start() {
 	}
 }
 
-// restart replaces the generation.
+// restart replaces the generation by a new one.
 func (r *rig) restart() error {
 	ctx, old := r.t.Context(), r.current
-	if r.setup.accept.Row().Passes { // an acceptor only knows the workers that it started with
+	if r.setup.accept.Row().Passes { // an acceptor knows only the workers that it started with
 		if len(old.Workers) < workersPerGeneration {
 			return nil
 		}
@@ -236,8 +237,8 @@ func (r *rig) restart() error {
 }
 
 // TestKernelOwnWorkers compares the witness with the journals of our own workers, connection by
-// connection, for every way to stop the workers: what was read and answered, by which worker, and
-// how the connection ended.
+// connection, for every way to stop the workers. It compares what was read and answered, by which
+// worker, and how the connection ended.
 func TestKernelOwnWorkers(t *testing.T) {
 	if inLabs(t) {
 		return
@@ -259,8 +260,8 @@ func TestKernelOwnWorkers(t *testing.T) {
 	}
 }
 
-// agree makes n connections, numbered from first, to workers that are restarted meanwhile. It
-// returns how many connections were compared, and counts them in kinds by their kind.
+// agree makes n connections, numbered from first, to workers that are restarted at the same time.
+// It returns the number of connections that were compared, and counts them in kinds.
 func agree(t *testing.T, s setup, first, n int, kinds map[string]int) int {
 	r := newRig(t, s)
 	w, err := Start(Options{
@@ -308,9 +309,10 @@ func agree(t *testing.T, s setup, first, n int, kinds map[string]int) int {
 		t.Errorf("%d ends found no room", seen.Lost)
 	}
 	for _, e := range seen.Equations() {
-		// Clients live in the same namespace. The kernel counts a client that resets a connection
-		// whose answer it has not read as a close with unread data (__tcp_close in net/ipv4/tcp.c).
-		// And without a trace, a server's close before the reset looks the same as one after it.
+		// Clients are in the same namespace as servers. If a client resets a connection whose
+		// answer it has not read, the kernel counts that as a close with unread data (__tcp_close
+		// in net/ipv4/tcp.c). And without a trace, it is unknown whether a server's close came
+		// before or after a reset.
 		most := int64(0)
 		if e.Name == "TcpExtTCPAbortOnClose" {
 			most = j.resets
@@ -335,11 +337,11 @@ type judge struct {
 	clients  []*client
 	kinds    map[string]int
 	compared int
-	// resets counts connections that the client reset while there was data at both ends, so that
+	// resets counts connections that the client reset while both ends had unread data, so that
 	// either end may have been closed with unread data.
 	resets int64
-	// ahead counts, for each worker, connections for which the worker died between doing something
-	// and recording it.
+	// ahead counts, for each worker, the connections for which the worker died after it had done
+	// something and before it recorded that.
 	ahead         map[*servers.Worker]int
 	disagreements []string
 }
@@ -367,8 +369,8 @@ func (j *judge) judge(seen *Account) {
 			anonymous++
 			continue
 		}
-		// If two CPUs receive segments of the same handshake, each makes a socket, and one is
-		// discarded (inet_csk_complete_hashdance in net/ipv4/inet_connection_sock.c).
+		// If two CPUs receive segments of the same handshake, each makes a socket, and one of the
+		// two is discarded (inet_csk_complete_hashdance in net/ipv4/inet_connection_sock.c).
 		surplus := func(e *SocketEnd) bool {
 			return e.Way == NotEstablished || e.Way == UnknownWay && !e.Known.Has(KnowsAccepted)
 		}
@@ -468,7 +470,7 @@ func (j *judge) compare(e *SocketEnd, a *account, c *client) {
 		case e.Accepted && e.Signal == unix.SIGKILL && w != nil:
 			j.ahead[w]++
 		case e.Accepted && !e.Known.Has(KnowsCloser) && j.setup.stop.Name == vocabulary.StopKill:
-			j.ahead[nil]++ // by an unknown worker
+			j.ahead[nil]++ // the worker is unknown
 		default:
 			j.disagree(e, a, c, "accepted: witness %v, journal %v", e.Accepted, a != nil)
 		}
@@ -495,7 +497,7 @@ func (j *judge) compare(e *SocketEnd, a *account, c *client) {
 	case read > len(a.requested) && died:
 		ahead = true
 	case read > len(a.requested) && answeredLast:
-		// The worker had read two requests at once, and closed the connection after it answered the
+		// The worker had read two requests at once, and closed the connection after answering the
 		// first.
 	default:
 		j.disagree(e, a, c, "requests: %d by witness, %d by journal", read, len(a.requested))
@@ -523,7 +525,7 @@ func (j *judge) compare(e *SocketEnd, a *account, c *client) {
 	}
 	if e.Known.Has(KnowsWay) && !slices.Contains(ways[a.end], e.Way) {
 		reset := e.Way == ResetByPeer && (a.end == journal.EndServed && c.reset ||
-			// The client had closed before this answer came, so its kernel reset the connection.
+			// The client had closed before this answer arrived, so its kernel reset the connection.
 			a.end == journal.EndPeer && e.Sent == uint64(len(badRequest)))
 		if !reset {
 			j.disagree(e, a, c, "end")
@@ -542,8 +544,7 @@ func (j *judge) worker(pid int) *servers.Worker {
 
 // passed reports whether a connection that is in no journal ended on its way from an acceptor to a
 // worker. Either its descriptor was in a message to a worker that was killed, or the client had
-// reset the connection, so that the worker closed it at once (channelSource in
-// servers/worker/source.go).
+// reset it, so that the worker closed it at once (channelSource in servers/worker/source.go).
 func (j *judge) passed(e *SocketEnd) bool {
 	if !j.setup.accept.Row().Passes || e.Read() > 0 || e.Sent > 0 {
 		return false
@@ -551,10 +552,10 @@ func (j *judge) passed(e *SocketEnd) bool {
 	return !e.Known.Has(KnowsCloser) || e.Signal == unix.SIGKILL || e.Way == ResetByPeer
 }
 
-// byOther reports whether a process other than the connection's worker may have closed it last: the
-// acceptor, which passed it on, or a process that the worker forked. Until a forked process calls
-// execve(2) or exits, it has all descriptors of the worker. os/exec also forks a process to try
-// pidfds (checkClonePidfd in os/pidfd_linux.go).
+// byOther reports whether the last process to close the connection may not have been the
+// connection's worker: the acceptor, which passed the connection on, or a process that the worker
+// forked. Until a forked process calls execve(2) or exits, it has all descriptors of the worker.
+// os/exec also forks a process to try pidfds (checkClonePidfd in os/pidfd_linux.go).
 func (j *judge) byOther(e *SocketEnd) bool {
 	if j.setup.stop.Handover == vocabulary.Tableflip {
 		return true
@@ -564,7 +565,8 @@ func (j *judge) byOther(e *SocketEnd) bool {
 }
 
 // compareTimes compares the instants in a trace with those in a journal. A worker reads the clock
-// after it has accepted, read or closed. clockSlack is how much the two clocks may differ.
+// after it has accepted, read or closed. clockSlack is the maximum difference between the two
+// clocks.
 func (j *judge) compareTimes(e *SocketEnd, a *account, c *client) {
 	if !e.Known.Has(KnowsTimes|KnowsReader|KnowsCloser) || a == nil {
 		return
@@ -584,12 +586,13 @@ func (j *judge) compareTimes(e *SocketEnd, a *account, c *client) {
 	}
 }
 
-// badRequest is what net/http answers by itself to a request that ends early (conn.serve in
-// server.go).
+// badRequest is the response that net/http sends by itself to a request that ends early (conn.serve
+// in server.go).
 const badRequest = "HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\n" +
 	"Connection: close\r\n\r\n400 Bad Request"
 
-// answers returns the possible numbers of bytes that a worker sent with n answers on a connection.
+// answers returns the possible total numbers of bytes that a worker sent with n answers on a
+// connection.
 func (j *judge) answers(a *account, n int) []uint64 {
 	length := func(closing wire.Closing) uint64 {
 		w := a.worker
@@ -617,8 +620,8 @@ var endNames = map[journal.End]string{
 	journal.EndUnhandled: "unhandled",
 }
 
-// ways lists, for each way in which a worker records that a connection ended, the ways that agree
-// with it.
+// ways lists, for each way in which a worker can record the end of a connection, the ways that the
+// witness may report.
 var ways = map[journal.End][]Way{
 	0:                     {Closed, ClosedUnread, ResetByPeer},
 	journal.EndServed:     {Closed, ClosedUnread, ShutDown},
