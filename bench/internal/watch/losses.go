@@ -15,11 +15,11 @@ import (
 
 // Losses records the kernel's resets and dropped segments while a trial runs.
 type Losses struct {
-	trace  *kernel.LossTrace // nil: unavailable, so causes are inferred
+	trace  *kernel.LossTrace // nil: not available, so causes are inferred
 	server netip.AddrPort
-	done   chan error // gets the error of Read when it ends
+	done   chan error // gets the error of Read when Read returns
 
-	// events holds the events of each client's address, in the order in which they came.
+	// events holds the events of each client's address, in the order in which they were read.
 	events map[netip.AddrPort][]kernel.LossEvent
 	result *results.Trace
 }
@@ -28,8 +28,8 @@ type Losses struct {
 const maxLossEvents = 1 << 20
 
 // StartLosses records losses of connections to the server in the lab until Stop. If the kernel does
-// not allow or offer that, nothing is recorded, and there is no error. types has the same meaning
-// as in kernel.LossTraceOptions.
+// not permit or support this, nothing is recorded, and there is no error. types has the same
+// meaning as in kernel.LossTraceOptions.
 func StartLosses(lab *netlab.Lab, server netip.AddrPort, types *btf.Cache) (*Losses, error) {
 	l := &Losses{server: server}
 	o := kernel.LossTraceOptions{Servers: []netip.AddrPort{server}, Types: types}
@@ -52,7 +52,7 @@ func StartLosses(lab *netlab.Lab, server netip.AddrPort, types *btf.Cache) (*Los
 	return l, nil
 }
 
-// NoLosses returns a Losses that records nothing, and gives why as its reason.
+// NoLosses returns a Losses that records nothing. Its result gives why as the reason.
 func NoLosses(why string) *Losses { return &Losses{result: &results.Trace{Unavailable: why}} }
 
 func (l *Losses) take(e kernel.LossEvent) {
@@ -68,7 +68,7 @@ func (l *Losses) take(e kernel.LossEvent) {
 	}
 }
 
-// client returns the client's address of the connection that an event concerns, and false if the
+// client returns the client's address in the connection that an event concerns, and false if the
 // event concerns no connection.
 func (l *Losses) client(e kernel.LossEvent) (netip.AddrPort, bool) {
 	switch l.server {
@@ -97,7 +97,7 @@ func (l *Losses) Stop() error {
 func (l *Losses) Result() *results.Trace { return l.result }
 
 // Facts returns the events in the ledger's form, or nil if nothing was recorded. at converts an
-// instant to a time of the trial. workers maps a PID to its worker.
+// instant to a time of the trial. workers maps the PIDs of workers to their IDs.
 func (l *Losses) Facts(at func(clock.Instant) ledger.Time, workers map[int]int) *ledger.Trace {
 	if l.events == nil {
 		return nil

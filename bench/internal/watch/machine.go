@@ -20,65 +20,66 @@ const (
 	maxGap = 100 * time.Millisecond
 	// minGap is the shortest time between two looks.
 	minGap = 20 * time.Millisecond
-	// lookBefore is the time from a look to the step after it, so that the look does not delay the
-	// step.
+	// lookBefore is the time between a look and the step that follows it, so that the look does not
+	// delay the step.
 	lookBefore = 5 * time.Millisecond
-	// lookShare bounds the cost of looks: the pause after a look is at least lookShare times as
+	// lookShare limits the cost of looks: the pause after a look is at least lookShare times as
 	// long as the look.
 	lookShare = 100
-	// maxWatched bounds the processes whose scheduler statistics are read. If more are alive, the
-	// run-queue delay is unknown: without the statistics of all, delay by other workers looks the
-	// same as delay by other programs.
+	// maxWatched is the maximum number of processes whose scheduler statistics are read. If more
+	// are alive, the run-queue delay is unknown: without the statistics of all of them, delay by
+	// other workers looks the same as delay by other programs.
 	maxWatched = 64
-	// watchWindow is the maximum part of a step's window for which the machine's figures are given.
-	// A step costs most soon after its trigger.
+	// watchWindow is the maximum length of the part of a step's window that the machine's figures
+	// cover. The cost of a step is highest soon after its trigger.
 	watchWindow = 200 * time.Millisecond
 )
 
-// MachineOptions say what a Machine watches.
+// MachineOptions determines what a Machine watches.
 type MachineOptions struct {
 	Clock                *clock.Clock
 	LoadCPUs, ServerCPUs []int
-	Workers              func() []*servers.Worker // all workers so far
-	Parked               func() []*servers.Worker // processes that may become workers
+	Workers              func() []*servers.Worker // returns all workers so far
+	Parked               func() []*servers.Worker // returns the processes that may become workers
 	LoadPIDs             []int
-	// Foreign means that the servers are not Workers, so how long they wait for a CPU is unknown.
+	// Foreign means that the servers are not Workers, so their time of waiting for a CPU is
+	// unknown.
 	Foreign bool
 	// ProxyPID is a process that serves besides the workers, or 0.
 	ProxyPID int
 	// Counters reads the kernel's counters of the lab. If it is nil, they are not read.
 	Counters func() (kernel.Counters, error)
-	// Meter adds up the cost of observing. Counters must count its own cost there.
+	// Meter adds up the cost of observing. Counters must add its own cost to it.
 	Meter *Meter
 }
 
-// A Machine watches what else the machine does while the load runs, and what this program does. It
-// takes a short series of readings, so that each step's window has its own figures.
+// A Machine watches the other activity of the machine while the load runs, and this program's own.
+// It takes a series of readings, close enough together that each step's window has its own figures.
 type Machine struct {
 	MachineOptions
 	loadPeaks []int64 // resident bytes, as last read; 0: never read
 
 	series   []reading                                // in order
 	zero     reading                                  // the first one, with times since boot
-	scheds   map[*servers.Worker]map[int]kernel.Sched // as last read, by worker and thread
-	asleep   map[*servers.Worker]bool                 // parked when last read
+	scheds   map[*servers.Worker]map[int]kernel.Sched // as last read, by worker and thread number
+	asleep   map[*servers.Worker]bool                 // the worker was parked when last read
 	proxyRun time.Duration
-	// throttled is the time for which CPU quotas stopped our cgroups during Watch, in ns. It is nil
-	// if the kernel does not say.
+	// throttled is the time for which our cgroups were throttled by CPU quotas during Watch, in ns.
+	// It is nil if the kernel does not report it.
 	throttled *int64
-	before    *int64 // the same figure at Rest, since the cgroups were created
-	// Each is true until a reading of that figure fails.
+	before    *int64 // the total at Rest, since the cgroups were created
+	// Each is true until a reading of its figure fails.
 	hasSteal, hasPressure, hasDelay bool
 }
 
-// A reading holds what happened between the first reading and an instant.
+// A reading holds the changes between the first reading and an instant.
 type reading struct {
 	at clock.Instant
-	// steal and loadSteal are the time that the hypervisor took from the servers' and the load's
-	// CPUs. The kernel counts it in ticks, usually of 10 ms.
+	// steal and loadSteal are the times that the hypervisor took from the servers' and the load's
+	// CPUs. The kernel counts them in ticks, usually of 10 ms.
 	steal, loadSteal time.Duration
-	stalled          time.Duration   // while some task on the machine waited for a CPU
-	delayed          time.Duration   // while some worker waited for a CPU; see foreignDelay
+	stalled          time.Duration   // time for which some task on the machine waited for a CPU
+	delayed          time.Duration   // time for which some worker waited; see foreignDelay
 	harness, watch   time.Duration   // CPU time of this process since its start, and of observing
 	counters         kernel.Counters // at that instant; nil: not read
 }
@@ -92,8 +93,8 @@ func NewMachine(o MachineOptions) *Machine {
 	}
 }
 
-// Rest takes the first reading. It must be called when every process that was started before the
-// load is at rest. Then the CPU time that a process used before it was parked does not count.
+// Rest takes the first reading. Call it when every process that was started before the load is at
+// rest. The CPU time that a process used before it was parked is then not counted.
 func (u *Machine) Rest() error {
 	if err := u.read(false); err != nil {
 		return fmt.Errorf("watch the machine: %w", err)
@@ -106,13 +107,13 @@ func (u *Machine) Rest() error {
 
 // A look is a planned reading.
 type look struct {
-	at       time.Duration // from the first scheduled attempt
-	counters bool          // the kernel's counters are read, too
+	at       time.Duration // time since the first scheduled attempt
+	counters bool          // read the kernel's counters, too
 }
 
 // looks plans the looks at the machine during a load of the given duration: at its start and end,
-// before each step, at the end of each step's window, and between these so that no gap exceeds
-// maxGap.
+// before each step, at the end of each step's window, and between these so that no two looks are
+// more than maxGap apart.
 func looks(duration time.Duration, steps []time.Duration) []look {
 	wanted := []look{}
 	for _, at := range steps {
@@ -132,8 +133,8 @@ func looks(duration time.Duration, steps []time.Duration) []look {
 	return append(spread(all, duration), look{duration, true})
 }
 
-// spread appends evenly spaced looks to all, so that no gap from its last look to until exceeds
-// maxGap.
+// spread appends evenly spaced looks to all, so that from the last look in all to until no gap
+// exceeds maxGap.
 func spread(all []look, until time.Duration) []look {
 	last := all[len(all)-1].at
 	pieces := (until - last + maxGap - 1) / maxGap
@@ -165,7 +166,7 @@ func (u *Machine) Watch(
 		}
 		stopped := u.Clock.SleepUntil(ctx, at) != nil
 		began := u.Clock.Now()
-		// A figure whose reading fails is unknown from here on.
+		// If the reading of a figure fails, the figure is unknown from here on.
 		_, _ = u.Meter.Do(func() error { return u.read(counters || stopped) })
 		if stopped {
 			return
@@ -175,7 +176,7 @@ func (u *Machine) Watch(
 }
 
 // read appends a reading, which includes the kernel's counters if counters is true. A figure whose
-// reading fails is not read again. It is not an error if the kernel does not offer a figure.
+// reading fails is not read again. If the kernel does not support a figure, this is not an error.
 func (u *Machine) read(counters bool) error {
 	r := reading{at: u.Clock.Now(), harness: sys.ProcessCPU(), watch: u.Meter.Spent()}
 	var stealErr, pressureErr error
@@ -198,7 +199,7 @@ func (u *Machine) read(counters bool) error {
 		r.counters, _ = u.Counters() // if it fails, the next reading covers a longer time
 	}
 	for i, pid := range u.LoadPIDs {
-		// A load process exits after its last sample. Then the peak that was read last stands.
+		// A load process exits after its last sample. The peak that was last read is then kept.
 		if peak, err := kernel.ReadPeak(pid); err == nil {
 			u.loadPeaks[i] = peak
 		}
@@ -212,7 +213,8 @@ func (u *Machine) read(counters bool) error {
 	return nil
 }
 
-// steals returns what the hypervisor has taken from the servers' and the load's CPUs since boot.
+// steals returns the times that the hypervisor has taken from the servers' and the load's CPUs
+// since boot.
 func (u *Machine) steals() (servers, load time.Duration, err error) {
 	each, err := kernel.ReadSteal(slices.Concat(u.ServerCPUs, u.LoadCPUs))
 	for _, cpu := range u.ServerCPUs {
@@ -225,7 +227,7 @@ func (u *Machine) steals() (servers, load time.Duration, err error) {
 }
 
 // readDelay sets the reading's delay: the delay of the previous reading, plus the time for which
-// other programs have kept a worker waiting since.
+// other programs have kept a worker waiting since that reading.
 func (u *Machine) readDelay(r *reading) error {
 	if !u.hasDelay {
 		return nil
@@ -234,7 +236,7 @@ func (u *Machine) readDelay(r *reading) error {
 	alive := 0
 	for _, w := range u.Workers() {
 		if used, exited := w.CPU(); exited {
-			// Its running time since the last reading kept other workers waiting, too.
+			// Its running time since the last reading made other workers wait, too.
 			if threads, seen := u.scheds[w]; seen {
 				for _, s := range threads {
 					used -= s.Run
@@ -284,13 +286,13 @@ func (u *Machine) readDelay(r *reading) error {
 	return nil
 }
 
-// look returns the change of the scheduler statistics of each of a worker's threads since the last
-// look at it. After an error the run-queue delay is unknown.
+// look returns, for each thread of a worker, the change of its scheduler statistics since the last
+// look at the worker. After an error the run-queue delay is unknown.
 func (u *Machine) look(w *servers.Worker) (each []kernel.Sched, err error) {
 	threads, err := kernel.ThreadSchedstats(w.PID())
 	if err != nil {
 		if _, exited := w.CPU(); exited || !errors.Is(err, kernel.ErrNotSupported) {
-			return nil, nil // it has just ended
+			return nil, nil // the worker has just exited
 		}
 		u.hasDelay = false
 		return nil, err
@@ -304,9 +306,9 @@ func (u *Machine) look(w *servers.Worker) (each []kernel.Sched, err error) {
 }
 
 // awake corrects the statistics of threads that slept at the last look. since is the time since
-// that look. No thread can have waited for a CPU for longer. But if the CPUs of a sleeping thread
-// are changed, the kernel (6.18) sometimes counts its sleep as waiting. The true wait is then
-// unknown, and awake sets it to 0.
+// that look, and no thread can have waited for a CPU for longer. But if the CPUs of a sleeping
+// thread are changed, the kernel (6.18) sometimes counts its sleep as waiting. A wait longer than
+// since is therefore wrong, and awake sets it to 0.
 func awake(threads []kernel.Sched, since time.Duration) []kernel.Sched {
 	for i := range threads {
 		if threads[i].Delay > since {
@@ -316,10 +318,10 @@ func awake(threads []kernel.Sched, since time.Duration) []kernel.Sched {
 	return threads
 }
 
-// foreignDelay returns how long other programs kept some thread of the workers off its CPU, as a
-// lower bound. While a thread waits for another worker, that worker runs. So the part of a thread's
-// wait that exceeds the running time of all other threads was caused by other programs. On several
-// CPUs the others may have run elsewhere, and then the true delay is longer.
+// foreignDelay returns a lower bound for the time that other programs kept some thread of the
+// workers off its CPU. While a thread waits for another worker, that worker runs. So the part of a
+// thread's wait that exceeds the running time of all other threads was caused by other programs. If
+// the other threads ran on other CPUs, the true delay is longer.
 func foreignDelay(each []kernel.Sched) time.Duration {
 	var all, longest time.Duration
 	for _, s := range each {
@@ -331,8 +333,8 @@ func foreignDelay(each []kernel.Sched) time.Duration {
 	return longest
 }
 
-// between returns what happened from one instant to another. It interpolates between readings.
-// Before the first reading and after the last, nothing happens.
+// between returns the changes from one instant to another. It interpolates between readings. Before
+// the first reading and after the last, nothing changes.
 func (u *Machine) between(from, to clock.Instant) reading {
 	a, b := u.until(from), u.until(to)
 	return reading{
@@ -341,7 +343,7 @@ func (u *Machine) between(from, to clock.Instant) reading {
 	}
 }
 
-// until returns what had happened by an instant.
+// until returns the changes from the first reading to an instant.
 func (u *Machine) until(at clock.Instant) reading {
 	compare := func(r reading, at clock.Instant) int { return cmp.Compare(r.at, at) }
 	n, found := slices.BinarySearchFunc(u.series, at, compare)
@@ -360,8 +362,8 @@ func (u *Machine) until(at clock.Instant) reading {
 	}
 }
 
-// Step fills in what the machine did in a step's window, from one instant to another, but at most
-// watchWindow.
+// Step fills in the machine's figures for a step's window. The figures cover the time between from
+// and to, but at most watchWindow.
 func (u *Machine) Step(s *results.Step, from, to clock.Instant) {
 	to = min(to, from.Add(watchWindow))
 	if len(u.series) == 0 || to <= from {
@@ -383,7 +385,7 @@ func (u *Machine) LoadPeak() (sum int64) {
 	return sum
 }
 
-// Trial fills in what the machine did while the load ran.
+// Trial fills in the machine's figures for the time that the load ran.
 func (u *Machine) Trial(c *results.CPU) {
 	if len(u.series) < 2 {
 		return
@@ -400,9 +402,9 @@ func (u *Machine) Trial(c *results.CPU) {
 	c.ThrottledNS = u.throttled
 }
 
-// Counted returns by how much the counters of full queues and of migrations moved from each reading
-// to the next. It omits intervals in which neither moved. before are the counters at the start. at
-// converts an instant to a time of the trial.
+// Counted returns the increase of the counters of full queues and of migrations from each reading
+// to the next. It omits intervals in which neither changed. before are the counters at the start.
+// at converts an instant to a time of the trial.
 func (u *Machine) Counted(
 	before kernel.Counters, at func(clock.Instant) int64,
 ) (all []results.Counted) {
@@ -427,7 +429,7 @@ func (u *Machine) Counted(
 	return all
 }
 
-// known returns a pointer to v, or nil if v is not known.
+// known returns a pointer to v, or nil if the value is unknown.
 func known[T any](is bool, v T) *T {
 	if !is {
 		return nil

@@ -17,7 +17,7 @@ import (
 	"reuseport-bench/servers/worker"
 )
 
-// childWorker is the argument that makes the test binary a worker.
+// childWorker is the argument that makes the test binary run as a worker.
 const childWorker = "worker"
 
 func TestMain(m *testing.M) {
@@ -30,8 +30,8 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// TestKernelMachineOfParked checks that a process's CPU use before it was parked does not count
-// when it becomes a worker.
+// TestKernelMachineOfParked checks that the CPU time that a process used before it was parked does
+// not count when it becomes a worker.
 func TestKernelMachineOfParked(t *testing.T) {
 	clk, err := clock.New()
 	if err != nil {

@@ -53,8 +53,8 @@ func TestForeignDelay(t *testing.T) {
 	}
 }
 
-// watched returns a Machine that saw, from 100 ms on, half of the time stolen and a worker kept
-// waiting for a quarter of it.
+// watched returns a Machine that has taken readings for 300 ms. From 100 ms on, the hypervisor took
+// half of the CPU time, and a worker waited for a quarter of the time.
 func watched() *Machine {
 	u := &Machine{hasSteal: true, hasPressure: true, hasDelay: true}
 	for i := range 16 {
@@ -109,7 +109,7 @@ func machineStep(windowMS, steal int64, pressure float64, delay int64) results.S
 
 func number(n int64) *int64 { return &n }
 
-// TestLooks checks that there is a look at the start, at the end, around each step, and at least
+// TestLooks checks that there are looks at the start, at the end, around each step, and at least
 // ten times a second.
 func TestLooks(t *testing.T) {
 	const ms = time.Millisecond
@@ -148,7 +148,7 @@ func TestLooks(t *testing.T) {
 }
 
 // TestMachineWatches checks that Watch starts and ends with a reading, even if it is interrupted,
-// and counts its cost.
+// and counts its own cost.
 func TestMachineWatches(t *testing.T) {
 	clock, err := clock.New()
 	if err != nil {
@@ -201,8 +201,8 @@ func TestMachineWatches(t *testing.T) {
 
 type clockInstant = clock.Instant // because the test has a variable called clock
 
-// TestAwake checks that a delay longer than the time since the last look is not counted: the kernel
-// may count the sleep of a parked process as a wait for a CPU.
+// TestAwake checks that a delay longer than the time since the last look is not counted, because
+// the kernel may count the sleep of a parked process as a wait for a CPU.
 func TestAwake(t *testing.T) {
 	const ms = time.Millisecond
 	got := awake([]kernel.Sched{{Run: ms, Delay: 757 * ms}, {Run: 2 * ms, Delay: 60 * ms}}, 100*ms)

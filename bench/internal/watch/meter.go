@@ -8,7 +8,7 @@ import (
 	"reuseport-bench/servers/sys"
 )
 
-// A Meter adds up the CPU time of observing, over all threads that do it. The zero value is ready
+// A Meter adds up the CPU time of observing, over all threads that observe. The zero value is ready
 // to use. A nil Meter counts nothing.
 type Meter struct{ spent atomic.Int64 }
 
@@ -25,8 +25,8 @@ func (m *Meter) Do(f func() error) (used time.Duration, err error) {
 	return used, err
 }
 
-// Uncounted calls f. It returns the CPU time that the whole process uses meanwhile, without what
-// the meter counts.
+// Uncounted calls f. It returns the CPU time that the whole process uses during the call, without
+// the time that the meter counts.
 func (m *Meter) Uncounted(f func() error) (used time.Duration, err error) {
 	all, counted := sys.ProcessCPU(), m.Spent()
 	err = f()

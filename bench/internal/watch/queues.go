@@ -9,20 +9,20 @@ import (
 )
 
 const (
-	// queueInterval is the time between two samples of the accept queues: 25 a second, or fewer if
-	// sampling took more than 1/queueShare of the time. A sample takes 16 µs, and waking up for it
-	// 46 µs more. At 200 a second that was 1.4 % of a CPU, more than the harness may use beside
-	// idle servers.
+	// queueInterval is the time between two samples of the accept queues: 25 a second. There are
+	// fewer if sampling would take more than 1/queueShare of the time. A sample takes 16 µs of CPU
+	// time, and waking up for it another 46 µs. 200 samples a second took 1.4 % of a CPU, more than
+	// the harness may use beside idle servers.
 	queueInterval = 40 * time.Millisecond
 	queueShare    = 50
 )
 
-// QueueOptions say what Queues watches.
+// QueueOptions determines what Queues watches.
 type QueueOptions struct {
 	Clock *clock.Clock
 	// Do runs a function in the servers' network namespace.
 	Do func(func() error) error
-	// Families are the listeners' address families: unix.AF_INET, unix.AF_INET6.
+	// Families are the listeners' address families: unix.AF_INET, unix.AF_INET6, or both.
 	Families []int
 	Meter    *Meter // adds up the cost of reading
 	// Window is the length of a window of the series, and Windows the maximum number of windows.
@@ -30,9 +30,9 @@ type QueueOptions struct {
 	Windows int
 }
 
-// Queues reads the lengths of the accept queues on the servers' host, on demand (Read) or all the
-// time (Sample). A reading is a system call or two on the harness's own thread, for all listeners
-// at once. The workers take no part in it. A nil Queues reads nothing.
+// Queues reads the lengths of the accept queues on the servers' host, on demand (Read) or at
+// intervals (Sample). A reading is a system call or two on the harness's own thread, for all
+// listeners at once, and takes no time of the workers. A nil Queues reads nothing.
 type Queues struct {
 	QueueOptions
 
@@ -40,25 +40,25 @@ type Queues struct {
 	watch   *kernel.QueueWatch
 	reading []kernel.Queue
 
-	stop, done chan struct{} // nil: not sampling
+	stop, done chan struct{} // nil: no sampling
 	began      clock.Instant
 	sampled    map[uint64]*QueueSamples // by the listener's inode
 	n          int64
 	cost       time.Duration
-	interval   time.Duration // the mean; valid once stopped
+	interval   time.Duration // the mean interval; valid once stopped
 }
 
 // QueueSamples are the lengths of one sampled queue, in connections.
 type QueueSamples struct {
 	Max  int64
-	Mean float64 // over samples
+	Mean float64 // mean length over all samples
 	// Longest is the largest length in each window, from the start of the series.
 	Longest []int64
 
 	n, sum int64
 }
 
-// NewQueues returns Queues that is ready to read, or nil if the kernel cannot report the lengths.
+// NewQueues returns a Queues that is ready to read, or nil if the kernel cannot report the lengths.
 // The caller ends it with Stop.
 func NewQueues(o QueueOptions) *Queues {
 	q := &Queues{QueueOptions: o, sampled: map[uint64]*QueueSamples{}}
@@ -72,8 +72,8 @@ func NewQueues(o QueueOptions) *Queues {
 	return q
 }
 
-// Read returns how many connections wait at each listener, by its inode. It returns nil if the
-// kernel did not report them.
+// Read returns the number of connections that wait at each listener, by the listener's inode. It
+// returns nil if the kernel did not report them.
 func (q *Queues) Read() map[uint64]int {
 	if q == nil {
 		return nil
@@ -90,7 +90,7 @@ func (q *Queues) Read() map[uint64]int {
 	return queued
 }
 
-// read fills in q.reading, and returns the CPU time it took. The caller must hold the lock.
+// read fills in q.reading, and returns the CPU time that this took. The caller must hold the lock.
 func (q *Queues) read() (took time.Duration, err error) {
 	return q.Meter.Do(func() (err error) {
 		q.reading, err = q.watch.Read(q.reading[:0])
@@ -122,7 +122,7 @@ func (q *Queues) sample() {
 		}
 		took, err := q.take()
 		if err != nil {
-			return // the samples so far stand
+			return // keep the samples so far
 		}
 		q.n++
 		q.cost += took
@@ -130,7 +130,7 @@ func (q *Queues) sample() {
 	}
 }
 
-// take adds a sample of every queue, and returns the CPU time it took.
+// take adds a sample of every queue, and returns the CPU time that this took.
 func (q *Queues) take() (took time.Duration, err error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -178,12 +178,12 @@ func (q *Queues) Stop() {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if q.watch != nil {
-		_ = q.watch.Close() // a socket that was only read from
+		_ = q.watch.Close() // q.watch is a socket that was only read from
 		q.watch = nil
 	}
 }
 
-// Of returns the samples of a listener, or nil if there are none. It is valid after Stop.
+// Of returns the samples of a listener's queue, or nil if there are none. It is valid after Stop.
 func (q *Queues) Of(inode uint64) *QueueSamples {
 	if q == nil {
 		return nil

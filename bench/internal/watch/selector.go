@@ -11,17 +11,17 @@ import (
 	"reuseport-bench/servers/selector"
 )
 
-// A Selector counts what a group's selector does while the load runs.
+// A Selector counts the runs of a group's selector, and their time, while the load runs.
 type Selector struct {
 	selector *selector.Selector // nil: nothing to watch, or stopped
 	counting io.Closer          // the kernel's statistics of eBPF programs
-	runs     uint64             // at the start
-	total    int64              // at the start, ns
+	runs     uint64             // number of runs at the start
+	total    int64              // their time at the start, in ns
 	result   *results.Selector
 }
 
 // StartSelector counts the runs of the selector's program, and their time, until Stop. If there is
-// no selector, or the capability that the kernel requires is missing, there are no figures.
+// no selector, or a capability that the kernel requires is missing, there is no result.
 func StartSelector(sel *selector.Selector) (s *Selector, err error) {
 	s = &Selector{}
 	if sel == nil {
@@ -59,6 +59,6 @@ func (s *Selector) Stop() {
 			Avoided:  int64(stats.Overloaded),
 		}
 	}
-	_ = s.counting.Close() // a descriptor whose only purpose is to count
+	_ = s.counting.Close() // a descriptor that only enables counting
 	s.selector = nil
 }

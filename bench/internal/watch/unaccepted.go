@@ -8,14 +8,14 @@ import (
 	"reuseport-bench/servers/clock"
 )
 
-// Unaccepted reads, on demand, which connections wait to be accepted on the servers' host. A nil
+// Unaccepted reads, on demand, the connections that wait to be accepted on the servers' host. A nil
 // Unaccepted reads nothing. It is not safe for concurrent use.
 type Unaccepted struct {
 	Clock *clock.Clock
 	// Do runs a function in the servers' network namespace.
 	Do   func(func() error) error
 	Port uint16
-	// Families are the listeners' address families: unix.AF_INET, unix.AF_INET6.
+	// Families are the listeners' address families: unix.AF_INET, unix.AF_INET6, or both.
 	Families []int
 	Meter    *Meter // adds up the cost of reading
 
