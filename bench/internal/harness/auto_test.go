@@ -12,8 +12,8 @@ import (
 	"reuseport-bench/scenarios"
 )
 
-// auto returns a runner of a scenario with --trials auto, and the scenario's plan. The runner's run
-// has the first blocks, with trials from the given series.
+// auto returns a runner of a scenario with --trials auto, and the scenario's plan. The runner
+// already has a run, which contains the first blocks, with trials from the given series.
 func auto(
 	t *testing.T, gates string, budget time.Duration, of map[string]gatestest.Series,
 ) (*runner, *plan.Scenario) {
@@ -30,8 +30,9 @@ func auto(
 	return &runner{plan: p, pace: newPace(p), run: run}, sp
 }
 
-// Blocks are added from look to look while a gate is undecided, until all are decided, the last
-// look is over, or the budget is used up.
+// TestAutoAddsBlocks checks that, while a gate is undecided, blocks are added from one look (a
+// judgement of the gates) to the next. This ends when all gates are decided, after the last look,
+// or when the budget is exhausted.
 func TestAutoAddsBlocks(t *testing.T) {
 	const gate = "  - {when: {workers: 2}, expect: response.p50 < 1.1 * baseline.response.p50}\n"
 	noisy := gatestest.Timed(func(block int) float64 {
@@ -76,7 +77,8 @@ func TestAutoAddsBlocks(t *testing.T) {
 		r.run.Scenarios[0].Trials = want
 	}
 
-	// Twelve blocks took a minute, so six more would take half a minute. Ten seconds are left.
+	// Twelve blocks took a minute, so six more would take half a minute, but only ten seconds are
+	// left.
 	r, sp = auto(t, gate, 70*time.Second, undecided)
 	if added, err := r.moreTrials(minute); err != nil || sp.Blocks() != 14 || len(added) != 2*3 {
 		t.Errorf("%d blocks and %d added trials for ten seconds, error %v; want 14 and 6",
@@ -94,7 +96,7 @@ func TestAutoAddsBlocks(t *testing.T) {
 	}
 }
 
-// A run records the parts of its plan that reports mention.
+// TestNewRun checks that a run records the parts of its plan that reports mention.
 func TestNewRun(t *testing.T) {
 	s := gatestest.Scenario(t, "  - expect: lost == 0\n")
 	machine := plan.Machine{CPUs: []int{0, 1}}

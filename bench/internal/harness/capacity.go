@@ -21,11 +21,11 @@ import (
 	"reuseport-bench/servers/journal"
 )
 
-// capacityWarmUp is the first part of plan.CapacityDuration, which is not counted.
+// capacityWarmUp is the first part of plan.CapacityDuration. Its answers are not counted.
 const capacityWarmUp = 150 * time.Millisecond
 
-// resolve sets the rate of every variant whose load is a share of the capacity. It uses the
-// capacity recorded with the trials so far, or measures it.
+// resolve sets the rate of every variant whose load is a share of its capacity. It uses the
+// capacity recorded with earlier trials of the run, or else measures the capacity.
 func (r *runner) resolve(ctx context.Context, sp *plan.Scenario, out *results.Scenario) error {
 	measured := map[string]float64{}
 	for i, v := range sp.Variants {
@@ -87,8 +87,8 @@ func measureCapacity(
 	return all[len(all)/2], nil
 }
 
-// saturate keeps the variant's servers busy for plan.CapacityDuration. It returns how many requests
-// they answered per second, and the share of its CPUs' time that the load used.
+// saturate keeps the variant's servers busy for plan.CapacityDuration. It returns the number of
+// requests that they answered per second, and the share of its own CPUs' time that the load used.
 func saturate(
 	ctx context.Context, p *plan.Plan, v *plan.Variant, roles trial.Roles,
 ) (perSecond, loadBusy float64, err error) {
@@ -145,8 +145,8 @@ func driveFlatOut(
 	return perSecond, loadBusy, nil
 }
 
-// answers collects the instants at which servers answered: of workers, the instants at which they
-// handed over their responses, of a server of the user's own, those at which clients had them.
+// answers collects the instants at which servers answered: for workers, when they passed their
+// responses to the kernel; for a third-party server, when clients had received its responses.
 type answers struct {
 	mu   sync.Mutex
 	all  []clock.Instant
@@ -211,7 +211,7 @@ func (a *answers) none(r load.Request) error {
 	return &UnservedError{total, cmp.Or(r.Path, "/"), most}
 }
 
-// between counts the answers in [from, to).
+// between returns the number of answers in [from, to).
 func (a *answers) between(from, to clock.Instant) (n int) {
 	a.mu.Lock()
 	defer a.mu.Unlock()

@@ -19,7 +19,7 @@ const ScenarioFile = "scenario.yaml"
 // A Directory is the run directory of one run. Close must be called.
 type Directory struct {
 	path  string
-	made  []string // directories made for it, outermost first
+	made  []string // directories made for this one, outermost first
 	store *results.Store
 	run   *results.Run // the run to resume, or nil
 }
@@ -39,8 +39,8 @@ func NewDirectory(path string) (*Directory, error) {
 	}
 }
 
-// VacantDirectory makes the directory path. If it exists, VacantDirectory checks that a run can
-// start in it.
+// VacantDirectory makes the directory path. If the directory exists, VacantDirectory checks that a
+// run can start in it.
 func VacantDirectory(path string) (*Directory, error) {
 	made, err := makeDirectory(path)
 	if errors.Is(err, fs.ErrExist) {
@@ -52,8 +52,8 @@ func VacantDirectory(path string) (*Directory, error) {
 	return &Directory{path: path, made: made}, nil
 }
 
-// OpenDirectory opens the directory of an unfinished run, to resume it. It fails if another process
-// is working on the run.
+// OpenDirectory opens the directory of an unfinished run, to resume the run. It fails if another
+// process is working on that run.
 func OpenDirectory(path string) (*Directory, error) {
 	store, run, err := results.Open(path)
 	if err != nil {
@@ -75,8 +75,8 @@ func (d *Directory) Close() error {
 	return err
 }
 
-// makeDirectory makes a directory and its parents, and returns those that it made, outermost first.
-// The error is fs.ErrExist if the directory exists.
+// makeDirectory makes a directory and its missing parents, and returns those that it made,
+// outermost first. The error is fs.ErrExist if the directory itself exists.
 func makeDirectory(path string) (made []string, err error) {
 	if made, err = makePath(path); err != nil {
 		return nil, fmt.Errorf("run directory %q: %w; name another with --out", path, err)
@@ -84,7 +84,7 @@ func makeDirectory(path string) (made []string, err error) {
 	return made, nil
 }
 
-// makePath is like makeDirectory, but returns the system call's error unwrapped.
+// makePath is like makeDirectory, but returns the error of the system call unwrapped.
 func makePath(path string) (made []string, err error) {
 	err = unix.Mkdir(path, 0o777)
 	parent, _ := filepath.Split(strings.TrimRight(path, "/"))

@@ -12,7 +12,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// Runs that start at the same time get different directories. Empty ones are removed.
+// TestNewDirectory checks that runs that start at the same time get different directories, and that
+// empty directories are removed.
 func TestNewDirectory(t *testing.T) {
 	t.Chdir(t.TempDir())
 	var mu sync.Mutex
@@ -123,7 +124,8 @@ func tree(t *testing.T) (names []string) {
 	return names
 }
 
-// The error has one message, however many parents cannot be made.
+// TestUnmakeableDirectory checks that the error has one message, even if several parents cannot be
+// made.
 func TestUnmakeableDirectory(t *testing.T) {
 	_, err := makeDirectory("/proc/none/a/b")
 	if err == nil || strings.Count(err.Error(), "--out") != 1 ||

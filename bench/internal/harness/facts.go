@@ -17,13 +17,14 @@ import (
 )
 
 // factsDir is the directory of the recordings within a run directory. factsSuffix is the suffix of
-// the names of recordings.
+// their file names.
 const (
 	factsDir    = "facts"
 	factsSuffix = ".jsonl.gz"
 )
 
-// saveFacts writes a recording into a run directory atomically: a file that exists is complete.
+// saveFacts writes a recording into a run directory atomically, so that a file that exists is
+// complete.
 func saveFacts(dir, name string, r *ledger.Recording) (err error) {
 	dir = filepath.Join(dir, factsDir)
 	if err := os.MkdirAll(dir, 0o777); err != nil {
@@ -44,8 +45,8 @@ func saveFacts(dir, name string, r *ledger.Recording) (err error) {
 	return os.Rename(f.Name(), filepath.Join(dir, name))
 }
 
-// factsName returns the file name of a trial's recording: scenario, variant, block and, for a
-// repeat, its number.
+// factsName returns the name of a trial's recording, without the suffix: scenario, variant, block
+// and, for a repeat, the repeat's number.
 func factsName(scenario string, variant, block, repeat int) string {
 	name := fmt.Sprintf("%s-%02d-%02d", scenario, variant, block)
 	if repeat > 0 {
@@ -63,7 +64,7 @@ var nameOfFacts = sync.OnceValue(func() *regexp.Regexp {
 type FactsFile struct {
 	Name     string // scenario, variant and block, as in "steady-00-03"
 	Scenario string
-	Variant  int // its index in the scenario
+	Variant  int // the variant's index in the scenario
 	Block    int
 	Path     string
 }
@@ -88,8 +89,8 @@ func FactsFiles(dir string) ([]FactsFile, error) {
 				input.Name(path))
 		}
 		f.Scenario = parts[1]
-		// Both consist of digits. If one is out of range, Atoi returns an index that no variant
-		// has.
+		// Both parts consist of digits. If the number is out of range, Atoi returns an index that
+		// no variant has.
 		f.Variant, _ = strconv.Atoi(parts[2])
 		f.Block, _ = strconv.Atoi(parts[3])
 		all = append(all, f)

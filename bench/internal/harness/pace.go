@@ -18,13 +18,13 @@ type pace struct {
 	repeats int // number of repeats that may still be added
 }
 
-// A tally sums up the trials of one scenario, or of all.
+// A tally has the totals of the trials of one scenario, or of all scenarios.
 type tally struct {
-	left    time.Duration // planned time of the trials to come, with the queued repeats
+	left    time.Duration // planned time of the trials to come, including queued repeats
 	planned time.Duration // planned time of the trials that have ended
 	took    time.Duration // real time of the trials that have ended
 	ran     int           // number of trials that have ended
-	invalid int           // number of those that are invalid
+	invalid int           // number of ended trials that are invalid
 }
 
 func newPace(p *plan.Plan) (all pace) {
@@ -34,13 +34,13 @@ func newPace(p *plan.Plan) (all pace) {
 	return all
 }
 
-// add adds planned time to a scenario; a negative d removes it.
+// add adds planned time to a scenario. A negative d removes time.
 func (p *pace) add(scenario int, d time.Duration) {
 	p.of[scenario].left = max(0, p.of[scenario].left+d)
 }
 
-// ended records the end of a trial, its planned and its real duration. A nil trial ended before the
-// run was resumed.
+// ended records the end of a trial, with its planned and its real duration. A nil trial means one
+// that ended before the run was resumed.
 func (p *pace) ended(scenario int, planned, took time.Duration, trial *results.Trial) {
 	p.add(scenario, -planned)
 	if trial == nil {
@@ -56,8 +56,8 @@ func (p *pace) ended(scenario int, planned, took time.Duration, trial *results.T
 }
 
 // Left estimates the remaining time of the run, for planned trials and repeats. It assumes that
-// trials exceed their planned time by the same factor as so far, and stay invalid at the same rate.
-// For a scenario without an ended trial it uses the figures of the others.
+// trials exceed their planned time by the same factor as so far, and that the same share of them is
+// invalid. For a scenario without an ended trial it uses the figures of the other scenarios.
 func (p *pace) Left() (left time.Duration) {
 	var all tally
 	for _, s := range p.of {
@@ -81,12 +81,12 @@ func (p *pace) Left() (left time.Duration) {
 }
 
 // futileBlocks is the number of trials per variant after which a scenario is stopped if none of
-// them was valid. One would be too few, because a disturbance may pass, and repeats come at the
-// end.
+// them was valid. One trial would be too few: a disturbance may pass, and invalid trials are
+// repeated only at the end of the run.
 const futileBlocks = 2
 
-// futile returns why a scenario should be stopped, or "". Trials from before a resume count only if
-// they are valid, because the machine may be quieter now.
+// futile returns the reason that a scenario should be stopped, or "". Trials from before a resume
+// count only if they are valid, because the machine may be quieter now.
 func (r *runner) futile(sp *plan.Scenario, out *results.Scenario) string {
 	if r.cfg.KeepGoing {
 		return ""

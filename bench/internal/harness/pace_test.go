@@ -10,8 +10,8 @@ import (
 	"reuseport-bench/scenarios"
 )
 
-// The rest is expected to take longer than planned by the same factor as so far, and to need
-// repeats at the same rate.
+// TestPace checks that the rest of a run is expected to exceed its planned time by the same factor
+// as so far, and to need repeats at the same rate.
 func TestPace(t *testing.T) {
 	good := &results.Trial{Valid: true}
 	bad := &results.Trial{InvalidReasons: []string{"the load generator ran late (p99 138ms)"}}
@@ -31,11 +31,11 @@ func TestPace(t *testing.T) {
 	if p.invalid != 1 || results.ShortReason(reason) != "the load generator ran late" {
 		t.Errorf("%d invalid for %q", p.invalid, reason)
 	}
-	p.ended(0, time.Second, 0, nil) // before the run was resumed
+	p.ended(0, time.Second, 0, nil) // ended before the run was resumed
 	if got := p.Left(); got != (7+3)*2*time.Second {
 		t.Errorf("%v left, want 20 s", got)
 	}
-	// Another scenario uses the figures of the first until it has an ended trial.
+	// A second scenario uses the figures of the first until one of its own trials has ended.
 	p.repeats, p.of = 0, append(p.of, tally{left: 4 * time.Second})
 	if got := p.Left(); got != (7+4)*2*time.Second {
 		t.Errorf("%v left, want 22 s: 11 s of trials that take twice as long", got)
@@ -46,7 +46,8 @@ func TestPace(t *testing.T) {
 	}
 }
 
-// A scenario is stopped after two blocks without a valid trial, unless KeepGoing is set.
+// TestFutile checks that a scenario is stopped after two blocks without a valid trial, unless
+// KeepGoing is set.
 func TestFutile(t *testing.T) {
 	s, err := scenarios.Load("steady")
 	if err != nil {

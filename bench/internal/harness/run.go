@@ -34,11 +34,11 @@ type RunConfig struct {
 	Roles trial.Roles
 	// Version is the version of this program, for the record.
 	Version string
-	// Capabilities holds the results of the probes, by name, for the record: "yes", or the reason
-	// why not.
+	// Capabilities holds the results of the probes, by name, for the record. A result is "yes", or
+	// the reason that the capability is missing.
 	Capabilities map[string]string
-	// Directory stores the run. If it holds an unfinished run already, the plan must have been made
-	// with plan.Options.Resume.
+	// Directory stores the run. If it already contains an unfinished run, the plan must have been
+	// made with plan.Options.Resume.
 	Directory *Directory
 	// Scenario is the text of a scenario that is in no file. It is stored in the directory as
 	// ScenarioFile. Nil if there is none.
@@ -47,7 +47,7 @@ type RunConfig struct {
 	KeepFacts bool
 	// Scenarios are the names of all available scenarios, for claims that this run does not decide.
 	Scenarios []string
-	// Progress is called after every trial, by the calling goroutine, unless it is nil.
+	// Progress, if not nil, is called after every trial, by the goroutine that called Run.
 	Progress func(Progress)
 	// KeepGoing runs a scenario to its end even if none of its first trials is valid.
 	KeepGoing bool
@@ -55,23 +55,23 @@ type RunConfig struct {
 
 // Progress is the state of a run after a trial.
 type Progress struct {
-	// Done is the number of trials that have ended, and Planned the number that are planned.
-	// Neither includes repeats of invalid trials. Added blocks raise Planned.
+	// Done is the number of trials that have ended, and Planned the number of planned trials.
+	// Neither includes repeats of invalid trials. Added blocks increase Planned.
 	Done, Planned int
 	// Repeated is the number of repeats of invalid trials that have ended, and Repeats the number
-	// that are planned. Each invalid trial may add one.
+	// of planned repeats. Each invalid trial may add one repeat.
 	Repeated, Repeats int
 	Invalid           int           // number of invalid trials so far
 	Reason            string        // the most common reason for invalid trials, in short
-	Left              time.Duration // estimated
+	Left              time.Duration // estimate of the remaining time
 	Scenario          string
 	Variant           *plan.Variant
 	Block             int
 	Repeat            bool
-	Trial             *results.Trial // nil: it ended before the run was resumed
+	Trial             *results.Trial // nil: the trial ended before the run was resumed
 	// Dropped and Attempts are totals of the variant's valid trials so far.
 	Dropped, Attempts int64
-	// Note is a message about something other than a trial. Trial and Variant are then nil.
+	// Note is a message about an event other than a trial. Trial and Variant are then nil.
 	Note string
 }
 
@@ -85,18 +85,20 @@ type runner struct {
 	state  Progress
 	pace   pace
 	stored int // number of trials stored by this runner
-	// before is the number of trials of each variant when the run was resumed.
+	// before is the number of trials that each variant had when the run was resumed.
 	before map[*results.Variant]int
 }
 
-// Run carries out the plan and returns the run. Every trial is stored when it ends, the whole run
-// when all have ended. If Run fails or ctx ends, the finished trials are kept and returned. If
-// there are none, the run is nil and the directory is as it was.
+// Run carries out the plan and returns the run. Each trial is stored when it ends, and the whole
+// run when all trials have ended. If Run fails or ctx ends, the finished trials are kept and
+// returned. If there are no finished trials, the returned run is nil and the directory is as it was
+// before.
 func Run(ctx context.Context, p *plan.Plan, cfg RunConfig) (*results.Run, error) {
 	// Nearly all of the heap is the ledger, which holds no pointers, so frequent collections are
-	// cheap. They keep the heap of a trial with a million attempts from growing to twice its size.
+	// cheap. They prevent the heap of a trial with a million attempts from growing to twice its
+	// size.
 	defer debug.SetGCPercent(debug.SetGCPercent(25))
-	_ = sys.ReleaseProgram() // so that the recorded peak of memory is the run's; best effort
+	_ = sys.ReleaseProgram() // so that the peak of memory is the run's; an error is ignored
 	r := &runner{plan: p, cfg: cfg, types: btf.NewCache()}
 	if err := r.open(); err != nil {
 		return nil, err
@@ -123,8 +125,8 @@ func (r *runner) finish() error {
 	return r.store.Finish(r.run)
 }
 
-// Conclude judges the gates and claims of a run whose trials have all ended. scenarios are the
-// names of all available scenarios.
+// Conclude judges the gates and claims of a run after all its trials. scenarios are the names of
+// all available scenarios.
 func Conclude(p *plan.Plan, run *results.Run, scenarios []string) error {
 	for i, sp := range p.Scenarios {
 		if err := gates.Evaluate(sp.Spec, run.Scenarios[i], sp.Alpha()); err != nil {
@@ -135,7 +137,7 @@ func Conclude(p *plan.Plan, run *results.Run, scenarios []string) error {
 	return nil
 }
 
-// open starts a new run in the directory, or resumes the one that is there.
+// open starts a new run in the directory, or resumes the run that is in it.
 func (r *runner) open() (err error) {
 	r.pace = newPace(r.plan)
 	for _, sp := range r.plan.Scenarios {
@@ -191,7 +193,7 @@ func newRun(p *plan.Plan, cfg RunConfig) *results.Run {
 	}
 	if usesHAProxy(p) {
 		// If the probe found HAProxy, its version can be read. If not, the first trial fails and
-		// says why.
+		// reports the reason.
 		run.Environment.HAProxy, _ = haproxy.Version(context.Background())
 	}
 	for _, sp := range p.Scenarios {
@@ -248,8 +250,8 @@ type job struct {
 }
 
 // trials runs every trial, scenario by scenario and block by block. Invalid trials are repeated at
-// the end, while there are repeats left. A disturbance of the machine lasts for a while, so a
-// repeat at once would probably be invalid, too.
+// the end, as long as the plan allows more repeats. A disturbance of the machine lasts for a while,
+// so an immediate repeat would probably be invalid, too.
 func (r *runner) trials(ctx context.Context) error {
 	var queue []job
 	r.before = map[*results.Variant]int{}
@@ -264,7 +266,7 @@ func (r *runner) trials(ctx context.Context) error {
 		}
 	}
 	spent := make([]time.Duration, len(r.plan.Scenarios))
-	for i, sp := range r.plan.Scenarios { // time spent before the run was resumed
+	for i, sp := range r.plan.Scenarios { // the time spent before the run was resumed
 		for k, v := range r.run.Scenarios[i].Variants {
 			spent[i] += time.Duration(len(v.Trials)) * sp.Variants[k].Takes()
 		}
@@ -307,7 +309,7 @@ func (r *runner) trials(ctx context.Context) error {
 		r.progress(sp, j, trial, took)
 		planned := func(q job) bool { return q.scenario == j.scenario && !q.repeat }
 		if !slices.ContainsFunc(queue, planned) {
-			continue // only repeats are left: there is little to save
+			continue // only repeats are left, so stopping would save little
 		}
 		if out.Stopped = r.futile(sp, out); out.Stopped != "" {
 			queue = slices.DeleteFunc(queue, func(q job) bool {
@@ -328,7 +330,7 @@ func (r *runner) trials(ctx context.Context) error {
 	}
 }
 
-// moreTrials adds blocks to the scenarios with undecided gates: up to the next look, as far as the
+// moreTrials adds blocks to the scenarios with undecided gates, up to the next look, as many as the
 // budget allows after the time spent. It returns nil if there is nothing to add.
 func (r *runner) moreTrials(spent []time.Duration) (added []job, err error) {
 	for i, sp := range r.plan.Scenarios {
@@ -357,7 +359,7 @@ func (r *runner) moreTrials(spent []time.Duration) (added []job, err error) {
 			continue
 		}
 		if blocks < sp.Looks[next]-sp.Blocks() {
-			sp.Looks = sp.Looks[:next] // the last look: each look has a share of the error
+			sp.Looks = sp.Looks[:next] // this is the last look: each has a share of the error
 		}
 		for _, t := range sp.More(blocks) {
 			added = append(added, job{scenario: i, Trial: t})
@@ -371,7 +373,7 @@ func (r *runner) moreTrials(spent []time.Duration) (added []job, err error) {
 	return added, nil
 }
 
-// repeated returns the number of a variant's trials that repeated a block.
+// repeated returns the number of a variant's trials that are repeats.
 func repeated(v *results.Variant) int {
 	blocks := map[int]bool{}
 	for _, t := range v.Trials {
@@ -380,8 +382,8 @@ func repeated(v *results.Variant) int {
 	return len(v.Trials) - len(blocks)
 }
 
-// hopeless reports whether a variant has had twice as many trials as planned and none was valid.
-// Further repeats would only take the budget from other variants.
+// hopeless reports whether a variant has had twice as many trials as planned, none of them valid.
+// More repeats would only take the budget from other variants.
 func hopeless(v *results.Variant, blocks int) bool {
 	return len(v.ValidTrials()) == 0 && len(v.Trials) >= 2*max(2, blocks)
 }
@@ -393,7 +395,7 @@ func hasValid(v *results.Variant, block int) bool {
 	})
 }
 
-// trial runs a trial and stores it, with its recording if facts are kept.
+// trial runs a trial and stores it, with its recording if KeepFacts is set.
 func (r *runner) trial(
 	ctx context.Context, sp *plan.Scenario, t plan.Trial, out *results.Scenario,
 ) (*results.Trial, error) {
@@ -411,7 +413,7 @@ func (r *runner) trial(
 	r.run.Environment.Sysctls = addValues(r.run.Environment.Sysctls, done.Sysctls)
 	done.Block = t.Block
 	for _, v := range out.Variants {
-		for _, t := range v.Trials { // not their number: a stored trial may have been lost
+		for _, t := range v.Trials { // not len(v.Trials): a stored trial may have been lost
 			done.Order = max(done.Order, t.Order+1)
 		}
 	}
@@ -445,7 +447,7 @@ func (r *runner) trial(
 	return done.Trial, nil
 }
 
-// note reports something other than a trial.
+// note reports an event other than a trial.
 func (r *runner) note(sp *plan.Scenario, what string) {
 	if r.cfg.Progress != nil {
 		s := r.state
@@ -455,8 +457,8 @@ func (r *runner) note(sp *plan.Scenario, what string) {
 	}
 }
 
-// progress reports a trial that has ended, and how long it took. A nil trial ended before the run
-// was resumed.
+// progress reports a trial that has ended, and the time that it took. A nil trial means one that
+// ended before the run was resumed.
 func (r *runner) progress(sp *plan.Scenario, j job, trial *results.Trial, took time.Duration) {
 	v, s := sp.Variants[j.Variant], &r.state
 	if j.repeat {
@@ -481,7 +483,8 @@ func (r *runner) progress(sp *plan.Scenario, j job, trial *results.Trial, took t
 	}
 }
 
-// addValues adds the value of each sysctl to all. If trials differ, all values are listed.
+// addValues adds the value of each sysctl to all. If the values differ between trials, it lists all
+// of them.
 func addValues(all, values map[string]string) map[string]string {
 	if all == nil {
 		all = map[string]string{}

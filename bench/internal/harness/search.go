@@ -16,23 +16,24 @@ import (
 // It starts from the rate that the servers answer in a closed loop, and halves the interval between
 // a rate that passed and one that failed, on a logarithmic scale.
 const (
-	// searchFrom and searchTo are the first rates expected to pass and to fail, as factors of the
-	// closed loop's rate. An open loop's arrivals are no smoother than those of a closed loop.
+	// searchFrom and searchTo are, as factors of the closed loop's rate, the first rates that are
+	// expected to pass and to fail. An open loop's arrivals are at least as irregular as a closed
+	// loop's.
 	searchFrom = 0.25
 	searchTo   = 1.25
-	// searchLowest is the lowest rate that is tried if none has passed, as a factor of the closed
-	// loop's rate.
+	// searchLowest is the lowest rate that is tried if no rate has passed, as a factor of the
+	// closed loop's rate.
 	searchLowest = 1. / 64
 	// failuresToFail is the number of failed tries after which a rate has failed. One is too few,
 	// because the machine may have paused.
 	failuresToFail = 2
-	// fewestAttempts is the number of attempts that a p99 needs.
+	// fewestAttempts is the minimum number of attempts for a p99.
 	fewestAttempts = 100
-	// invalidToGiveUp is the number of invalid tries at one rate that end the search.
+	// invalidToGiveUp is the number of invalid tries at one rate after which the search ends.
 	invalidToGiveUp = 3
 )
 
-// A searching is a search under way.
+// A searching is the state of a search under way.
 type searching struct {
 	try     func(perSecond float64) (*results.Trial, error)
 	bound   time.Duration
@@ -41,9 +42,9 @@ type searching struct {
 	highest float64
 }
 
-// search runs trials of the variant at one rate after the other. It returns the trial at the
-// highest rate that passed, with all tries. If none passed, or too many were invalid, it returns
-// the last trial, marked as invalid.
+// search runs trials of the variant at one rate after another. It returns the trial at the highest
+// rate that passed, with a record of all tries. If no rate passed, or too many tries were invalid,
+// it returns the last trial, marked as invalid.
 func search(
 	ctx context.Context, p *plan.Plan, v *plan.Variant, o trial.Options,
 ) (*trial.Outcome, error) {
@@ -72,7 +73,7 @@ func search(
 	return outcomes[found], nil
 }
 
-// run searches, starting from an estimate of the rate.
+// run runs the search, starting from an estimate of the rate.
 func (s *searching) run(estimate, precision float64) (*results.Trial, error) {
 	low, high := estimate*searchFrom, estimate*searchTo
 	var last *results.Trial
@@ -140,7 +141,7 @@ func (s *searching) rate(perSecond float64) (trial *results.Trial, outcome strin
 	}
 }
 
-// judge returns the outcome of a try and the reason.
+// judge returns the outcome of a try and the reason for it.
 func (s *searching) judge(t *results.Trial) (outcome, note string) {
 	switch {
 	case !t.Valid:
@@ -173,7 +174,7 @@ func (s *searching) giveUp(last *results.Trial, perSecond float64) *results.Tria
 	return t
 }
 
-// result returns the search so far as run.json stores it.
+// result returns the search so far, in the form that run.json stores.
 func (s *searching) result() *results.Search {
 	return &results.Search{P99BoundNS: int64(s.bound), PerSecond: s.highest, Tries: s.tries}
 }

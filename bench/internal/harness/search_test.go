@@ -9,7 +9,7 @@ import (
 	"reuseport-bench/results"
 )
 
-// limitedTo returns a function that makes tries of servers that can serve limit attempts per
+// limitedTo returns a function that simulates tries with servers that can serve limit attempts per
 // second. Above that rate, p99 exceeds the bound.
 func limitedTo(limit float64) func(float64) (*results.Trial, error) {
 	return func(perSecond float64) (*results.Trial, error) {
@@ -36,8 +36,8 @@ func TestSearchFindsTheLimit(t *testing.T) {
 	}
 }
 
-// A rate fails only after two failures, because one may be due to the machine. A drop counts as a
-// failure, like a late answer.
+// TestSearchForgivesOneFailure checks that a rate fails only after two failed tries, because one
+// may be due to the machine. A try with a drop fails in the same way as a try with late answers.
 func TestSearchForgivesOneFailure(t *testing.T) {
 	tried := map[float64]int{}
 	try := func(perSecond float64) (*results.Trial, error) {
