@@ -1,7 +1,7 @@
-// Package cluster runs the pods of a trial behind a Service. It decides where they run and when
-// they are ready, makes the rules that send connections to them, and records when all of that
-// changes. The control plane is this program's stand-in (kube.Embedded). Packet filter rules and
-// connection tracking are the kernel's.
+// Package cluster runs the pods of a trial behind a Service. It decides where the pods run and when
+// they are ready, makes the rules that send connections to them, and records the times of all these
+// changes. A stand-in in this program replaces the control plane of Kubernetes (kube.Embedded).
+// Packet filter rules and connection tracking are the kernel's own.
 package cluster
 
 import (
@@ -24,14 +24,15 @@ import (
 	"reuseport-bench/servers/clock"
 )
 
-// Embedded is the name in results for this program's stand-in for a control plane.
+// Embedded is the name, in results, of this program's stand-in for a control plane.
 const Embedded = "embedded"
 
-// rulesLimit is the maximum time for the rules to change, in addition to the configured lags.
+// rulesLimit is the maximum time in which the rules must change, in addition to the configured
+// lags.
 const rulesLimit = 10 * time.Second
 
-// closeTimeout is the sysctl that keeps the conntrack entry of a refused connection until the end
-// of the trial, when it is read.
+// closeTimeout is the sysctl for the lifetime of the conntrack entry of a refused connection. The
+// entry must last until the end of the trial, when it is read.
 const closeTimeout = "net.netfilter.nf_conntrack_tcp_timeout_close"
 
 // Options are the options of New.
@@ -39,10 +40,10 @@ type Options struct {
 	Lab   *netlab.Lab
 	Clock *clock.Clock
 	Plan  *plan.Cluster
-	// Seed is the seed of the block. All variants of a block draw the same lags; other blocks draw
-	// other lags.
+	// Seed is the seed of the block. All variants of a block draw the same lags; every block draws
+	// its own.
 	Seed uint64
-	CPUs []int // those of the servers
+	CPUs []int // the servers' CPUs
 	// Sysctls are set in each pod's network.
 	Sysctls []plan.Sysctl
 	// Stop is the stop mode of the workers.
@@ -58,8 +59,8 @@ type Cluster struct {
 	group  *servers.Group // set by Serve
 	rules  *kube.Rules
 	plane  *kube.Embedded
-	names  *dns.Server     // nil: clients know an address
-	ctx    context.Context // of the kubelets
+	names  *dns.Server     // nil: clients know an address and need no name
+	ctx    context.Context // the context of the kubelets
 	cancel context.CancelFunc
 
 	mu       sync.Mutex
@@ -77,7 +78,7 @@ type Cluster struct {
 	moved    kernel.Counters // final counters of the pods that were removed
 }
 
-// New makes the Service's rules on the clients' node, and the control plane. Place makes the pods
+// New makes the control plane and, on the clients' node, the Service's rules. Place makes the pods
 // as workers start. The caller closes the Cluster, even after an error.
 func New(ctx context.Context, o Options) (c *Cluster, err error) {
 	c = &Cluster{
@@ -132,8 +133,8 @@ func (c *Cluster) serveNames() error {
 	return err
 }
 
-// publish sets the addresses of the Service's name: the Service's own or, for path dns, those of
-// the ready endpoints.
+// publish sets the addresses that the Service's name resolves to: the Service's own address or, for
+// path dns, those of the ready endpoints.
 func (c *Cluster) publish(endpoints []kube.Endpoint) error {
 	var addrs []netip.Addr
 	if c.plan.Path == vocabulary.PathService {
@@ -148,7 +149,7 @@ func (c *Cluster) publish(endpoints []kube.Endpoint) error {
 	return err
 }
 
-// event records an event, and publishes changed endpoints.
+// event records an event. If the endpoints have changed, it publishes them.
 func (c *Cluster) event(e kube.Event) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -172,7 +173,7 @@ func (c *Cluster) PlaceNext(node int) { c.next = node }
 // NodeOf returns the node of a worker's pod.
 func (c *Cluster) NodeOf(w *servers.Worker) int { return c.podOf(w).Node }
 
-// Register puts the workers' pods behind the Service. It does not wait for the rules to follow;
+// Register adds the workers' pods to the Service. It does not wait until the rules have changed;
 // AwaitRules does. On a nil Cluster it does nothing.
 func (c *Cluster) Register(ctx context.Context, workers []*servers.Worker) error {
 	if c == nil {
@@ -187,7 +188,7 @@ func (c *Cluster) Register(ctx context.Context, workers []*servers.Worker) error
 }
 
 // AwaitRules waits until clients' connections can reach the pods of all these workers: until the
-// rules lead to them or, for path dns, the name resolves to them. With path pod, clients know the
+// rules lead to the pods or, for path dns, the name resolves to them. With path pod, clients know a
 // pod's own address, and AwaitRules returns at once.
 func (c *Cluster) AwaitRules(ctx context.Context, workers []*servers.Worker) error {
 	if c.plan.Path == vocabulary.PathPod {
@@ -219,7 +220,7 @@ func (c *Cluster) AwaitReady(ctx context.Context, w *servers.Worker) error {
 }
 
 // await waits until holds returns true. It calls holds at once and after each event, with the
-// cluster's lock held. After limit it returns an error with the message late.
+// cluster's lock held. If limit passes first, it returns an error with the message late.
 func (c *Cluster) await(
 	ctx context.Context, limit time.Duration, late string, holds func() bool,
 ) error {
@@ -247,8 +248,8 @@ func hasReady(e kube.Event, pod string) bool {
 	})
 }
 
-// Delete deletes the workers' pods. It tells their kubelets and the control plane at the same time,
-// and returns when the listeners are closed.
+// Delete deletes the workers' pods. It notifies their kubelets and the control plane at the same
+// time, and returns when the pods' listeners are closed.
 func (c *Cluster) Delete(
 	ctx context.Context, workers []*servers.Worker,
 ) (trigger, closed clock.Instant, err error) {
@@ -303,12 +304,12 @@ func (c *Cluster) Unready(ctx context.Context, workers []*servers.Worker) error 
 	return errors.Join(errs...)
 }
 
-// Close ends the kubelets, the control plane and the rules. The workers must have ended before. It
+// Close ends the kubelets, the control plane and the rules. The workers must have exited before. It
 // returns the errors of the pods. It may be called twice.
 func (c *Cluster) Close() error {
 	for _, p := range c.order {
 		if p.exited != nil {
-			<-p.exited // otherwise its kubelet would kill a process that has ended
+			<-p.exited // otherwise the kubelet would kill a process that has exited
 		}
 	}
 	c.cancel()
@@ -321,7 +322,7 @@ func (c *Cluster) Close() error {
 		p.mu.Lock()
 		if p.err != nil {
 			errs = append(errs, p.err)
-			p.err = nil // reported once
+			p.err = nil // so that it is reported only once
 		}
 		p.mu.Unlock()
 	}

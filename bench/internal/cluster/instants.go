@@ -9,21 +9,21 @@ import (
 	"reuseport-bench/servers/clock"
 )
 
-// A Timescale converts instants of the monotonic clock to times of a trial. *ledger.Book has one.
+// A Timescale converts instants of the monotonic clock to times of a trial. *ledger.Book is one.
 type Timescale interface {
 	Time(clock.Instant) ledger.Time
-	Maybe(clock.Instant) *ledger.Time // nil for 0, which stands for an instant that never came
+	Maybe(clock.Instant) *ledger.Time // nil for 0, which means that the event did not happen
 }
 
-// ReadTranslations reads the conntrack entries of the clients' node, for Routes. It must be called
-// as soon as the load has ended, because some entries last only for seconds.
+// ReadTranslations reads the conntrack entries of the clients' node, which Routes needs. It must be
+// called as soon as the load has ended, because some entries last only for seconds.
 func (c *Cluster) ReadTranslations() (err error) {
 	c.translations, err = c.lab.Translations(c.lab.Clients())
 	return err
 }
 
-// Routes returns where clients' connections were sent, and when a pod listened there.
-// ReadTranslations must have been called. sharedPorts means that attempts use a limited set of
+// Routes returns the addresses to which clients' connections were sent, and the times at which pods
+// listened there. Call ReadTranslations first. sharedPorts means that attempts use a limited set of
 // ports in turn.
 func (c *Cluster) Routes(at Timescale, sharedPorts bool) *ledger.Routes {
 	r := &ledger.Routes{
@@ -37,7 +37,7 @@ func (c *Cluster) Routes(at Timescale, sharedPorts bool) *ledger.Routes {
 	}
 	for _, p := range c.order {
 		if c.plan.Path == vocabulary.PathPod && p.Addr != c.plan.FirstPod.Addr() {
-			continue // clients do not know its address
+			continue // clients do not know the pod's address
 		}
 		pod := ledger.Pod{
 			Addr: p.Addr, Worker: p.workers[0].ID, Silent: orNever(p.silenced),
@@ -59,8 +59,9 @@ func (c *Cluster) Routes(at Timescale, sharedPorts bool) *ledger.Routes {
 	return r
 }
 
-// routed returns the spans in which the rules of the clients' node led to the pod. There may be
-// several, because rules lead to a removed, terminating pod again if no other pod is left.
+// routed returns the spans of time in which the rules of the clients' node led to the pod. There
+// may be several: rules that no longer lead to a terminating pod lead to it again if no other pod
+// is left.
 func (c *Cluster) routed(at Timescale, p *pod) (all []ledger.Span) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -76,8 +77,8 @@ func (c *Cluster) routed(at Timescale, p *pod) (all []ledger.Span) {
 	return all
 }
 
-// Removed returns what happened to the pods that a step removed. trigger is the trigger of the
-// step.
+// Removed returns the events of the pods that a step removed. trigger is the instant of the step's
+// trigger.
 func (c *Cluster) Removed(
 	at Timescale, r *ledger.Routes, workers []*servers.Worker, trigger clock.Instant,
 ) (all []results.Pod) {
@@ -97,7 +98,7 @@ func (c *Cluster) removed(
 		TermNS:    at.Maybe(c.since(p, kube.TermSent, trigger, false)).Nanoseconds(),
 		ClosedNS:  at.Maybe(c.gone(p)).Nanoseconds(),
 	}
-	// Only a pod that was among the ready endpoints can leave them.
+	// Only a pod that is among the ready endpoints can be removed from them.
 	if from := max(deleted, trigger); c.listed(p, from) {
 		r.EndpointsNS = at.Maybe(c.since(p, kube.EndpointsChanged, from, false)).Nanoseconds()
 	}
@@ -113,7 +114,7 @@ func (c *Cluster) removed(
 	return r
 }
 
-// Added returns what happened to the pods that a step started.
+// Added returns the events of the pods that a step started.
 func (c *Cluster) Added(
 	at Timescale, routes *ledger.Routes, workers []*servers.Worker,
 ) (all []results.Pod) {
@@ -135,8 +136,8 @@ func (c *Cluster) Added(
 }
 
 // since returns the instant of the first event of that kind about the pod at or after from, or 0 if
-// there was none. For EndpointsChanged it returns the first event after which the pod is among the
-// ready endpoints (listed), or is not.
+// there was none. For EndpointsChanged it looks for the first event after which the pod is among
+// the ready endpoints (if listed is true), or after which it is not.
 func (c *Cluster) since(
 	p *pod, kind kube.EventKind, from clock.Instant, listed bool,
 ) clock.Instant {

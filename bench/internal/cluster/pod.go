@@ -23,24 +23,24 @@ type pod struct {
 	name    string
 	workers []*servers.Worker // its containers
 	kubelet *kube.Kubelet
-	exited  chan struct{} // closed when all its workers have exited; nil without a kubelet
-	ended   chan struct{} // closed when it and its network are gone
+	exited  chan struct{} // closed when all the pod's workers have exited; nil without a kubelet
+	ended   chan struct{} // closed when the pod and its network are gone
 
 	silenced clock.Instant // when its node fell silent, or 0; guarded by the cluster's mu
-	// removed means that the pod's network is gone, or that it never had its own. The cluster's
-	// counting guards removed.
+	// removed means that the pod's own network no longer exists or never did. The cluster's
+	// counting guards this field.
 	removed bool
 
-	terminating sync.WaitGroup // of goroutines that stop its workers
+	terminating sync.WaitGroup // waits for goroutines that stop the pod's workers
 
 	mu      sync.Mutex
 	once    sync.Once     // guards the close of stopped
-	stopped chan struct{} // closed when its listener is closed
-	closed  clock.Instant // when its listener was closed, or 0
+	stopped chan struct{} // closed when the pod's listener is closed
+	closed  clock.Instant // when the pod's listener was closed, or 0
 	err     error
 }
 
-// Place returns where a worker runs: in its pod. It makes the pod if necessary.
+// Place returns the placement of a worker, which is in its pod. It makes the pod if necessary.
 func (c *Cluster) Place(ctx context.Context, w *servers.Worker) (servers.Placement, error) {
 	p, err := c.podFor(ctx, w)
 	if err != nil {
@@ -65,7 +65,7 @@ func (c *Cluster) Place(ctx context.Context, w *servers.Worker) (servers.Placeme
 }
 
 // podFor returns a new pod for the worker or, with containers, the one pod of all workers. It
-// places pods on the nodes alternately, unless the plan or PlaceNext says otherwise.
+// places pods on the two nodes in turn, unless the plan or PlaceNext says otherwise.
 func (c *Cluster) podFor(ctx context.Context, w *servers.Worker) (*pod, error) {
 	place := c.plan.Placement
 	if place == vocabulary.PlacementContainers && len(c.order) > 0 {
@@ -108,8 +108,8 @@ func (c *Cluster) podOf(w *servers.Worker) *pod {
 	return c.pods[w.ID]
 }
 
-// serve puts a pod behind the Service, and starts its kubelet, which reports when the pod is ready.
-// It does nothing for a pod with a container that could not bind: such a pod is never ready.
+// serve adds a pod to the Service, and starts the pod's kubelet, which reports when the pod is
+// ready. It does nothing for a pod in which a container could not bind: such a pod is never ready.
 func (c *Cluster) serve(ctx context.Context, p *pod) error {
 	unbound := func(w *servers.Worker) bool { return w.BindError() != 0 }
 	if p.kubelet != nil || slices.ContainsFunc(p.workers, unbound) {
@@ -142,7 +142,7 @@ func (c *Cluster) serve(ctx context.Context, p *pod) error {
 		defer close(p.ended)
 		err := p.kubelet.Wait()
 		p.terminating.Wait()
-		// At the end of the trial, c.ctx has ended, and the lab removes the networks.
+		// If c.ctx has ended, so has the trial, and the lab removes the networks.
 		if c.clock.SleepUntil(c.ctx, c.clock.Now().Add(c.plan.Teardown)) == nil {
 			err = errors.Join(err, c.remove(p))
 		}
@@ -153,7 +153,7 @@ func (c *Cluster) serve(ctx context.Context, p *pod) error {
 	return nil
 }
 
-// watch makes exited, and closes it when the last of the pod's workers has exited.
+// watch makes the channel exited, and closes it when the last of the pod's workers has exited.
 func (p *pod) watch() {
 	p.exited = make(chan struct{})
 	go func() {
@@ -164,8 +164,8 @@ func (p *pod) watch() {
 	}()
 }
 
-// terminate tells a pod's workers to end. It does not wait for their end, because the kubelet's
-// grace period begins when terminate returns.
+// terminate tells a pod's workers to exit. It does not wait until they have exited, because the
+// kubelet's grace period starts when terminate returns.
 func (c *Cluster) terminate(p *pod) {
 	p.terminating.Go(func() {
 		err := c.stop(p, c.Stop)
@@ -236,8 +236,8 @@ func (c *Cluster) Counters() (kernel.Counters, error) {
 	return sum, nil
 }
 
-// gone returns when a pod stopped serving, because its listener closed or its node fell silent. It
-// returns 0 if the pod still serves.
+// gone returns the time at which a pod stopped serving, because its listener closed or its node
+// fell silent. It returns 0 if the pod still serves.
 func (c *Cluster) gone(p *pod) clock.Instant {
 	from := p.closing()
 	c.mu.Lock()
@@ -248,12 +248,13 @@ func (c *Cluster) gone(p *pod) clock.Instant {
 	return from
 }
 
-// closing returns when the last of the pod's listeners began to close, or 0 if one is still open.
+// closing returns the time at which the last of the pod's listeners began to close, or 0 if one is
+// open.
 func (p *pod) closing() (last clock.Instant) {
 	for _, w := range p.workers {
 		at := w.Closing().From
 		switch {
-		case w.BindError() != 0: // the worker had no listener
+		case w.BindError() != 0: // such a worker had no listener
 		case at == 0:
 			return 0
 		default:

@@ -19,8 +19,8 @@ import (
 	"reuseport-bench/servers/socket"
 )
 
-// awaitStarted waits until a pod counts as started. With readiness "listening" that is when its
-// processes listen; otherwise it returns at once.
+// awaitStarted waits until a pod counts as started. With readiness "listening" it waits until the
+// pod's processes listen; otherwise it returns at once.
 func (c *Cluster) awaitStarted(ctx context.Context, p *pod) {
 	if c.plan.Readiness != vocabulary.ReadinessListening {
 		return
@@ -42,8 +42,8 @@ func (c *Cluster) probeOf(p *pod) func(context.Context) error {
 	return func(ctx context.Context) error { return c.probe(ctx, p) }
 }
 
-// probe sends an HTTP request to a pod from its node, as a kubelet does. Any status from 200 to 399
-// is a success (kubernetes.io, "Configure Liveness, Readiness and Startup Probes").
+// probe sends an HTTP request to a pod from the pod's node, as a kubelet does. Any status from 200
+// to 399 is a success (kubernetes.io, "Configure Liveness, Readiness and Startup Probes").
 func (c *Cluster) probe(ctx context.Context, p *pod) (err error) {
 	conn, err := c.dial(ctx, c.lab.Node(p.Node), netip.AddrPortFrom(p.Addr, plan.ServerPort))
 	if err != nil {
@@ -56,7 +56,7 @@ func (c *Cluster) probe(ctx context.Context, p *pod) (err error) {
 		}
 	}
 	stop := context.AfterFunc(ctx, func() {
-		_ = conn.SetDeadline(time.Unix(1, 0)) // fails if the connection is closed already
+		_ = conn.SetDeadline(time.Unix(1, 0)) // fails if the connection is already closed
 	})
 	defer stop()
 	const request = "GET /readyz HTTP/1.1\r\nHost: %v\r\nConnection: close\r\n\r\n"
