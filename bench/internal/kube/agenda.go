@@ -24,7 +24,7 @@ func (a *agenda) add(at time.Time, do func()) {
 	*a = slices.Insert(*a, i, appointment{at, do})
 }
 
-// run calls the functions that are due now, including those they add.
+// run calls the functions that are due now, including those that these functions add.
 func (a *agenda) run(now time.Time) {
 	for len(*a) > 0 && !(*a)[0].at.After(now) {
 		do := (*a)[0].do
@@ -33,7 +33,7 @@ func (a *agenda) run(now time.Time) {
 	}
 }
 
-// next returns the time at which the next function is due, or false if no function is left.
+// next returns the time at which the next function is due, and false if no function is left.
 func (a agenda) next() (time.Time, bool) {
 	if len(a) == 0 {
 		return time.Time{}, false
@@ -41,11 +41,11 @@ func (a agenda) next() (time.Time, bool) {
 	return a[0].at, true
 }
 
-// A stream delivers messages in the order in which they were sent, whatever their lags. So does a
-// Kubernetes watch.
+// A stream delivers messages in the order in which they were sent, whatever their lags, as a
+// Kubernetes watch does.
 type stream struct{ last time.Time }
 
-// arrival returns when a message that is sent now with the given lag arrives.
+// arrival returns the time at which a message arrives that is sent now with the given lag.
 func (s *stream) arrival(now time.Time, lag time.Duration) time.Time {
 	if at := now.Add(lag); at.After(s.last) {
 		s.last = at

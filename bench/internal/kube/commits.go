@@ -13,9 +13,9 @@ import (
 	"reuseport-bench/servers/clock"
 )
 
-// commits receives the kernel's announcements of nft's commits in one network namespace: a message
-// to the group NFNLGRP_NFTABLES, sent as soon as the new rules are in force (nf_tables_commit,
-// net/netfilter/nf_tables_api.c). nft itself runs some milliseconds longer.
+// commits receives the kernel's announcements of nft's commits in one network namespace. The kernel
+// sends a message to the group NFNLGRP_NFTABLES as soon as new rules are in force
+// (nf_tables_commit, net/netfilter/nf_tables_api.c). nft itself runs some milliseconds longer.
 type commits struct {
 	clock *clock.Clock
 	conn  *netlink.Conn
@@ -24,14 +24,14 @@ type commits struct {
 	err   error // set before done is closed
 }
 
-// announceLimit bounds the wait for an announcement after nft has ended. By then the kernel has
-// sent it.
+// announceLimit is the maximum time to wait for an announcement after nft has exited. The kernel
+// has already sent it by then.
 const announceLimit = 2 * time.Second
 
 // newGeneration is the type of the message that ends a commit (linux/netfilter/nf_tables.h).
 const newGeneration = netlink.HeaderType(unix.NFNL_SUBSYS_NFTABLES<<8 | unix.NFT_MSG_NEWGEN)
 
-// watchCommits watches the network namespace of the calling thread. The caller closes it.
+// watchCommits watches the network namespace of the calling thread. The caller closes the result.
 func watchCommits(clk *clock.Clock) (*commits, error) {
 	groups := &netlink.Config{Groups: 1 << (unix.NFNLGRP_NFTABLES - 1)}
 	conn, err := netlink.Dial(unix.NETLINK_NETFILTER, groups)
@@ -50,8 +50,8 @@ func (c *commits) read() {
 	for {
 		messages, err := c.conn.Receive()
 		now := c.clock.Now()
-		// The list of objects of a long transaction overflowed the buffer. The message that ends
-		// the commit may be lost, too.
+		// The announcement of a long transaction lists many objects, which overflowed the buffer.
+		// The message that ends the commit may be lost, too.
 		if errors.Is(err, unix.ENOBUFS) {
 			continue
 		}
@@ -63,14 +63,15 @@ func (c *commits) read() {
 			if m.Header.Type == newGeneration && programOf(m) == "nft" {
 				select {
 				case c.seen <- now:
-				default: // the last 64 are still unread
+				default: // the last 64 commits have not been read yet
 				}
 			}
 		}
 	}
 }
 
-// programOf returns the name of the program that committed, or "" if the message lacks it.
+// programOf returns the name of the program that committed, or "" if the message does not contain
+// it.
 func programOf(m netlink.Message) string {
 	const header = 4 // struct nfgenmsg
 	if len(m.Data) < header {
@@ -88,7 +89,7 @@ func programOf(m netlink.Message) string {
 	return ""
 }
 
-// since returns the instant of the first commit at or after began.
+// since returns the instant of the first commit at or after the instant began.
 func (c *commits) since(ctx context.Context, began clock.Instant) (clock.Instant, error) {
 	limit := time.NewTimer(announceLimit)
 	defer limit.Stop()

@@ -12,9 +12,10 @@ import (
 )
 
 // A ControlPlane updates the rules of every node as pods change. A call returns as soon as its
-// change is recorded. The effects follow later, as Events to the owner of the control plane.
+// change is recorded. The effects follow later, and are reported as Events to the owner of the
+// control plane.
 //
-// Its methods may be called by several goroutines. They return ErrUnknown for an unknown service or
+// The methods may be called by several goroutines. They return ErrUnknown for an unknown service or
 // pod, ErrExists for an existing one, and ErrClosed after Close.
 type ControlPlane interface {
 	// CreateService creates a service without endpoints and sends it to every node. The zero
@@ -23,18 +24,18 @@ type ControlPlane interface {
 	// AddPod adds a pod that is not ready.
 	AddPod(ctx context.Context, pod Pod) error
 	// MarkReady records that the pod's readiness probe succeeds, and MarkUnready that it fails.
-	// Repeating a call changes nothing. Kubelets call them; a control plane with its own kubelets
-	// may return ErrNotSupported.
+	// Repeating a call changes nothing. Kubelets call these methods; a control plane with its own
+	// kubelets may return ErrNotSupported.
 	MarkReady(ctx context.Context, pod string) error
 	MarkUnready(ctx context.Context, pod string) error
-	// DeletePod begins the pod's deletion: the pod is now terminating, and its kubelet must end it.
-	// Calling it again changes nothing.
+	// DeletePod begins the pod's deletion: the pod is now terminating, and its kubelet must end its
+	// processes. Calling DeletePod again changes nothing.
 	DeletePod(ctx context.Context, pod string) error
-	// RemovePod removes a pod whose processes have ended. Kubelets call it at the end of a
+	// RemovePod removes a pod whose processes have exited. Kubelets call it at the end of a
 	// deletion.
 	RemovePod(ctx context.Context, pod string) error
 	// Close ends the control plane and waits for its goroutines. The rules stay in force. It
-	// returns the errors since the start, such as a failed sync of the rules. Calling it again does
+	// returns the errors since the start, such as a failed sync of the rules. Further calls do
 	// nothing.
 	Close() error
 }
@@ -50,8 +51,8 @@ var (
 // A Pod is one address that a service may send connections to.
 type Pod struct {
 	Name    string
-	Service string // the service whose selector it matches
-	Node    string // the node it runs on
+	Service string // the service whose selector matches the pod
+	Node    string // the node that the pod runs on
 	Address netip.AddrPort
 }
 
@@ -59,7 +60,7 @@ type Pod struct {
 type Service struct {
 	Name      string         // unique; a DNS label
 	Address   netip.AddrPort // zero: headless, without rules
-	Endpoints []Endpoint     // in the order they were added
+	Endpoints []Endpoint     // in the order in which they were added
 }
 
 // An Endpoint is a pod as its service's EndpointSlice lists it.
@@ -67,7 +68,8 @@ type Endpoint struct {
 	Pod     string
 	Node    string
 	Address netip.AddrPort
-	// Serving reports whether the readiness probe succeeds, even of a terminating pod (KEP-1672).
+	// Serving reports whether the readiness probe succeeds. A terminating pod is probed, too
+	// (KEP-1672).
 	Serving bool
 	// Terminating reports whether the pod's deletion has begun.
 	Terminating bool
@@ -113,11 +115,11 @@ type EventKind string
 // The kinds of events, in the order of a pod's life.
 const (
 	PodAdded   EventKind = "pod_added"
-	PodReady   EventKind = "pod_ready"   // its kubelet reported it ready
-	PodUnready EventKind = "pod_unready" // its kubelet reported it unready; no event for a new pod
-	// EndpointsChanged reports a change of the Service's endpoints; Endpoints has all of them.
+	PodReady   EventKind = "pod_ready"   // the pod's kubelet reported it ready
+	PodUnready EventKind = "pod_unready" // the kubelet reported it unready; no event for a new pod
+	// EndpointsChanged reports a change of the Service's endpoints. Endpoints lists all of them.
 	EndpointsChanged EventKind = "endpoints_changed"
-	// RulesCommitted reports that new rules of the Node are in force.
+	// RulesCommitted reports that new rules on the Node are in force.
 	RulesCommitted EventKind = "rules_committed"
 	// EndpointAdded reports a commit after which the Node's rules send new connections to the Pod.
 	EndpointAdded EventKind = "endpoint_added"
@@ -128,8 +130,8 @@ const (
 	TermSent        EventKind = "sigterm_sent" // the instant just before SIGTERM
 	Killed          EventKind = "killed"       // the instant just before SIGKILL
 	PodGone         EventKind = "gone"
-	// SyncFailed reports that a sync of the Node's rules failed with Err. The next change retries
-	// the sync.
+	// SyncFailed reports that a sync of the Node's rules failed with the error Err. The sync is
+	// retried at the next change.
 	SyncFailed EventKind = "sync_failed"
 )
 

@@ -6,11 +6,11 @@
 //	   └──────deletion begun──────┘
 //
 // A ControlPlane holds services and pods, and updates the services' endpoints as the pods change.
-// Embedded runs in this process. Its lags are settings, and its events have the same order as those
-// of Kubernetes. The components of a real Kubernetes can implement the same interface. Rules is the
-// data path of one node, the same that kube-proxy's nftables mode programs. A Kubelet manages the
-// processes of one pod. It is not part of the control plane. If real kubelets run the pods, it is
-// not needed.
+// Embedded is a ControlPlane in this process. Its lags are settings, and its events have the same
+// order as those of Kubernetes. The components of a real Kubernetes can implement the same
+// interface. Rules are the data path of one node, the same that kube-proxy's nftables mode
+// programs. A Kubelet manages the processes of one pod. It is not part of the control plane, and is
+// not needed if real kubelets run the pods.
 //
 // All instants are from the clock that the processes of the program share (clock.Clock).
 package kube

@@ -18,23 +18,23 @@ import (
 type EmbeddedOptions struct {
 	Lags Lags
 	// Seed determines the lags drawn from distributions. A given change of a given pod always draws
-	// the same lag, whatever else has changed.
+	// the same lag, whatever other changes there are.
 	Seed uint64
 	// Nodes maps the name of each node to the Syncer of its rules. A node may have no pods.
 	Nodes map[string]Syncer
 	// Clock is required.
 	Clock *clock.Clock
 	// Events, if not nil, is called for each event, in order, on the control plane's goroutine. It
-	// must be quick and must not call the control plane, but may call Kubelet.Delete.
+	// must return quickly and must not call the control plane, but may call Kubelet.Delete.
 	Events func(Event)
 }
 
 // An Embedded is a control plane in this process. It does what the EndpointSlice controller and
 // every node's kube-proxy do, with the given lags.
 //
-// One goroutine owns the state. Changes arrive in order, as in Kubernetes watches. Each has its own
-// lag, so a late change delays those behind it. A change carries the state as it was when the
-// change was made.
+// One goroutine owns the state. As in Kubernetes watches, changes arrive in the order in which they
+// were made. Each has its own lag, so a change with a long lag delays the changes after it. A
+// change carries the state of the pod or service at the time of the change.
 type Embedded struct {
 	options EmbeddedOptions
 	calls   chan func()
@@ -42,7 +42,7 @@ type Embedded struct {
 	done    chan struct{}
 	err     error // set before done is closed
 
-	// Owned by the goroutine.
+	// The fields below are owned by the goroutine.
 	drawn    map[string]int      // number of lags drawn for each change
 	services map[string]*Service // with the endpoints in their EndpointSlices
 	pods     map[string]*record
@@ -59,8 +59,8 @@ type record struct {
 	ready, terminating, gone bool
 }
 
-// NewEmbedded starts a control plane without services and pods. The caller closes it, and then the
-// Syncers.
+// NewEmbedded starts a control plane without services and pods. The caller closes the control
+// plane, and after that the Syncers.
 func NewEmbedded(o EmbeddedOptions) (*Embedded, error) {
 	if err := o.Lags.validate(); err != nil {
 		return nil, fmt.Errorf("control plane: %w", err)
@@ -115,7 +115,7 @@ func (e *Embedded) run(ctx context.Context) error {
 	}
 }
 
-// Close implements ControlPlane. It interrupts a sync under way.
+// Close implements ControlPlane. It interrupts any sync under way.
 func (e *Embedded) Close() error {
 	e.end()
 	<-e.done
@@ -211,7 +211,7 @@ func (e *Embedded) RemovePod(ctx context.Context, pod string) error {
 	})
 }
 
-// change applies f to a pod. If f reports a change, the change is published.
+// change applies f to a pod. If f reports that the pod has changed, change publishes that.
 func (e *Embedded) change(
 	ctx context.Context, pod string, kind EventKind, f func(*record) (changed bool),
 ) error {
@@ -237,8 +237,8 @@ func (e *Embedded) changed(r *record, kind EventKind) {
 	e.due.add(e.status.arrival(time.Now(), lag), func() { e.reconcile(now, id) })
 }
 
-// reconcile updates the endpoints of a pod's service with the state that has arrived. It lists an
-// unready pod as not serving, and omits one that is gone. id identifies the change.
+// reconcile updates the endpoints of a pod's service with the pod's state that has arrived. It
+// lists an unready pod as not serving, and omits a pod that is gone. id identifies the change.
 func (e *Embedded) reconcile(r record, id string) {
 	s := e.services[r.Service]
 	i := slices.IndexFunc(s.Endpoints, func(x Endpoint) bool { return x.Pod == r.Name })

@@ -71,7 +71,7 @@ func (j *journal) want(t *testing.T, kinds []EventKind, want ...string) {
 	}
 }
 
-// A slowSyncer takes a while for each sync, and records when each began.
+// A slowSyncer takes some time for each sync, and records the time at which each sync began.
 type slowSyncer struct {
 	clock *clock.Clock
 	takes time.Duration
@@ -132,7 +132,7 @@ func (c *cluster) add(names ...string) {
 	}
 }
 
-// restart clears the journal after an hour, when nothing is pending.
+// restart waits for an hour, after which nothing is pending, and clears the journal.
 func (c *cluster) restart() {
 	time.Sleep(time.Hour)
 	synctest.Wait()
@@ -141,7 +141,7 @@ func (c *cluster) restart() {
 	c.start, c.lines, c.syncer.begun = c.clock.Now(), nil, nil
 }
 
-// bubble runs a test in a synctest bubble, so that all times are exact.
+// bubble runs a test in a synctest bubble, in which all times are exact.
 func bubble(t *testing.T, f func(*testing.T)) {
 	t.Helper()
 	synctest.Test(t, f)
@@ -195,8 +195,8 @@ func TestEmbeddedLife(t *testing.T) {
 	})
 }
 
-// TestEmbeddedCarriesSnapshots checks that a change has its whole lag even if an earlier one is
-// still on its way.
+// TestEmbeddedCarriesSnapshots checks that a change is delayed by its whole lag even if an earlier
+// change has not arrived yet.
 func TestEmbeddedCarriesSnapshots(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		c := newCluster(t, Lags{ReadyToEndpoint: Fixed(100 * time.Millisecond)}, 0)
@@ -245,7 +245,7 @@ func TestEmbeddedKeepsOrder(t *testing.T) {
 }
 
 // TestEmbeddedMinSyncPeriod checks that the first change is synced at once, and that changes within
-// the period are synced together at its end. The period starts at the end of a sync.
+// the period are synced together at the period's end. The period starts at the end of a sync.
 func TestEmbeddedMinSyncPeriod(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		c := newCluster(t, Lags{MinSyncPeriod: time.Second}, 50*time.Millisecond)
@@ -273,7 +273,8 @@ func TestEmbeddedMinSyncPeriod(t *testing.T) {
 	})
 }
 
-// TestEmbeddedWithoutPeriod checks that, even without a period, a sync waits for the previous one.
+// TestEmbeddedWithoutPeriod checks that, even without a period, a sync waits for the end of the
+// previous one.
 func TestEmbeddedWithoutPeriod(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		c := newCluster(t, Lags{}, 50*time.Millisecond)

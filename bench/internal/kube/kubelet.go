@@ -13,14 +13,14 @@ import (
 
 // A Container controls a pod's processes on behalf of a kubelet.
 type Container struct {
-	// Start starts the processes. The channel is closed when the last of them has ended.
+	// Start starts the processes. The channel is closed when the last process has exited.
 	Start func(context.Context) (exited <-chan struct{}, err error)
 	// Probe returns nil if the pod is ready. It must return when its context ends. A nil Probe
 	// means that the pod is ready as soon as it has started.
 	Probe func(context.Context) error
 	// Terminate sends SIGTERM, and Kill sends SIGKILL. Neither may return an error if the processes
-	// have just ended. Terminate must not wait for their end, because the grace period starts when
-	// it returns.
+	// have just exited. Terminate must not wait until they have exited, because the grace period
+	// starts when Terminate returns.
 	Terminate, Kill func() error
 }
 
@@ -35,20 +35,20 @@ type Lifecycle struct {
 	// Timeout is the time after which a probe fails. 0 means 1 s.
 	Timeout time.Duration
 	// FailureThreshold is the number of probes in a row that must fail before a ready pod becomes
-	// unready. 0 means 3. One success makes the pod ready again.
+	// unready. 0 means 3. One successful probe makes the pod ready again.
 	FailureThreshold int
 
-	// DeletionLag is the time from a pod's deletion until its kubelet learns of it. With 0 the
-	// kubelet learns at once, while the endpoints are being changed. Either may come first ("Pod
-	// Lifecycle", "Termination of Pods": "at the same time as the kubelet is starting graceful
-	// shutdown of the Pod, the control plane evaluates whether to remove that Pod from
-	// EndpointSlice").
+	// DeletionLag is the time from a pod's deletion until its kubelet is notified. With 0 the
+	// kubelet is notified at once, while the endpoints are being changed. SIGTERM and the change of
+	// the endpoints may then come in either order ("Pod Lifecycle", "Termination of Pods": "at the
+	// same time as the kubelet is starting graceful shutdown of the Pod, the control plane
+	// evaluates whether to remove that Pod from EndpointSlice").
 	DeletionLag time.Duration
 	// PreStop is the time that the preStop hook sleeps before SIGTERM (KEP-3960). 0 means no hook.
 	PreStop time.Duration
-	// Grace is the time from when the kubelet learns of the deletion to SIGKILL, including the hook
-	// ("Container Lifecycle Hooks"). A longer hook is cut short. SIGKILL follows SIGTERM by at
-	// least 2 s (killContainer, pkg/kubelet/kuberuntime/kuberuntime_container.go,
+	// Grace is the time from the notification of the kubelet to SIGKILL, including the preStop hook
+	// ("Container Lifecycle Hooks"). A hook that takes longer is cut short. SIGKILL follows SIGTERM
+	// after at least 2 s (killContainer, pkg/kubelet/kuberuntime/kuberuntime_container.go,
 	// minimumGracePeriodInSeconds). 0 means 30 s.
 	Grace time.Duration
 }
@@ -63,7 +63,7 @@ func (l Lifecycle) withDefaults() Lifecycle {
 
 const (
 	leastGrace = 2 * time.Second  // the minimum time from SIGTERM to SIGKILL
-	goneLimit  = 10 * time.Second // the maximum time from SIGKILL to the end of the processes
+	goneLimit  = 10 * time.Second // the maximum time from SIGKILL to the exit of the processes
 )
 
 // KubeletOptions configures a Kubelet. Lifecycle and Events are optional.
@@ -78,8 +78,8 @@ type KubeletOptions struct {
 }
 
 // A Kubelet does for one pod what a node's kubelet does: it starts the pod, reports its readiness
-// to the control plane, and ends it when its deletion has begun. It does not restart processes that
-// end by themselves; the pod is then unready.
+// to the control plane, and ends the pod when its deletion has begun. It does not restart processes
+// that exit by themselves; the pod is then unready.
 type Kubelet struct {
 	KubeletOptions
 	deleted chan struct{}
@@ -89,7 +89,7 @@ type Kubelet struct {
 }
 
 // RunPod starts the pod and manages it until it is gone. If ctx ends first, it kills the pod
-// without telling the control plane. The caller calls Delete when the deletion begins, and then
+// without notifying the control plane. The caller calls Delete when the deletion begins, and then
 // Wait.
 func RunPod(ctx context.Context, o KubeletOptions) *Kubelet {
 	o.Lifecycle = o.Lifecycle.withDefaults()
@@ -106,8 +106,8 @@ func RunPod(ctx context.Context, o KubeletOptions) *Kubelet {
 	return k
 }
 
-// Delete tells the kubelet that the pod's deletion has begun. It returns at once and may be called
-// twice.
+// Delete notifies the kubelet that the pod's deletion has begun. It returns at once and may be
+// called twice.
 func (k *Kubelet) Delete() { k.once.Do(func() { close(k.deleted) }) }
 
 // Wait waits until the pod is gone and returns all errors.
@@ -116,8 +116,8 @@ func (k *Kubelet) Wait() error {
 	return k.err
 }
 
-// run runs the pod from start to removal. Once ctx has ended it waits only for the killed
-// processes.
+// run runs the pod from start to removal. Once ctx has ended, it only waits until the killed
+// processes have exited.
 func (k *Kubelet) run(ctx context.Context) error {
 	exited, err := k.Container.Start(ctx)
 	if err != nil {
@@ -128,16 +128,16 @@ func (k *Kubelet) run(ctx context.Context) error {
 		k.live(ctx, exited, probes),
 		k.terminate(ctx, exited),
 		k.kill(exited),
-		// Readiness is probed until the processes have ended, even during termination, so a
-		// terminating endpoint may serve or not (KEP-1669; syncTerminatingPod in
+		// Readiness is probed until the processes have exited, even during termination, so a
+		// terminating endpoint may be serving or not (KEP-1669; syncTerminatingPod in
 		// pkg/kubelet/kubelet.go stops only the other probes).
 		probes.stop(),
 	}
 	return errors.Join(append(errs, report(ctx, k.ControlPlane.RemovePod, k.Pod))...)
 }
 
-// report tells the control plane about the pod. If ctx has ended, report does nothing and returns
-// nil.
+// report calls a method of the control plane for the pod. If ctx has ended, report does nothing and
+// returns nil.
 func report(ctx context.Context, call func(context.Context, string) error, pod string) error {
 	if ctx.Err() != nil {
 		return nil
@@ -148,7 +148,7 @@ func report(ctx context.Context, call func(context.Context, string) error, pod s
 	return nil
 }
 
-// live waits until the kubelet learns of the pod's deletion.
+// live waits until the kubelet is notified of the pod's deletion.
 func (k *Kubelet) live(ctx context.Context, exited <-chan struct{}, p *probes) (err error) {
 	select {
 	case <-k.deleted:
@@ -166,8 +166,8 @@ func (k *Kubelet) live(ctx context.Context, exited <-chan struct{}, p *probes) (
 	return err
 }
 
-// terminate sends SIGTERM after the preStop hook, and waits until the processes have ended or the
-// grace period is over.
+// terminate sends SIGTERM after the preStop hook, and waits until the processes have exited or the
+// grace period has ended.
 func (k *Kubelet) terminate(ctx context.Context, exited <-chan struct{}) error {
 	hook := min(k.Lifecycle.PreStop, k.Lifecycle.Grace)
 	pause(ctx, hook, exited)
@@ -182,7 +182,7 @@ func (k *Kubelet) terminate(ctx context.Context, exited <-chan struct{}) error {
 	return nil
 }
 
-// kill kills the processes that are left and waits for their end.
+// kill kills the processes that are left and waits until they have exited.
 func (k *Kubelet) kill(exited <-chan struct{}) error {
 	if ended(exited) {
 		return nil
@@ -202,7 +202,8 @@ func (k *Kubelet) emit(kind EventKind) {
 	k.Events(Event{At: k.Clock.Now(), Kind: kind, Pod: k.Pod})
 }
 
-// pause waits for d, or until the processes or ctx end. With a nil exited it ignores the processes.
+// pause waits for d, or until the processes exit or ctx ends. If exited is nil, it ignores the
+// processes.
 func pause(ctx context.Context, d time.Duration, exited <-chan struct{}) {
 	if d <= 0 {
 		return

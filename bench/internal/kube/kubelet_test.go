@@ -9,10 +9,10 @@ import (
 	"time"
 )
 
-// A fakeContainer ends a while after SIGTERM, or ignores it. The kubelet's events show which
-// signals it gets.
+// A fakeContainer exits some time after SIGTERM, or ignores SIGTERM. The kubelet's events show the
+// signals that it gets.
 type fakeContainer struct {
-	drains time.Duration // from SIGTERM to its end; negative: it ignores SIGTERM
+	drains time.Duration // time from SIGTERM to its exit; negative: it ignores SIGTERM
 	answer func() error  // returns the result of a probe; nil: ready
 	exited chan struct{}
 }
@@ -37,8 +37,8 @@ func (f *fakeContainer) container() Container {
 	}
 }
 
-// run starts a kubelet for a pod "p" of the cluster. The control plane's events tell it of the
-// deletion.
+// run starts a kubelet for pod "p" of the cluster. The control plane's events notify the kubelet of
+// the deletion.
 func (c *cluster) run(l Lifecycle, container Container) *Kubelet {
 	c.t.Helper()
 	c.restart()
@@ -59,7 +59,7 @@ func (c *cluster) run(l Lifecycle, container Container) *Kubelet {
 
 var podEvents = []EventKind{PodReady, PodUnready, DeletionBegun, TermSent, Killed, PodGone}
 
-// TestKubeletEnds checks the order and the times of a deletion that begins after 1 s.
+// TestKubeletEnds checks the order and the times of the steps of a deletion that begins after 1 s.
 func TestKubeletEnds(t *testing.T) {
 	const s = time.Second
 	for _, x := range []struct {
@@ -94,8 +94,8 @@ func TestKubeletEnds(t *testing.T) {
 	}
 }
 
-// TestKubeletAndEndpoints checks that SIGTERM and the endpoint's removal are concurrent: either may
-// come first.
+// TestKubeletAndEndpoints checks that SIGTERM and the endpoint's removal do not wait for each
+// other: either may come first.
 func TestKubeletAndEndpoints(t *testing.T) {
 	for _, x := range []struct {
 		name          string
@@ -129,7 +129,8 @@ func TestKubeletProbes(t *testing.T) {
 		c := newCluster(t, Lags{}, 0)
 		defer c.Close()
 		const s = time.Second
-		// Not ready before 3 s, a single failure at 12 s, and failures from 20 s on.
+		// The pod is not ready before 3 s, fails one probe at 12 s, and fails all probes from 20 s
+		// on.
 		f := &fakeContainer{drains: 30 * s}
 		f.answer = func() error {
 			switch now := c.clock.Now().Sub(c.start); {
@@ -174,7 +175,7 @@ func TestKubeletProbeHangs(t *testing.T) {
 	})
 }
 
-// TestKubeletCrash checks that a pod whose processes end by themselves becomes unready, and that
+// TestKubeletCrash checks that a pod whose processes exit by themselves becomes unready, and that
 // its deletion sends no signal.
 func TestKubeletCrash(t *testing.T) {
 	bubble(t, func(t *testing.T) {
@@ -194,7 +195,8 @@ func TestKubeletCrash(t *testing.T) {
 	})
 }
 
-// TestKubeletContextEnds checks that the pod is killed without telling the control plane.
+// TestKubeletContextEnds checks that, when the context ends, the pod is killed and the control
+// plane is not notified.
 func TestKubeletContextEnds(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		c := newCluster(t, Lags{}, 0)
@@ -260,8 +262,8 @@ func TestKubeletContextEndsMeanwhile(t *testing.T) {
 	}
 }
 
-// TestKubeletErrors checks that Wait returns the errors of the container, and that the pod ends
-// despite them.
+// TestKubeletErrors checks that Wait returns the errors of the container, and that the pod ends in
+// spite of them.
 func TestKubeletErrors(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		c := newCluster(t, Lags{}, 0)

@@ -8,19 +8,19 @@ import (
 	"time"
 )
 
-// Lags sets how long each stage of an Embedded control plane takes. With the zero value no stage
-// takes any time.
+// Lags determines the delays of the stages of an Embedded control plane. With the zero value there
+// are no delays.
 type Lags struct {
 	// ReadyToEndpoint is the lag between a change of a pod (ready, unready, terminating or gone)
 	// and the update of its service's EndpointSlice. nil: no lag.
 	ReadyToEndpoint Distribution
 	// EndpointToRules is the lag until a node receives a change of endpoints, drawn for each node.
-	// nil: no lag. The sync of the rules follows, and takes additional time.
+	// nil: no lag. The node then syncs its rules, which takes additional time.
 	EndpointToRules Distribution
 	// MinSyncPeriod is the minimum time from the end of a node's sync of its rules to the start of
-	// the next one. A change after the period is synced at once; changes within it wait for its end
-	// and are synced together. kube-proxy does the same; its default is 1 s (pkg/proxy/runner,
-	// BoundedFrequencyRunner, since Kubernetes 1.34).
+	// the next sync. A change after this period is synced at once. Changes within the period wait
+	// until it ends, and are synced together. kube-proxy does the same; its default is 1 s
+	// (pkg/proxy/runner, BoundedFrequencyRunner, since Kubernetes 1.34).
 	MinSyncPeriod time.Duration
 }
 
@@ -92,8 +92,8 @@ func (e Exponential) Validate() error { return notNegative(e.Mean) }
 // percentile, which must be at least the median.
 type LogNormal struct{ Median, P99 time.Duration }
 
-// Sample implements Distribution. The logarithm is normal: its mean is the logarithm of the median,
-// and its 99th percentile is 2.3263 standard deviations above that.
+// Sample implements Distribution. The logarithm of the lag is normal: its mean is the logarithm of
+// the median, and its 99th percentile is 2.3263 standard deviations above that mean.
 func (l LogNormal) Sample(r *rand.Rand) time.Duration {
 	const z99 = 2.3263478740408408 // of the standard normal distribution
 	sigma := math.Log(float64(l.P99)/float64(l.Median)) / z99

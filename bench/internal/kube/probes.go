@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// probes runs the readiness probes of a pod, one after the other, and tells the control plane when
-// the result changes.
+// probes runs the readiness probes of a pod, one after the other, and notifies the control plane
+// when the result changes.
 type probes struct {
 	end  context.CancelFunc
 	done chan struct{}
@@ -27,17 +27,17 @@ func (k *Kubelet) startProbes(ctx context.Context) *probes {
 	return p
 }
 
-// stop interrupts the probe under way, waits for its end and returns the error. It may be called
-// twice.
+// stop interrupts the probe under way, waits until it has ended and returns the error. It may be
+// called twice.
 func (p *probes) stop() error {
 	p.end()
 	<-p.done
 	return p.err
 }
 
-// probe probes until ctx ends. A pod is unready until a probe succeeds ("Pod Lifecycle", "Container
-// probes": "The default state of readiness before the initial delay is Failure"). Without a probe
-// it is ready at once.
+// probe runs the pod's probes until ctx ends. A pod is unready until a probe succeeds ("Pod
+// Lifecycle", "Container probes": "The default state of readiness before the initial delay is
+// Failure"). A pod without a probe is ready at once.
 func (k *Kubelet) probe(ctx context.Context) error {
 	if k.Container.Probe == nil {
 		return k.mark(ctx, true)
@@ -49,7 +49,7 @@ func (k *Kubelet) probe(ctx context.Context) error {
 	for {
 		err := k.ask(ctx)
 		if ctx.Err() != nil {
-			return nil // interrupted: no result
+			return nil // interrupted, so there is no result
 		}
 		is := ready
 		if err == nil {

@@ -12,7 +12,7 @@ import (
 	"reuseport-bench/servers/clock"
 )
 
-// A Syncer programs one node's rules, as Rules does.
+// A Syncer programs the rules of one node. Rules is a Syncer.
 type Syncer interface {
 	// Sync makes the node's rules match the services. It returns the instant at which these rules
 	// came into force. Calls do not overlap. It must return when its context ends.
@@ -24,7 +24,7 @@ type Syncer interface {
 type proxy struct {
 	node    string
 	syncer  Syncer
-	jobs    chan []Service // to work; at most one, so that sending never blocks
+	jobs    chan []Service // for work; holds at most one, so that sending never blocks
 	updates stream         // from EndpointSlices to this node
 
 	received map[string]Service // the services that have arrived, by name
@@ -33,10 +33,10 @@ type proxy struct {
 	free     time.Time          // the end of the min sync period
 
 	inForce clock.Instant
-	routes  map[route]bool // in the rules in force
+	routes  map[route]bool // the routes in the rules that are in force
 }
 
-// A route is an endpoint that rules send new connections of a service to.
+// A route is a service and an endpoint that rules send its new connections to.
 type route struct {
 	service, pod string
 	address      netip.AddrPort
@@ -68,15 +68,15 @@ func (p *proxy) work(ctx context.Context, results chan<- syncResult) {
 	}
 }
 
-// sync begins a sync if something has changed, no sync is under way and the min sync period is
-// over. Within the period, it postpones the sync to the end of the period. The sync includes
-// everything that arrives before it begins.
+// sync begins a sync if something has changed, no sync is under way and the min sync period has
+// ended. Within the period, it postpones the sync to the period's end. The sync includes every
+// change that arrives before it begins.
 func (p *proxy) sync(due *agenda) {
 	now := time.Now()
 	switch {
 	case !p.dirty || p.busy:
 	case now.Before(p.free):
-		due.add(p.free, func() { p.sync(due) }) // if added twice, the second finds nothing to do
+		due.add(p.free, func() { p.sync(due) }) // if called twice, the second finds nothing to do
 	default:
 		p.dirty, p.busy = false, true
 		byName := func(a, b Service) int { return cmp.Compare(a.Name, b.Name) }
@@ -94,7 +94,7 @@ func (p *proxy) synced(
 		emit(Event{At: now, Kind: SyncFailed, Node: p.node, Err: r.err})
 		return fmt.Errorf("node %s: sync rules: %w", p.node, r.err)
 	}
-	if r.at != p.inForce { // equal if nothing had to be changed
+	if r.at != p.inForce { // equal if there was nothing to change
 		p.inForce = r.at
 		emit(Event{At: r.at, Kind: RulesCommitted, Node: p.node})
 	}
@@ -112,7 +112,7 @@ func (p *proxy) synced(
 	return nil
 }
 
-// emitMissing emits an event for each route that is in the set in but missing from the set from.
+// emitMissing emits an event for each route that is an element of in and not of from.
 func (p *proxy) emitMissing(kind EventKind, in, from map[route]bool, emit func(Event)) {
 	sorted := slices.SortedFunc(maps.Keys(in), func(a, b route) int {
 		return cmp.Or(cmp.Compare(a.service, b.service), cmp.Compare(a.pod, b.pod),

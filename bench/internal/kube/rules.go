@@ -16,28 +16,28 @@ import (
 	"reuseport-bench/servers/clock"
 )
 
-// Rules programs the service rules of one node. They are those of kube-proxy's nftables mode, for
-// TCP over IPv4.
+// Rules programs the rules of the services on one node, as kube-proxy's nftables mode does for TCP
+// over IPv4.
 //
-// A change affects only new connections. Conntrack keeps existing connections at their endpoint. It
-// is not flushed: kube-proxy flushes it only for UDP (pkg/proxy/conntrack).
+// A change affects only new connections. Connection tracking keeps existing connections at their
+// endpoint. Rules does not flush it: kube-proxy does so only for UDP (pkg/proxy/conntrack).
 //
-// knftables runs nft(8) as a child, by os/exec, and cannot choose its network namespace. A child
-// starts in the namespace of the thread that forks it, so Rules has its own thread in the node's
-// namespace. The lab's thread stays free for others. Rules waits for each child, which runs for
-// milliseconds, so children need not be in the lab's PID namespace.
+// knftables runs nft(8) as a child, by os/exec, and cannot choose the child's network namespace. A
+// child starts in the namespace of the thread that forks it, so Rules has its own thread in the
+// node's namespace, and the lab's thread stays free for other work. Rules waits for each child,
+// which runs for milliseconds, so children need not be in the lab's PID namespace.
 type Rules struct {
 	clock   *clock.Clock
 	node    string
 	calls   chan func()
-	done    chan struct{} // the thread has ended
+	done    chan struct{} // closed when the thread has ended
 	close   sync.Once
 	nft     knftables.Interface
 	commits *commits
 
 	mu      sync.Mutex
 	current ruleset
-	known   bool                     // current is in force; false: create the table again
+	known   bool                     // whether current is in force; if not, create the table again
 	since   clock.Instant            // when current came into force
 	stale   map[string]clock.Instant // when each unused chain was emptied
 }
@@ -45,9 +45,10 @@ type Rules struct {
 // staleFor is the time for which an emptied chain is kept. kube-proxy uses the same time.
 const staleFor = time.Second
 
-// NewRules creates the table on a host of the lab, without services, and replaces an existing one.
-// It needs nft on the PATH (Debian has it in /usr/sbin) and CAP_NET_ADMIN in the namespace. The
-// caller closes it before the lab. The rules stay until the lab is closed.
+// NewRules creates the table of rules on a host of the lab, without services. It replaces an
+// existing table. It needs nft on the PATH (Debian installs it in /usr/sbin) and CAP_NET_ADMIN in
+// the namespace. The caller closes the Rules before the lab. The table stays until the lab is
+// closed.
 func NewRules(
 	ctx context.Context, lab *netlab.Lab, host *netlab.Host, clk *clock.Clock,
 ) (*Rules, error) {
@@ -75,8 +76,8 @@ func NewRules(
 	return r, nil
 }
 
-// thread runs the calls on a locked thread. It never unlocks the thread, so the thread ends with
-// the goroutine, and no other goroutine runs in its namespace.
+// thread runs the calls on a locked OS thread. It never unlocks that thread, so the thread ends
+// together with the goroutine, and no other goroutine can run in its namespace.
 func (r *Rules) thread() {
 	runtime.LockOSThread()
 	defer close(r.done)
@@ -102,10 +103,10 @@ func (r *Rules) enter(ns *os.File) (err error) {
 	return err
 }
 
-// Sync makes the rules match the services, in one transaction with only the changes. It returns the
-// instant at which these rules came into force: that of its commit or, if nothing had changed, of
-// an earlier one. If Sync fails, it assumes that nothing was committed, and the next Sync creates
-// the table again.
+// Sync makes the rules match the services, in one transaction that contains only the changes. It
+// returns the instant at which these rules came into force: that of this commit or, if there was
+// nothing to change, of an earlier one. If Sync fails, it assumes that nothing was committed, and
+// the next Sync creates the table again.
 func (r *Rules) Sync(ctx context.Context, services []Service) (clock.Instant, error) {
 	wanted, err := newRuleset(services)
 	if err != nil {
@@ -143,8 +144,8 @@ func (r *Rules) Sync(ctx context.Context, services []Service) (clock.Instant, er
 	return at, nil
 }
 
-// commit runs the transaction and returns when it came into force, according to the kernel's
-// announcement.
+// commit runs the transaction and returns the instant at which it came into force, according to the
+// kernel's announcement.
 func (r *Rules) commit(ctx context.Context, tx *knftables.Transaction) (clock.Instant, error) {
 	began := r.clock.Now()
 	if err := r.run(func() error { return r.nft.Run(ctx, tx) }); err != nil {
@@ -153,8 +154,8 @@ func (r *Rules) commit(ctx context.Context, tx *knftables.Transaction) (clock.In
 	return r.commits.since(ctx, began)
 }
 
-// Close ends the thread. The rules stay in force. Afterwards only Close may be called; it then does
-// nothing.
+// Close ends the thread. The rules stay in force. Further calls do nothing. No other method may be
+// called after Close.
 func (r *Rules) Close() (err error) {
 	r.close.Do(func() {
 		close(r.calls)

@@ -29,8 +29,8 @@ type serviceLab struct {
 }
 
 // newServiceLab makes a lab with three "pods": listeners on the servers' host that send their name
-// and then echo lines. Rules may be made on the clients' host or on the servers', where connections
-// pass PREROUTING.
+// and then echo lines. Rules may be made on the clients' host or on the servers' host, where
+// connections pass the PREROUTING hook.
 func newServiceLab(t testing.TB) *serviceLab {
 	t.Helper()
 	if _, err := exec.LookPath("nft"); err != nil {
@@ -87,7 +87,7 @@ func (r *serviceLab) newPod(t testing.TB, name string, addr netip.Addr) Endpoint
 			if err != nil {
 				return
 			}
-			go func() { // ends when the client closes the connection
+			go func() { // returns when the client closes the connection
 				defer c.Close()
 				if _, err := fmt.Fprintln(c, name); err == nil {
 					_, _ = io.Copy(c, c)
@@ -119,7 +119,7 @@ func (r *serviceLab) newRules(t testing.TB, host *netlab.Host) *Rules {
 type client struct {
 	net.Conn
 	lines *bufio.Reader
-	pod   string // the pod it reached
+	pod   string // the pod that the connection reached
 }
 
 func (r *serviceLab) dial() (*client, error) {
@@ -142,7 +142,7 @@ func (r *serviceLab) dial() (*client, error) {
 	return &client{c, lines, name[:len(name)-1]}, nil
 }
 
-// reached counts which pods n new connections reach.
+// reached opens n connections and returns the number that reached each pod.
 func (r *serviceLab) reached(t testing.TB, n int) map[string]int {
 	t.Helper()
 	got := map[string]int{}
@@ -168,13 +168,13 @@ func (r *serviceLab) sync(t testing.TB, rules *Rules, endpoints ...Endpoint) clo
 	return at
 }
 
-// A dialed is a connection: when its dialling began, and the pod it reached.
+// A dialed is a connection that watch opened: when dialling began, and the pod that it reached.
 type dialed struct {
 	began clock.Instant
 	pod   string
 }
 
-// watch opens connections one after the other until stop is called, which returns them.
+// watch opens connections one after the other until stop is called. stop returns them.
 func (r *serviceLab) watch(t testing.TB, clk *clock.Clock) (stop func() []dialed) {
 	end, result := make(chan struct{}), make(chan []dialed, 1)
 	go func() {
@@ -269,15 +269,15 @@ func TestKernelRulesRemoval(t *testing.T) {
 			t.Errorf("the old connection to %s: %q, %v; want an echo", name, line, err)
 		}
 	}
-	// Add a again; its emptied chain still exists.
+	// Use pod a again; its emptied chain still exists.
 	r.sync(t, rules, r.pods...)
 	if got := r.reached(t, 60); len(got) != 3 {
 		t.Errorf("after a was added again: %v, want all three", got)
 	}
 }
 
-// TestKernelRulesWithoutEndpoints checks that a service without usable endpoints refuses
-// connections, and that one with only terminating endpoints uses them.
+// TestKernelRulesWithoutEndpoints checks that connections to a service without usable endpoints are
+// refused, and that a service with only terminating endpoints uses those.
 func TestKernelRulesWithoutEndpoints(t *testing.T) {
 	r := newServiceLab(t)
 	rules := r.newRules(t, r.lab.Clients())
@@ -311,9 +311,9 @@ func TestKernelRulesWithoutEndpoints(t *testing.T) {
 	}
 }
 
-// TestKernelRulesAgain checks that a sync without changes commits nothing, that a sync repairs an
-// interrupted one, that emptied chains are deleted after staleFor, and that new Rules replace old
-// ones.
+// TestKernelRulesAgain checks that a sync without changes commits nothing, that a sync repairs the
+// table after an interrupted sync, that emptied chains are deleted after staleFor, and that new
+// Rules replace the table of old ones.
 func TestKernelRulesAgain(t *testing.T) {
 	r := newServiceLab(t)
 	rules := r.newRules(t, r.lab.Clients())
@@ -329,7 +329,7 @@ func TestKernelRulesAgain(t *testing.T) {
 	r.sync(t, rules, r.pods[0])
 	r.sync(t, rules, r.pods[1])
 	for name := range rules.stale {
-		rules.stale[name] = 0 // long before staleFor
+		rules.stale[name] = 0 // as if it had been emptied long ago
 	}
 	if len(rules.stale) != 1 {
 		t.Errorf("emptied chains: %v, want one", rules.stale)
@@ -338,7 +338,7 @@ func TestKernelRulesAgain(t *testing.T) {
 	if len(rules.stale) != 1 {
 		t.Errorf("emptied chains after a second: %v, want only the newest", rules.stale)
 	}
-	for i := range 5 { // chains that are used, emptied and used again
+	for i := range 5 { // each chain is used, emptied and used again
 		r.sync(t, rules, r.pods[i%2])
 		for name := range rules.stale {
 			rules.stale[name] = 0
@@ -354,12 +354,12 @@ func TestKernelRulesAgain(t *testing.T) {
 	}
 }
 
-// BenchmarkKernelSync measures a change from two endpoints to one and back: the time to its commit
-// and to the end of nft.
+// BenchmarkKernelSync measures a change from two endpoints to one and back: the time until the
+// commit and the time until nft exits.
 func BenchmarkKernelSync(b *testing.B) {
 	r := newServiceLab(b)
 	rules := r.newRules(b, r.lab.Clients())
-	var commits, ends []time.Duration // since the start of the sync
+	var commits, ends []time.Duration // times since the start of the sync
 	for b.Loop() {
 		for _, endpoints := range [][]Endpoint{r.pods[:1], r.pods[:2]} {
 			before := rules.clock.Now()

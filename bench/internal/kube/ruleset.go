@@ -30,8 +30,8 @@ const (
 	masqueradeMark = "0x4000" // kube-proxy's default, --iptables-masquerade-bit 14
 )
 
-// baseChains returns the chains that the kernel enters. The filter chains come just before dstnat:
-// connections to reject are recognised by their destination before DNAT.
+// baseChains returns the chains that the kernel enters. The filter chains come just before dstnat,
+// because the connections to reject are recognised by their destination before DNAT.
 func baseChains() []*knftables.Chain {
 	base := func(
 		name string, kind knftables.BaseChainType, hook knftables.BaseChainHook,
@@ -53,7 +53,7 @@ func baseChains() []*knftables.Chain {
 	}
 }
 
-// createTable creates the table. The same transaction deletes an existing one.
+// createTable creates the table. If the table exists, the same transaction deletes it first.
 func createTable(tx *knftables.Transaction) {
 	table := &knftables.Table{Comment: knftables.PtrTo("services, as kube-proxy programs them")}
 	tx.Add(table)
@@ -81,9 +81,9 @@ func createTable(tx *knftables.Transaction) {
 	rule("nat-postrouting", "jump", masqueradeChain)
 	rule(checkChain, "ip daddr . meta l4proto . th dport vmap", "@", noEndpointMap)
 	rule(servicesChain, "ip daddr . meta l4proto . th dport vmap", "@", serviceMap)
-	// For TCP too this sends an ICMP "port unreachable" (nft(8), REJECT STATEMENT). A client that
-	// is still in connect(2) when it arrives is refused only after its SYN is repeated (tcp_v4_err
-	// in net/ipv4/tcp_ipv4.c: the socket has an owner).
+	// Even for TCP this sends an ICMP "port unreachable" (nft(8), REJECT STATEMENT). If it arrives
+	// while the client is still in the system call connect(2), the connection is refused only after
+	// the SYN is repeated (tcp_v4_err in net/ipv4/tcp_ipv4.c: the socket has an owner).
 	rule(rejectChain, "reject")
 	rule(markChain, "mark set mark or", masqueradeMark)
 	rule(masqueradeChain, "mark and", masqueradeMark, "== 0 return")
@@ -91,8 +91,8 @@ func createTable(tx *knftables.Transaction) {
 	rule(masqueradeChain, "masquerade fully-random")
 }
 
-// A ruleset is the part of the table that depends on services: the rules of their chains, and the
-// elements of the two maps.
+// A ruleset is the part of the table that depends on services: the rules in the services' chains,
+// and the elements of the two maps.
 type ruleset struct {
 	chains   map[string][]string
 	elements map[element]string // the verdict of each element
@@ -146,8 +146,8 @@ func (set ruleset) add(s Service) error {
 			endpointPrefix, s.Name, port, e.Address.Addr(), e.Address.Port())
 		choices = append(choices, fmt.Sprintf("%d : goto %s", i, to))
 		set.chains[to] = []string{
-			// Masquerade a pod's connection to itself through the service. Otherwise the pod would
-			// answer its own address directly.
+			// Masquerade a connection from a pod through the service to itself. Otherwise the pod
+			// would see its own address as the source and answer directly.
 			knftables.Concat("ip saddr", e.Address.Addr().String(), "jump", markChain),
 			knftables.Concat("meta l4proto tcp dnat to", e.Address.String()),
 		}
@@ -164,10 +164,11 @@ func checkAddress(a netip.AddrPort) error {
 	return nil
 }
 
-// change adds the commands to the transaction that turn the current rules into the wanted ones:
-// chains first, then the elements that lead to them. It empties the chains that are no longer used
-// and returns their names. They are deleted later: before Linux 6.2 the kernel treats a chain as in
-// use for a moment after the deletion of the last element that names it. kube-proxy does the same.
+// change adds to the transaction the commands that turn the current rules into the wanted ones:
+// first those for chains, then those for the elements that lead to them. It empties the chains that
+// are no longer used and returns their names. Such chains are deleted later, as in kube-proxy:
+// before Linux 6.2 the kernel treats a chain as in use for a moment after the last element that
+// names it was deleted.
 func change(tx *knftables.Transaction, current, wanted ruleset) (stale []string) {
 	sorted := slices.Sorted(maps.Keys(wanted.chains))
 	var changed []string
@@ -177,8 +178,8 @@ func change(tx *knftables.Transaction, current, wanted ruleset) (stale []string)
 			continue
 		}
 		changed = append(changed, name)
-		// Chains before rules, because a rule may lead to any chain. An unused chain of that name
-		// may still exist, so flush it.
+		// Add all chains before any rules, because a rule may lead to any chain. An unused chain of
+		// that name may still exist, so flush it.
 		tx.Add(&knftables.Chain{Name: name})
 		tx.Flush(&knftables.Chain{Name: name})
 	}

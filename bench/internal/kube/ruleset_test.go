@@ -34,8 +34,8 @@ func TestUsed(t *testing.T) {
 	}
 }
 
-// TestRuleset takes a table through the changes of a service. Each golden file is a transaction and
-// the table after it.
+// TestRuleset applies the changes of a service to a table, one after the other. Each golden file
+// has a transaction and the table after it.
 func TestRuleset(t *testing.T) {
 	nft := knftables.NewFake(knftables.IPv4Family, tableName)
 	var current ruleset
