@@ -286,23 +286,30 @@ func readmeAnswer() documentTable {
 	return documentTable{
 		heads: []string{"stop mode", "what happens to the listening socket"},
 		rows: slices.Concat(rowsOf("restart-matrix",
-			"`handoff` | the new process gets it from the old one (HAProxy `-x`, Envoy)",
+			"`handoff` | the new worker gets it from the old worker (HAProxy `-x`, Envoy)",
 			"sockets=shared stop=handoff"+at,
-			"`inherit` | a supervisor keeps it (systemd socket activation, nginx's master)",
+			"`inherit` | a supervisor keeps it open (systemd socket activation, nginx's "+
+				"master)",
 			"sockets=shared stop=inherit"+at,
-			"`bpf-drain` | one each; eBPF sends new connections to the new workers, then the old "+
-				"ones close", each+"bpf-drain"+at,
-			"`migrate` | one each; the kernel moves the queue of a closed one "+
+			"`bpf-drain` | one per worker; eBPF sends new connections to the new workers, then "+
+				"the old workers close theirs",
+			each+"bpf-drain"+at,
+			"`migrate` | one per worker; the kernel moves the queue of a closed socket to another "+
 				"(`tcp_migrate_req=1`)",
 			each+"migrate"+at,
-			"`drain` | one each; the old worker empties its queue, then closes", each+"drain"+loop,
-			"`close` | one each; the old worker closes at once", each+"close"+at,
-			"`tableflip` | passed on by cloudflare/tableflip, then Go's `Shutdown`",
+			"`drain` | one per worker; the old worker empties its queue, then closes",
+			each+"drain"+loop,
+			"`close` | one per worker; the old worker closes at once", each+"close"+at,
+			"`tableflip` | cloudflare/tableflip passes it on, then the old worker calls Go's "+
+				"`Shutdown`",
 			each+"tableflip"+at,
-			"`shutdown` | one each; Go's `http.Server.Shutdown`", each+"shutdown"+at,
-			"`kill` | one each; the old worker is killed (a crash, the OOM killer)", each+"kill"+at,
+			"`shutdown` | one per worker; the old worker calls Go's `http.Server.Shutdown`",
+			each+"shutdown"+at,
+			"`kill` | one per worker; the old worker is killed (a crash, the OOM killer)",
+			each+"kill"+at,
 		), rowsOf("restart-matrix-bind",
-			"`bind-after-close` | stop, then start (`systemctl restart`)",
+			"`bind-after-close` | the old worker closes it, then the new worker binds "+
+				"(`systemctl restart`)",
 			"stop=bind-after-close"+at,
 		)),
 		columns: []documentColumn{

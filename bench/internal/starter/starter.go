@@ -42,20 +42,22 @@ func Programs() []Program {
 		{Name: "go-cpu", Kind: vocabulary.ServerHTTP, Burns: true,
 			Is: "a Go service whose handlers compute",
 			Matters: "In a restart, and when all CPUs are busy. With fewer CPUs than workers, " +
-				"the workers compete for them, and that hides the rest."},
+				"the competition for CPUs hides how the workers listen."},
 		{Name: "event-loop", Kind: vocabulary.ServerLoop, Serial: true,
 			Is: "an event loop in each process or thread: nginx, HAProxy, Envoy, Redis, Node.js",
-			Matters: "In a restart, and under load: while a loop is busy, what is in its queue " +
-				"waits. With a socket each, a connection waits although another worker is idle."},
+			Matters: "In a restart, and under load: while a loop is busy, the connections in its " +
+				"queue wait. If each worker has its own socket, a connection may wait although " +
+				"another worker is idle."},
 		{Name: "prefork", Kind: vocabulary.ServerLoop, Accept: vocabulary.AcceptBlocking,
 			Serial: true,
-			Is:     "a process for each client at a time: PHP-FPM, Gunicorn sync, uWSGI, Unicorn",
+			Is: "a set of processes, each serving one client at a time: PHP-FPM, Gunicorn sync, " +
+				"uWSGI, Unicorn",
 			Matters: "In a restart, and under any load: a slow request keeps a worker's whole " +
-				"queue waiting, so one queue for all is the usual choice."},
+				"queue waiting, so one queue for all workers is the usual choice."},
 		{Name: "node-cluster", Kind: vocabulary.ServerLoop, Accept: vocabulary.AcceptAcceptorAck,
 			Serial: true,
 			Is:     "Node.js with its cluster module, where the primary accepts for all",
-			Matters: "Not at all: there is one queue, the primary's. What matters is whether a " +
+			Matters: "Never: there is one queue, the primary's. What matters is whether a " +
 				"stuck worker still gets connections."},
 	}
 }
