@@ -395,7 +395,7 @@ static __always_inline void closes(struct life *l, const struct sock *sk, int st
 		close_now(l, ABORTED);
 	} else if (!l->closed) {
 		l->way = dead ? CLOSED : UNEXPLAINED; // the FIN was missed
-	} else if (held && l->way == CLOSED) { // after close(2) no process would have the socket
+	} else if (held && l->way == CLOSED) { // after close(2) no process would have it
 		l->way = SHUT_DOWN;
 	}
 }
@@ -470,7 +470,7 @@ int destroyed(__u64 *ctx)
 
 	if (!l || l->flags & (LISTENER | REPORTED))
 		return 0;
-	if (!l->ended) // CLOSE was missed, and so was the state before it
+	if (!l->ended) // CLOSE was missed, and with it the state before
 		closes(l, sk, 0);
 	l->flags |= REPORTED;
 	tp = bpf_skc_to_tcp_sock((void *)sk);
@@ -478,7 +478,7 @@ int destroyed(__u64 *ctx)
 	// function for SO_LINGER 0 and when a listener is closed.
 	if (tp && l->ended && sk->__sk_common.skc_dport) {
 		count(l, sk, tp);
-		if (!(l->flags & ORPHANED)) { // it reached CLOSE before a process closed it
+		if (!(l->flags & ORPHANED)) { // it came to CLOSE before it was closed
 			l->flags |= ACCEPTED;
 			if (!l->closed)
 				close_now(l, l->way);
