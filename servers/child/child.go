@@ -66,12 +66,12 @@ type Process struct {
 	control *os.File // write end, or nil
 	events  *os.File // read end, or nil
 	stderr  *os.File
-	owned   []io.Closer // in the order of creation; release closes the last one first
+	owned   []io.Closer // in order of creation; release closes them in reverse
 
 	killed  atomic.Bool // set by Kill and Close
 	exited  chan struct{}
 	err     error         // valid once exited
-	said    string        // standard error; valid once exited
+	said    string        // the process's standard error; valid once exited
 	cpu     time.Duration // valid once exited
 	counted bool          // whether cpu is known
 	reaping time.Duration // valid once exited
