@@ -28,10 +28,10 @@ type Record struct {
 	At   clock.Instant
 	Conn uint32 // the number of the connection within the worker, from 0
 	Kind Kind
-	End  End // with Ended
+	End  End // valid with Ended
 	// Errno, with Ended, is the error that ended the connection; 0: none.
 	Errno unix.Errno
-	Peer  netip.AddrPort // with Accepted
+	Peer  netip.AddrPort // valid with Accepted
 	// Attempt, with Requested and Answered, is valid if Identified is set. A client may send no
 	// attempt identity.
 	Attempt    wire.Attempt
@@ -77,11 +77,11 @@ const (
 
 // header is the start of the header page. The counters only grow.
 type header struct {
-	written uint64 // records, by the worker
+	written uint64 // number of records that the worker has written
 	_       [56]byte
-	read    uint64 // records, by the parent
+	read    uint64 // number of records that the parent has read
 	_       [56]byte
-	missed  uint64 // records that the worker dropped because the ring was full
+	missed  uint64 // number of records dropped because the ring was full
 	_       [56]byte
 	mark    uint64 // number of unread records at which the worker asks for a read; set once
 }
@@ -91,8 +91,8 @@ type Journal struct {
 	mem     []byte
 	header  *header
 	records uint64 // capacity of the ring
-	// asked, in the worker, is one more than the number of records that the parent had read when
-	// the worker last asked; 0: it has not asked yet.
+	// asked, in the worker, is the value of header.read when the worker last asked for a read, plus
+	// one; 0: the worker has not asked yet.
 	asked uint64
 }
 
