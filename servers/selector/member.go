@@ -16,11 +16,11 @@ import (
 // them.
 type Member struct {
 	slot    uint32
-	cookie  uint64 // of the listener
+	cookie  uint64 // socket cookie of the listener
 	sockets *ebpf.Map
 	memory  []byte // nil once closed
 	beat    time.Duration
-	decay   int64 // ns
+	decay   int64 // Config.Decay, in ns
 
 	// published points to the slot in the shared state or, once another worker may have the slot,
 	// to unused.

@@ -150,7 +150,7 @@ type testGroup struct {
 	*network
 	t         *testing.T
 	selector  *Selector
-	listeners []int // by slot; -1: none
+	listeners []int // descriptors by slot; -1: none
 	members   []*Member
 }
 

@@ -193,7 +193,7 @@ func TestKernelProcesses(t *testing.T) {
 		}
 	}
 	served, left := ask(40, 200*time.Millisecond)
-	if len(left) > 1 || served[1] < 39 { // the hash would lose about 20
+	if len(left) > 1 || served[1] < 39 { // the kernel's hash would lose about 20
 		t.Errorf("stopped: served %v, %d unanswered; want at most 1", served, len(left))
 	}
 

@@ -127,8 +127,8 @@ type listing struct {
 }
 
 // New loads the program and makes its maps. It needs CAP_BPF and CAP_PERFMON in the initial user
-// namespace, or CAP_SYS_ADMIN; otherwise it returns an error that names what is missing and wraps
-// unix.EPERM. No slot is listed yet. The caller closes the selector.
+// namespace, or CAP_SYS_ADMIN; otherwise it returns an error that names the missing capabilities
+// and wraps unix.EPERM. No slot is listed yet. The caller closes the selector.
 func New(cfg Config) (*Selector, error) {
 	if err := cfg.check(); err != nil {
 		return nil, fmt.Errorf("selector: %w", err)
@@ -310,19 +310,19 @@ type Stats struct {
 	// Overloaded counts the connections, part of Selected, that went to a worker to be avoided
 	// because all workers were to be avoided.
 	Overloaded uint64
-	Stale      uint64 // tries that found no socket in a listed slot
+	Stale      uint64 // listed slots tried in which there was no socket
 	// Strays counts segments that neither open a connection nor belong to one: those that arrive
 	// after a reset, or ACKs to SYN cookies. No other field counts them.
 	Strays uint64
 	Slots  []SlotStats // by slot, Config.Slots of them
 }
 
-// SlotStats describes one slot. Assigned and Accepted count over all workers that ever held it.
+// SlotStats describes one slot. Assigned and Accepted include all workers that have ever held it.
 type SlotStats struct {
-	Assigned uint64 // connections
-	Accepted uint64 // connections, as the workers report
+	Assigned uint64 // number of connections assigned
+	Accepted uint64 // number of connections that the workers report as accepted
 	Waiting  int64  // estimate of connections assigned and not yet accepted
-	InFlight int64  // as the worker reports
+	InFlight int64  // number of requests or connections that the worker reports
 }
 
 // Stats returns the current counts, or zero once the selector is closed.

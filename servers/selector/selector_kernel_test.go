@@ -143,7 +143,7 @@ func TestKernelRefusesMPTCP(t *testing.T) {
 	var err error
 	g.run(func() { fd, err = tcpSocket(unix.IPPROTO_MPTCP) })
 	if err != nil {
-		t.Skipf("no MPTCP: %v", err) // a kernel may be built without it, even with REQUIRE_KERNEL
+		t.Skipf("no MPTCP: %v", err) // some kernels lack it, so skip even with REQUIRE_KERNEL
 	}
 	defer unix.Close(fd)
 	if err := listen(fd); err != nil {
@@ -548,12 +548,12 @@ func TestKernelMembership(t *testing.T) {
 			}
 			g.kill(0)
 			before := g.selector.Stats()
-			g.serveMany(4) // only the worker that left listens
+			g.serveMany(4) // the only listener is that of the worker that called Leave
 			after := g.selector.Stats()
 			if after.AllGone-before.AllGone != 4 || after.Selected != before.Selected {
 				t.Errorf("all gone: got %+v, before %+v", after, before)
 			}
-			g.join(2) // a successor in a slot that is still listed
+			g.join(2) // a successor joins a slot that is still listed
 			expect("a successor of the third", 2)
 			for _, slot := range []int{0, 1, 2, 2} {
 				if err := g.selector.Remove(slot); err != nil {
@@ -783,7 +783,7 @@ func TestKernelEmpty(t *testing.T) {
 			workers++
 		}
 	}
-	if sum != n || workers < 2 { // all go to one of four workers once in 4^63 runs
+	if sum != n || workers < 2 { // the hash gives all to one of four workers once in 4^63 runs
 		t.Errorf("slots served %v, want %d in total by more than one slot", served, n)
 	}
 	stats := g.selector.Stats()
@@ -819,7 +819,7 @@ func TestKernelCost(t *testing.T) {
 	g := newTestGroup(t, Config{Kind: Empty, Slots: 4}, 4)
 	g.replace(asm.Instructions{asm.FnKtimeGetCoarseNs.Call()})
 	report("a helper: the clock", g)
-	g.replace(asm.Instructions{ // the slot is out of range, so no socket is looked at
+	g.replace(asm.Instructions{ // the program reads no socket, since the slot is out of range
 		asm.StoreImm(asm.R10, -4, MaxSlots, asm.Word),
 		asm.LoadMapPtr(asm.R2, g.fds()[1]),
 		asm.Mov.Reg(asm.R3, asm.R10), asm.Add.Imm(asm.R3, -4),
@@ -892,7 +892,7 @@ func (g *testGroup) replace(body asm.Instructions) {
 		g.t.Fatal(err)
 	}
 	err = g.selector.program.Close()
-	g.selector.program = program // closed with the group
+	g.selector.program = program // so that the group closes it
 	if err != nil {
 		g.t.Fatal(err)
 	}
