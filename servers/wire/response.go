@@ -76,13 +76,13 @@ type ResponseReader struct {
 type part uint8
 
 const (
-	head       part = iota // of this response, or of an interim one before it
-	body                   // of a given length
+	head       part = iota // the head of this response, or of an interim one before it
+	body                   // a body of a given length
 	chunkSize              // the line before a chunk
-	chunkData              // the chunk
+	chunkData              // the data of a chunk
 	chunkEnd               // the line end after a chunk
 	trailer                // the fields after the last chunk, and their empty line
-	untilClose             // a body that the end of the connection ends
+	untilClose             // a body that ends with the connection
 	ended
 )
 
@@ -130,7 +130,7 @@ func (r *ResponseReader) step(b []byte) (n int, err error) {
 	case trailer:
 		return r.readTrailer(b)
 	}
-	return len(b), nil // untilClose
+	return len(b), nil // untilClose: all of b belongs to the body
 }
 
 // skip discards the bytes of b that belong to the body or chunk. next is the part that follows.
@@ -148,7 +148,7 @@ type fields struct {
 	keepAlive bool  // Connection: keep-alive
 	length    int64 // Content-Length, or -1
 	encodings int   // number of Transfer-Encoding fields
-	chunked   bool  // the last of them is chunked
+	chunked   bool  // the last transfer encoding is chunked
 }
 
 // readHead reads a whole head.
@@ -414,7 +414,7 @@ func hexDigit(c byte) (int, bool) {
 	return 0, false
 }
 
-// Number returns b as the number of a worker or generation, or -1 if b is not one.
+// Number parses b as the number of a worker or generation. It returns -1 if b is not a number.
 func Number(b []byte) int {
 	n, ok := parseUint(b, math.MaxUint16)
 	if !ok {

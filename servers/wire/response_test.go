@@ -99,7 +99,7 @@ var compareErrors = cmp.Comparer(func(a, b error) bool { return errors.Is(a, b) 
 func TestResponses(t *testing.T) {
 	const ok = "HTTP/1.1 200 OK\r\n"
 	long := strings.Repeat("x", 100_000)
-	cookies := func(head int) string { // a head of that many bytes, without a body
+	cookies := func(head int) string { // a head of that size, without a body
 		const start, end = "HTTP/1.1 204 \r\nSet-Cookie: ", "\r\n\r\n"
 		return start + strings.Repeat("c", head-len(start)-len(end)) + end
 	}

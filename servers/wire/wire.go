@@ -64,8 +64,8 @@ type Field struct {
 
 // A Template is a request without the parts that differ between attempts.
 type Template struct {
-	start  []byte // up to the attempt's identity
-	length []byte // the Content-Length field, or nothing
+	start  []byte // the request up to the attempt's identity
+	length []byte // the Content-Length field, or empty
 	body   []byte
 }
 
@@ -109,7 +109,7 @@ func (t *Template) Append(dst []byte, a Attempt, closing Closing) []byte {
 	return append(dst, t.body...)
 }
 
-// Closing says whether a message is the last one on its connection.
+// Closing indicates whether a message is the last one on its connection.
 type Closing uint8
 
 // The values of Closing.
