@@ -173,7 +173,7 @@ func (a *acceptor) pass(fd int) error {
 		case errors.Is(err, unix.EAGAIN), errors.Is(err, unix.ETOOMANYREFS):
 			a.free = append(a.free, channel)
 		case errors.Is(err, unix.EPIPE), errors.Is(err, unix.ECONNRESET):
-			// The worker has exited. The others share its turns.
+			// The worker has exited. The other workers share its turns.
 		default:
 			return fmt.Errorf("worker %d: pass a connection: %w", a.cfg.ID,
 				errors.Join(err, unix.Close(fd)))

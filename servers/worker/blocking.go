@@ -115,7 +115,7 @@ func (i *interrupter) watch() {
 	}
 	for {
 		if _, err := unix.Poll(wait, -1); err != nil && !errors.Is(err, unix.EINTR) {
-			return // the thread that reads the pipe fails too, and reports it
+			return // runBlocking, which reads the pipe, fails too and reports it
 		}
 		asked := wait[1].Revents
 		if asked == unix.POLLIN && socket.GiveNext(i.offer, i.listener) == nil {

@@ -46,9 +46,9 @@ type httpServer struct {
 	// too, must lock that one first.
 	mu         sync.Mutex
 	open       map[*httpConn]struct{}
-	timers     []*clock.Timer     // unused ones
+	timers     []*clock.Timer     // timers that are not in use
 	closes     vocabulary.Closing // how the worker ends; ClosesNever while it serves
-	idleClosed bool               // idle connections have been closed; later ones will be, too
+	idleClosed bool               // idle connections are closed, and so is any that becomes idle
 }
 
 // errQueueEmpty ends the accept loop of a draining server.
@@ -109,8 +109,8 @@ func (h *httpServer) listener() (*net.TCPListener, error) {
 		err = raw.Control(func(fd uintptr) { h.listenerInode, err = socket.Inode(int(fd)) })
 		return tcp, errors.Join(err, h.upgrader.Ready())
 	}
-	// FileListener duplicates the descriptor, so close ours. The socket is still the plain TCP one
-	// that listen made: net's own listeners would use MPTCP.
+	// FileListener duplicates the descriptor, so close ours. The socket is still the plain TCP
+	// socket that listen made: net.Listen would use MPTCP.
 	f := os.NewFile(uintptr(h.worker.listener), "listener")
 	l, err := net.FileListener(f)
 	if err := errors.Join(err, f.Close()); err != nil {
@@ -179,7 +179,7 @@ func (h *httpServer) resize(members int) error {
 		attachErr = selector.AttachCPU(int(listener), members)
 	})
 	if err != nil {
-		return nil // stopped meanwhile; another worker gets the command
+		return nil // this worker was stopped; another one gets the command
 	}
 	if attachErr != nil {
 		return fmt.Errorf("worker %d: %w", h.cfg.ID, attachErr)
@@ -289,7 +289,7 @@ func (h *httpServer) stop(mode vocabulary.StopMode, grace time.Duration) error {
 		go func() {
 			ctx, cancel := context.WithTimeout(context.Background(), grace)
 			defer cancel()
-			_ = h.server.Shutdown(ctx) // run closes what is left
+			_ = h.server.Shutdown(ctx) // run closes the connections that are left
 		}()
 		return nil
 	}
@@ -339,7 +339,7 @@ func (h *httpServer) state(c net.Conn, s http.ConnState) {
 	idleClosed := h.idleClosed
 	h.mu.Unlock()
 	if idleClosed {
-		hc.closeIdle() // answered just before the stop, without "Connection: close"
+		hc.closeIdle() // its last response did not have "Connection: close"
 	}
 }
 

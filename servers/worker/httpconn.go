@@ -94,10 +94,10 @@ type httpConn struct {
 	number uint32
 
 	mu         sync.Mutex   // guards the fields below
-	head       []byte       // of an incomplete request
+	head       []byte       // the head of an incomplete request, as far as it was read
 	body       int          // bytes of the request's body still to come
-	request    wire.Request // the last complete one
-	requests   int          // number given to the handler
+	request    wire.Request // the last complete request
+	requests   int          // number of requests given to the handler
 	pending    bool         // a complete request was read, but its response not written
 	handled    bool         // a handler has the pending request
 	responding bool         // the next write is the response
@@ -106,7 +106,7 @@ type httpConn struct {
 	finSent    bool         // closeIdle has sent a FIN
 	ended      bool
 	end        journal.End // the way in which the connection failed; 0: it did not fail
-	errno      unix.Errno  // of the failure
+	errno      unix.Errno  // errno of that failure
 }
 
 func (h *httpServer) accepted(tcp *net.TCPConn, from netip.AddrPort) (*httpConn, error) {
@@ -212,7 +212,7 @@ func (c *httpConn) Write(b []byte) (int, error) {
 func (c *httpConn) failed(end journal.End, err error) {
 	if c.end == 0 {
 		c.end = end
-		errors.As(err, &c.errno) // stays 0 if err has none
+		errors.As(err, &c.errno) // stays 0 if err has no errno
 	}
 }
 

@@ -42,7 +42,7 @@ type loop struct {
 	// finAt is the time at which idle connections get a FIN; 0: that is done, or the worker is not
 	// stopping.
 	finAt     clock.Instant
-	lingerEnd clock.Instant // when connections that got a FIN are closed
+	lingerEnd clock.Instant // when connections are closed after their FIN
 	// idle has the connections that were answered, ordered by their last answers, the oldest first.
 	// Nil: connections may stay idle without limit.
 	idle *list.List
@@ -52,7 +52,7 @@ type loopConn struct {
 	number    uint32
 	fd        int
 	n         int           // bytes of buf in use
-	requests  int           // number answered
+	requests  int           // number of requests answered
 	element   *list.Element // in the loop's idle list; nil: not in it
 	expires   clock.Instant // the time at which it has been idle too long; valid while in the list
 	requested bool          // a request was read and not yet answered
@@ -302,13 +302,13 @@ func (l *loop) obey(c servers.Command) error {
 		return nil
 	case c.Members > 0:
 		if l.listener < 0 {
-			return nil // stopped meanwhile; another worker gets the command
+			return nil // this worker was stopped; another one gets the command
 		}
 		if err := selector.AttachCPU(l.listener, c.Members); err != nil {
 			return fmt.Errorf("worker %d: %w", l.cfg.ID, err)
 		}
 		return nil
-	case l.stopping: // shorten the grace
+	case l.stopping: // already stopping: shorten the grace
 		l.deadline = min(l.deadline, l.clock.Now().Add(c.Grace))
 		return nil
 	}
@@ -482,7 +482,7 @@ func (l *loop) serve(fd int, c *loopConn) (bool, error) {
 		}
 		n += r.BodyLen
 		if n == 0 || n > c.n {
-			return true, nil // incomplete
+			return true, nil // the request is incomplete
 		}
 		copy(c.buf[:], c.buf[n:c.n])
 		c.n -= n
@@ -546,7 +546,7 @@ func (l *loop) end(fd int, c *loopConn, end journal.End) error { return l.failed
 // failed ends a connection and writes a record of the end, with the errno of err, which may be nil.
 func (l *loop) failed(fd int, c *loopConn, end journal.End, err error) error {
 	var errno unix.Errno
-	errors.As(err, &errno) // stays 0 if err has none
+	errors.As(err, &errno) // stays 0 if err has no errno
 	delete(l.open, int32(fd))
 	l.endIdle(c)
 	if err := unix.Close(fd); err != nil {
@@ -568,7 +568,7 @@ func (l *loop) abandon() error {
 	for fd, c := range l.open {
 		end := journal.EndUnanswered
 		if c.answered && !c.requested && c.n == 0 {
-			end = journal.EndServed // idle between requests
+			end = journal.EndServed // the connection is idle between requests
 		}
 		errs = append(errs, l.end(int(fd), c, end))
 	}

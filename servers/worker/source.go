@@ -25,8 +25,8 @@ func (socketSource) accept(listener int) (int, netip.AddrPort, error) {
 	return socket.Accept(listener)
 }
 
-// channelSource gets connections from an acceptor. Each is a message of one byte with the
-// descriptor as SCM_RIGHTS (unix(7)).
+// channelSource gets connections from an acceptor. Each arrives in a message of one byte that
+// carries the connection's descriptor as SCM_RIGHTS (unix(7)).
 type channelSource struct {
 	space []byte
 	// acknowledges makes the source answer each connection with a byte before it uses the

@@ -10,14 +10,15 @@ import (
 	"reuseport-bench/servers/wire"
 )
 
-// works draws the service times of a worker's requests. Only one goroutine at a time may use it.
+// works generates the service times of a worker's requests. Only one goroutine at a time may use
+// it.
 type works struct {
 	servers.Work
 	random *rand.Rand
 }
 
-// newWorks returns the service times of one worker. Each worker has its own random stream, which
-// depends only on the arguments.
+// newWorks returns the generator of a worker's service times. Each worker has its own random
+// stream, which depends only on the arguments.
 func newWorks(w servers.Work, seed uint64, id, generation int) *works {
 	return &works{Work: w, random: rand.New(rand.NewPCG(seed, uint64(generation)<<32|uint64(id)))}
 }

@@ -64,7 +64,7 @@ type worker struct {
 	readyAt  clock.Instant
 
 	journalFD     int
-	inherited     []*os.File // from a service manager
+	inherited     []*os.File // files that a service manager passed
 	listenerInode uint64
 }
 
@@ -114,7 +114,7 @@ func (w *worker) run() (err error) {
 		}
 	}
 	w.works = newWorks(w.cfg.Work, w.cfg.Seed, w.cfg.ID, w.cfg.Generation)
-	time.Sleep(w.cfg.Startup) // stands for a program that loads its data first
+	time.Sleep(w.cfg.Startup) // simulates a program that must load its data first
 	if err := w.listen(); err != nil {
 		return fmt.Errorf("worker %d: %w", w.cfg.ID, err)
 	}
@@ -124,7 +124,7 @@ func (w *worker) run() (err error) {
 		return fmt.Errorf("worker %d: %w", w.cfg.ID, err)
 	}
 	if ready.Listener = w.listenerInode; w.cfg.Sockets == vocabulary.SocketsShared {
-		ready.Listener = 0 // not the worker's own
+		ready.Listener = 0 // the listener is not the worker's own
 	}
 	ready.At = w.clock.Now()
 	w.readyAt = ready.At
@@ -208,7 +208,7 @@ func (w *worker) send(e servers.Event) error {
 // commandPending reports whether nextCommand would return at once, with a command or an error.
 func (w *worker) commandPending() bool {
 	if w.lines.Buffered() > 0 {
-		return true // a complete line: the parent writes each in one call
+		return true // a complete line: the parent writes each line in one call
 	}
 	control := []unix.PollFd{{Fd: child.ControlFD, Events: unix.POLLIN}}
 	n, _ := unix.Poll(control, 0) // EINTR: nothing has arrived
