@@ -14,7 +14,7 @@ type Config struct {
 	Sockets vocabulary.Sockets
 	Workers int            // number per generation, at least 1
 	Address netip.AddrPort // where the workers listen, in the network of Env
-	Backlog int            // of each listening socket
+	Backlog int            // the backlog of each listening socket
 	// ListenAt determines the kind of address that listening sockets are bound to: the first
 	// element in the first generation, the second, if any, in all later ones. Empty:
 	// ListenSpecific.
@@ -79,7 +79,7 @@ type Config struct {
 // Work is the service time of a request. At most one of Sleep and Burn is nonzero.
 type Work struct {
 	Sleep time.Duration `json:"sleep_ns"`
-	Burn  time.Duration `json:"burn_ns"` // of the thread's CPU time
+	Burn  time.Duration `json:"burn_ns"` // CPU time of the serving thread
 	// Distribution is the distribution of service times over the requests. Empty: Fixed.
 	Distribution vocabulary.Distribution `json:"distribution,omitempty"`
 	// With Bimodal, a share SlowShare of the requests, between 0 and 1, takes Slow instead.

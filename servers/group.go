@@ -65,11 +65,11 @@ type Group struct {
 	// listener is the shared socket, or -1. With SCMRights and Tableflip the group closes its
 	// descriptor of the socket once the first generation has inherited the socket.
 	listener int
-	inode    uint64 // of the shared socket, or 0
+	inode    uint64 // inode of the shared socket, or 0
 	// heldSockets are the sockets that the group holds and that are not shared: with
 	// SocketActivation the workers' sockets, and the sockets that Join added.
 	heldSockets []heldSocket
-	name        string             // unique, for abstract addresses
+	name        string             // unique prefix of the workers' abstract addresses
 	selector    *selector.Selector // nil without an eBPF selector
 	acceptor    *Worker            // nil before the first generation, or without an acceptor
 	socketCount int                // number of sockets that SelectorCPU's program is attached for
@@ -79,7 +79,7 @@ type Group struct {
 	parked  []*Worker // processes that have not become workers
 
 	budget     uint64     // journalBudget, except in tests
-	reading    sync.Mutex // guards calls of Env.Account, and the fields below
+	reading    sync.Mutex // guards the fields below; held while Env.Account is called
 	earlyReads int
 	ended      []*Worker // workers that have exited and whose journals are unread
 	unread     uint64    // total number of unread records in the journals of ended

@@ -40,7 +40,7 @@ const startGate = "REUSEPORT_BENCH_TEST_GATE"
 func TestMain(m *testing.M) {
 	if len(os.Args) == 2 && os.Args[1] == childWorker {
 		if gate := os.Getenv(startGate); gate != "" {
-			_, _ = os.ReadFile(gate) // waits for a writer
+			_, _ = os.ReadFile(gate) // returns when a writer has closed the FIFO
 		}
 		if err := worker.Main(); err != nil {
 			fmt.Fprintln(os.Stderr, err)
@@ -513,7 +513,7 @@ func descriptors(t *testing.T, pid int) (all []string) {
 	for _, e := range entries {
 		link, err := os.Readlink(dir + "/" + e.Name())
 		poller := link == "anon_inode:[eventpoll]" || link == "anon_inode:[eventfd]"
-		if err == nil && !poller { // Readlink fails for ReadDir's own descriptor
+		if err == nil && !poller { // Readlink fails for the descriptor that ReadDir used
 			all = append(all, link)
 		}
 	}

@@ -17,7 +17,7 @@ import (
 type heldSocket struct {
 	fd    int
 	inode uint64
-	index int // index of the workers that get it, or noIndex
+	index int // index of the workers that get the socket, or noIndex
 }
 
 // noIndex marks a socket that is given to no worker, so that its connections are never accepted.

@@ -59,7 +59,7 @@ func TestKernelFullJournalIsReadEarly(t *testing.T) {
 				Kind: kind, Sockets: vocabulary.SocketsReuseport, Workers: 1, Requests: 1,
 			})
 			w := g.generation().Workers[0]
-			const requests = 10_000 // two records each: more than twice the journal's room
+			const requests = 10_000 // with two records each, more than twice the journal's room
 			g.repeat(requests)
 			g.stop([]*Worker{w}, vocabulary.StopDrain)
 			if err := errors.Join(g.Finish(t.Context()), g.Close()); err != nil {

@@ -32,7 +32,7 @@ func (g *Group) Park(indexes ...int) error {
 }
 
 func (g *Group) park(w *Worker) error {
-	// If the parent opened the socket now, it would get connections before w serves.
+	// A socket that the parent opened now would get connections before w serves.
 	if g.cfg.Handover == vocabulary.SocketActivation && g.listener < 0 {
 		if g.heldFor(w.Index) < 0 {
 			return errors.New("no worker has had this index, so its socket would listen too early")

@@ -25,12 +25,13 @@ type Worker struct {
 	ID         int // unique in the group, from 0; -1 while it is parked
 	Generation int
 	Index      int // in its generation, from 0
-	// Acceptor is true if the worker accepts for the others and serves no requests.
+	// Acceptor is true if the worker accepts connections for the other workers and serves none
+	// itself.
 	Acceptor bool
 
 	group     *Group
 	placement Placement
-	slot      int           // in the selector, or -1
+	slot      int           // the worker's slot in the selector, or -1
 	cold      time.Duration // warm-up time
 	clock     *clock.Clock
 	process   *child.Process // nil before it is started
@@ -48,15 +49,15 @@ type Worker struct {
 	mu        sync.Mutex
 	closing   Closing
 	stopped   bool
-	mode      vocabulary.StopMode // of the stop command; "": none was sent
+	mode      vocabulary.StopMode // mode of the stop command that was sent, or ""
 	killTimer *time.Timer         // set by stop; kills a worker that takes too long
 	missed    uint64
 	cpu       time.Duration // valid once the worker has reported it, at its stop
 	err       error
-	bindErr   unix.Errno // why it could not bind its address; 0: it could
+	bindErr   unix.Errno // error of binding its address, or 0
 }
 
-// Closing says when and how a worker's listener was closed.
+// Closing describes when and how a worker's listener was closed.
 type Closing struct {
 	Mode vocabulary.StopMode
 	// The kernel began to close it after From, and had closed it by To.
@@ -307,7 +308,7 @@ func (w *Worker) awaitGone() error {
 // kill kills the process and does not wait.
 func (w *Worker) kill() error {
 	w.mu.Lock()
-	if w.stopped = true; w.closing.To == 0 { // otherwise its listener is already closed
+	if w.stopped = true; w.closing.To == 0 { // otherwise the listener is already closed
 		w.closing = Closing{Mode: vocabulary.StopKill, From: w.clock.Now()}
 	}
 	w.mu.Unlock()

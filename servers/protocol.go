@@ -46,10 +46,10 @@ type WorkerConfig struct {
 	// address at which the worker gives the listener to its successor.
 	From, Offer string
 	Selected    bool // the group has an eBPF selector
-	Slot        int  // in the selector
+	Slot        int  // the worker's slot in the selector
 	Members     int  // with SelectorCPU, number of sockets in the group, including this worker's
-	CPU         int  // with IncomingCPU
-	Channels    int  // of an acceptor: its number of workers; 0: not an acceptor
+	CPU         int  // the worker's CPU, with IncomingCPU
+	Channels    int  // in an acceptor, its number of workers; 0: not an acceptor
 }
 
 // Command is any later line on the control pipe. Exactly one field is set, except that Stop and

@@ -110,7 +110,7 @@ func (g *Group) updateCount() error {
 			return w.send(Command{Members: n})
 		}
 	}
-	return nil // the last workers are closing; the next worker attaches it
+	return nil // the last workers are closing; the next to listen attaches it
 }
 
 // members returns the number of sockets in the group.
@@ -212,8 +212,8 @@ func (g *Group) unlist(ctx context.Context, workers []*Worker, mode vocabulary.S
 
 const membarrierGlobal = 1 // MEMBARRIER_CMD_GLOBAL, Linux 4.3
 
-// weight returns the weight of the worker with an index. With SelectorWeighted the last worker gets
-// Canary's share of the total, and the others share the rest equally.
+// weight returns the weight of the workers with that index. With SelectorWeighted the last worker
+// gets Canary's share of the total, and the other workers share the rest equally.
 func (g *Group) weight(index int) uint32 {
 	if g.cfg.Selection == vocabulary.SelectorSlowStart {
 		return selector.MaxWeight

@@ -28,7 +28,7 @@ func (g *testGroup) answersFrom(n int) map[int]map[int]int {
 		done := make(chan struct{})
 		go func() {
 			defer close(done)
-			runtime.LockOSThread() // never unlocked: the thread ends with the goroutine
+			runtime.LockOSThread() // not unlocked, so the thread ends with the goroutine
 			var one unix.CPUSet
 			one.Set(cpu)
 			if err := unix.SchedSetaffinity(0, &one); err != nil {
