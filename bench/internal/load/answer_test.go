@@ -395,7 +395,7 @@ func TestServersTimeout(t *testing.T) {
 	if early := c.expires.Sub(begin); early < 500*time.Millisecond || early >= time.Second {
 		t.Errorf("it expires after %v, want half a second and the time of the attempt", early)
 	}
-	tr.pool.wakeBy(c.expires) // as put has done
+	tr.pool.wakeBy(c.expires) // put has done the same
 	for tr.pool.open > 0 {
 		if _, err := tr.loop.turn(never); err != nil {
 			t.Fatal(err)
@@ -431,7 +431,7 @@ func TestIdentities(t *testing.T) {
 	for _, tt := range []struct {
 		name     string
 		identify Identify
-		want     [][2]int // worker and generation
+		want     [][2]int // pairs of worker and generation
 		names    Identities
 	}{
 		{"numbers", Identify{}, [][2]int{{-1, 1}, {-1, 2}, {-1, 2}, {-1, -1}, {-1, -1}},

@@ -20,7 +20,7 @@ import (
 type attempt struct {
 	t       *transport
 	sample  results.Sample // of the last try, with the failures of earlier tries
-	index   uint64         // in the schedule of all processes
+	index   uint64         // the attempt's index in the schedule of all processes
 	closing wire.Closing   // whether the request asks the server to close the connection
 	out     []byte
 	alarm   clock.Instant // when the wait for an answer, a connection or the next try ends
@@ -28,9 +28,9 @@ type attempt struct {
 	place   int           // the attempt's index in that heap plus 1; 0: not in the heap
 
 	// The fields of the current try.
-	conn      *conn // nil: it waits for a connection, or the try has not begun
+	conn      *conn // nil: the try waits for a connection or has not begun
 	stage     stage
-	deadline  clock.Instant // for the attempt with all its tries
+	deadline  clock.Instant // of the whole attempt, including all its tries
 	handshake clock.Instant // deadline for this try's handshake
 	opened    bool          // the try opened its connection
 	last      bool          // the server closes the connection after this response
@@ -47,10 +47,10 @@ type stage int
 
 const (
 	connecting stage = iota
-	sending          // as soon as the handshake is over
+	sending          // send the request once the handshake is complete
 	reading
-	leaving // served; it waits for the server to close the connection
-	queued  // it waits for a connection of the pool
+	leaving // served; wait until the server closes the connection
+	queued  // wait for a connection from the pool
 )
 
 // begin starts the attempt when it is due. When begin returns, the loop owns the attempt.
@@ -262,7 +262,7 @@ func (a *attempt) step() error {
 			if a.got == 0 {
 				a.sample.Phase = results.PhaseWait
 			}
-			if a.abort { // close(2) then sends a RST (socket(7), SO_LINGER)
+			if a.abort { // close(2) will send a RST (socket(7), SO_LINGER)
 				return errors.Join(errAborted, unix.SetsockoptLinger(a.conn.fd, unix.SOL_SOCKET,
 					unix.SO_LINGER, &unix.Linger{Onoff: 1}))
 			}

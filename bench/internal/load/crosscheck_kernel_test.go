@@ -58,7 +58,7 @@ import (
 // The load and the servers of a cross-check. The work is exponential, so that latencies vary and
 // requests queue.
 const (
-	crossRate     = 500 // attempts per second; spacing is a whole number of ns
+	crossRate     = 500 // attempts per second; their interval is a whole number of ns
 	crossDuration = 2 * time.Second
 	crossAttempts = crossRate * int(crossDuration/time.Second)
 	crossSpacing  = time.Second / crossRate
@@ -200,15 +200,15 @@ func checkDetection(t *testing.T, e *evidence) {
 type evidence struct {
 	begin      clock.Instant // when the schedule begins
 	clockError time.Duration
-	crossings  map[wire.Attempt]crossing     // from the capture
-	journal    map[wire.Attempt]journalEntry // from the workers
-	samples    []results.Sample              // from the load
+	crossings  map[wire.Attempt]crossing     // as the capture shows them
+	journal    map[wire.Attempt]journalEntry // as the workers recorded them
+	samples    []results.Sample              // as the load reported them
 }
 
 // A crossing describes one attempt by its segments in the capture.
 type crossing struct {
 	source   netip.AddrPort
-	worker   int           // from the response
+	worker   int           // the worker named in the response
 	opened   bool          // the attempt opened the connection
 	first    clock.Instant // the SYN if opened, else the first segment of the request
 	request  clock.Instant // the segment that completes the request
@@ -919,7 +919,7 @@ func (c *tcpConnection) response(s tcpSegment) error {
 // byteStream is one direction of a connection.
 type byteStream struct {
 	known   bool
-	next    uint32        // sequence number
+	next    uint32        // the next expected sequence number
 	pending []byte        // the incomplete message
 	began   clock.Instant // when the message's first segment was captured
 }

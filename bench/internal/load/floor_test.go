@@ -50,7 +50,7 @@ func TestFloor(t *testing.T) {
 	const attempts = 200
 	for _, tt := range []struct {
 		connections vocabulary.Connections
-		clients     int // of a closed loop; 0: an open loop
+		clients     int // number of clients of a closed loop; 0: an open loop
 		least, most int // number of connections; 0: the number of attempts
 	}{
 		{vocabulary.ConnectionsNew, 0, attempts, attempts},

@@ -103,7 +103,7 @@ func (l *loop) turn(until clock.Instant) (events int, err error) {
 			if err := l.handlers[-1-e.Fd](); err != nil {
 				return 0, err
 			}
-		} else if c := l.conns[e.Fd]; c.attempt != nil { // nil: closed or idle
+		} else if c := l.conns[e.Fd]; c.attempt != nil { // nil: the connection is closed or idle
 			c.readable = c.readable || e.Events&^unix.EPOLLOUT != 0
 			c.attempt.advance()
 			events++
@@ -208,7 +208,7 @@ type conn struct {
 	readable  bool          // an event reported input that has not been read to its end
 	expires   clock.Instant // when the connection is closed if it is idle
 	// Used only if the pool is limited.
-	requests int           // answered
+	requests int           // number of requests answered
 	opened   clock.Instant // when the socket was made
 }
 

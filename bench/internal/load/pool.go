@@ -37,7 +37,7 @@ type pool struct {
 	// Count.
 	least, most int
 	open        int     // number of open connections, idle or in use
-	idle        []*conn // the longest idle first
+	idle        []*conn // the connection that has been idle longest first
 	waiting     []*attempt
 	serving     bool // serve is running
 	// limited is set if Keep limits requests, age or idle time. The alarm closes idle connections

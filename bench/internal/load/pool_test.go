@@ -399,7 +399,7 @@ func TestKeptExpires(t *testing.T) {
 			if err := tr.awaitAttempts(); err != nil {
 				t.Fatal(err)
 			}
-			want := map[string]int{"lifetime": 0, "idle": 1}[name] // the last one has just become idle
+			want := map[string]int{"lifetime": 0, "idle": 1}[name] // the last is newly idle
 			if tr.pool.open != want {
 				t.Errorf("%d connections still open, want %d", tr.pool.open, want)
 			}

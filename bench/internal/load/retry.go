@@ -94,7 +94,7 @@ func (r Retry) Validate() error {
 
 // Try describes one try and how it ended.
 type Try struct {
-	Attempt uint64 // its index in the schedule of all processes
+	Attempt uint64 // the attempt's index in the schedule of all processes
 	Number  int    // the number of the try, from 1
 	Method  string // in capitals (methods are case-sensitive: RFC 9110, 9.1)
 	Phase   results.Phase

@@ -18,14 +18,14 @@ import (
 // early, as fast as the pipe takes them.
 type sampleBuffer struct {
 	out      *os.File
-	fd       int    // of out
+	fd       int    // descriptor of out
 	memory   []byte // outside Go's heap, which would otherwise grow by a multiple of this size
-	pending  []byte // the part of memory with the samples to write
+	pending  []byte // the part of memory that holds the samples to write
 	written  int    // number of bytes of pending already written
 	limit    int    // length of pending, in bytes, at which an early write starts
 	flushing bool
 	end      end
-	err      error // of the first failed write; later samples are dropped
+	err      error // error of the first failed write; later samples are dropped
 }
 
 const (

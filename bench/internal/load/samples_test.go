@@ -87,7 +87,7 @@ func TestSamplesAreKept(t *testing.T) {
 // the parent reads them. No sample is lost, either while the loop turns or when the parent reads so
 // late that there is no room for more samples.
 func TestSamplesAreFlushed(t *testing.T) {
-	const planned, n = 100, 20_000 // 6 kB, and 1.2 MB
+	const planned, n = 100, 20_000 // planned samples take 6 kB, n samples 1.2 MB
 	for _, tt := range []struct {
 		name string
 		late bool // the parent reads only when there is no room for more

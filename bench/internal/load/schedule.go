@@ -16,7 +16,7 @@ type Shape struct {
 	From     float64         `json:"from"` // with PaceRamp: attempts per second at the start
 	Burst    int             `json:"burst"`
 	Duration time.Duration   `json:"duration_ns"`
-	Seed     uint64          `json:"seed"` // with PacePoisson
+	Seed     uint64          `json:"seed"` // used with PacePoisson
 	// Stages, if any, follow one another, and their durations add up to Duration. They require
 	// PaceConstant or PacePoisson. Rate is then the mean rate of all stages.
 	Stages []Stage `json:"stages,omitempty"`

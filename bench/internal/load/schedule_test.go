@@ -126,7 +126,7 @@ func TestPoissonStages(t *testing.T) {
 		}
 	}
 	for k, want := range []float64{10_000, 5_000, 15_000} {
-		if within := 5 * math.Sqrt(want); math.Abs(counts[k]-want) > within { // Poisson
+		if within := 5 * math.Sqrt(want); math.Abs(counts[k]-want) > within { // Poisson: sd √want
 			t.Errorf("part %d has %v attempts, want %v ± %.0f", k, counts[k], want, within)
 		}
 	}

@@ -142,7 +142,8 @@ func unusedSources() netip.Prefix {
 	return netip.PrefixFrom(netip.AddrFrom4([4]byte{127, byte(64 + n>>8), byte(n), 0}), 24)
 }
 
-// attempts makes the first n of 2 attempts, one after the other, and returns their samples.
+// attempts makes the first n of a schedule's two attempts, one after the other, and returns their
+// samples.
 func attempts(t *testing.T, n uint64, cfg Config) ([]results.Sample, *transport) {
 	t.Helper()
 	cfg.Processes = 1
