@@ -49,13 +49,13 @@ type Lab struct {
 	done    chan struct{} // closed when the thread has ended
 
 	init    *child.Process
-	pids    *os.File // the PID namespace
+	pids    *os.File // descriptor of the PID namespace
 	hosts   []*Host  // all hosts, including pods
 	servers *Host
 	clients *Host      // equal to servers in a loopback lab
 	tun     []*os.File // see TUN
 
-	nodes []*node // of a cluster
+	nodes []*node // the nodes of a cluster lab
 	pods  map[netip.Addr]*Pod
 }
 
