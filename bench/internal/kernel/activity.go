@@ -36,7 +36,7 @@ type Activity struct {
 	Programs []Program
 }
 
-// A Program is the CPU use of all processes with one name.
+// A Program is the CPU use of all processes that have the same name.
 type Program struct {
 	Name string
 	CPUs float64 // average number of CPUs that these processes used
@@ -202,7 +202,7 @@ func parseProcess(stat string, ticks int64) (p process, err error) {
 	if from < 0 || to < from {
 		return p, errors.New("no name")
 	}
-	fields := strings.Fields(stat[to+1:]) // from field 3 on
+	fields := strings.Fields(stat[to+1:]) // the first is field 3 of the file
 	if len(fields) <= userTime-3+1 {
 		return p, io.ErrUnexpectedEOF
 	}
@@ -217,8 +217,8 @@ func parseProcess(stat string, ticks int64) (p process, err error) {
 	return p, nil
 }
 
-// loadAverage returns the number of runnable tasks, without the calling one, and the load averages
-// over the last one and five minutes (proc_loadavg(5)).
+// loadAverage returns the number of runnable tasks, excluding the calling thread, and the load
+// averages over the last one and five minutes (proc_loadavg(5)).
 func loadAverage() (runnable int, one, five float64, err error) {
 	text, err := os.ReadFile("/proc/loadavg")
 	if err != nil {

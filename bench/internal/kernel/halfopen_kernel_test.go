@@ -42,7 +42,7 @@ func holdBack(listener int) error {
 	filter := []unix.SockFilter{
 		{Code: unix.BPF_LD | unix.BPF_B | unix.BPF_ABS, K: 13},
 		{Code: unix.BPF_JMP | unix.BPF_JSET | unix.BPF_K, K: synOrRST, Jf: 1},
-		{Code: unix.BPF_RET | unix.BPF_K, K: 1 << 16}, // accept this many bytes
+		{Code: unix.BPF_RET | unix.BPF_K, K: 1 << 16}, // accept the segment, up to this many bytes
 		{Code: unix.BPF_RET | unix.BPF_K, K: 0},
 	}
 	program := unix.SockFprog{Len: uint16(len(filter)), Filter: &filter[0]}

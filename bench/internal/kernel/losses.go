@@ -25,7 +25,7 @@ import (
 // LossKind is the kind of action that a LossEvent describes.
 type LossKind uint8
 
-// The kinds of LossEvent, as losses.c numbers them.
+// The kinds of LossEvent, with the same numbers as in losses.c.
 const (
 	// ResetSent: the kernel sent a RST, in answer to a segment or to end a connection.
 	ResetSent LossKind = iota + 1
@@ -62,7 +62,7 @@ type LossEvent struct {
 	Source, Destination netip.AddrPort
 	// Flags is byte 13 of the segment's header (RFC 9293, 3.1), or 0 if there is no segment.
 	Flags    uint8
-	Sequence uint32 // of the segment
+	Sequence uint32 // sequence number of the segment
 	// Socket is the inode (stat(2)) of the socket that received the segment or, if the segment was
 	// dropped on its way out, of the socket that sent the segment. It is 0 if there is no socket,
 	// or if the socket was not accepted yet, was closed by its process, is a connection request, or

@@ -121,8 +121,8 @@ func readRest(trace *LossTrace) (events []LossEvent, err error) {
 	return events, errors.Join(err, <-done)
 }
 
-// wantLosses compares events. It ignores what the test cannot predict: At, Sequence, and the PID of
-// events with a segment.
+// wantLosses compares events. It ignores the fields that the test cannot predict: At, Sequence, and
+// the PID of events with a segment.
 func wantLosses(t *testing.T, want, got []LossEvent) {
 	t.Helper()
 	sorted := func(events []LossEvent) []LossEvent {
@@ -437,7 +437,7 @@ func TestKernelLossTraceFirewall(t *testing.T) {
 					return nil
 				}
 				wanted := lost(want, sources)
-				if hook == nftables.ChainHookOutput { // the segment still belongs to the client
+				if hook == nftables.ChainHookOutput { // the segment still has the client's socket
 					for i := range wanted {
 						if wanted[i].Socket, err = socket.Inode(clients[i]); err != nil {
 							return err
@@ -701,7 +701,7 @@ func TestKernelLossTraceServers(t *testing.T) {
 	needLossTrace(t)
 	for _, test := range []struct {
 		name     string
-		address  netip.Addr // of the server whose losses are reported
+		address  netip.Addr // address of the server whose losses are reported
 		reported bool
 	}{
 		{"its own", localIPv4.Addr(), true},
@@ -821,7 +821,7 @@ func TestKernelLossTraceDrops(t *testing.T) {
 			t.Errorf("got %d events, %d and in the end %d without room, %v; want %d, %d",
 				len(got), before, after, err, room, n-room)
 		}
-		return trace.Close() // a second call
+		return trace.Close() // has no effect: f has already closed the trace
 	})
 }
 
@@ -909,9 +909,9 @@ func TestKernelLossTraceProcess(t *testing.T) {
 	}
 }
 
-// serveOrderly serves one connection and closes it without a loss. first names the end that closes
-// first: "client", "server", "server, unread" (the server never reads the client's FIN), or "half"
-// (the client closes only its sending direction).
+// serveOrderly serves one connection and closes it without a loss. first determines which end
+// closes first: "client", "server", "server, unread" (the server never reads the client's FIN), or
+// "half" (the client closes only its sending direction).
 func (s *testSockets) serveOrderly(listener int, first string) error {
 	clients, err := s.Connect(1, s.Address)
 	if err != nil {

@@ -28,11 +28,11 @@ type Topology struct {
 	Virtual string
 }
 
-// A CPU is a CPU as the kernel numbers them: a hardware thread.
+// A CPU is a hardware thread, which the kernel numbers as a CPU.
 type CPU struct {
 	Number int
 	Core   int // the lowest number of the CPUs that share its physical core
-	Node   int // of memory (NUMA)
+	Node   int // memory node (NUMA)
 	// Capacity is the CPU's speed relative to the machine's fastest CPUs, which have 1024
 	// (Documentation/scheduler/sched-capacity.rst). It is 1024 if the kernel does not report it.
 	Capacity int
@@ -237,7 +237,7 @@ func virtual(root fs.FS) string {
 		return cmp.Or(strings.TrimSpace(vendor+" "+product), "yes")
 	}
 	if kind := text(root, "sys/hypervisor/type"); kind != "" {
-		return kind // only Xen has the file
+		return kind // only Xen has the file /sys/hypervisor/type
 	}
 	return ""
 }

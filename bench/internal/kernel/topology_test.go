@@ -24,7 +24,7 @@ func TestTopologyOfMachines(t *testing.T) {
 	tests := []struct {
 		machine   string
 		cpus      int
-		want      map[int]CPU // some of them
+		want      map[int]CPU // some of the CPUs
 		governors []string
 	}{
 		{"laptop", 8, map[int]CPU{

@@ -29,7 +29,7 @@ func TestKernelUnaccepted(t *testing.T) {
 	if _, err := s.Accept(1, listener); err != nil {
 		t.Fatal(err)
 	}
-	var want []netip.AddrPort // without the first, which was accepted
+	var want []netip.AddrPort // all clients but the first, whose connection was accepted
 	for _, client := range clients[1:] {
 		name, err := unix.Getsockname(client)
 		if err != nil {
