@@ -74,7 +74,7 @@ func round(n int, begin func(Options) (*Witness, error)) (used time.Duration, er
 				return err
 			}
 		}
-		for range n / 10 { // to warm up
+		for range n / 10 { // warm-up
 			if err := connect(listener, at); err != nil {
 				return err
 			}
@@ -149,7 +149,7 @@ func BenchmarkPrograms(b *testing.B) {
 			if err != nil {
 				return nil, err
 			}
-			for _, p := range w.trace.collection.Programs { // they outlive the trace
+			for _, p := range w.trace.collection.Programs { // the clones outlive the trace
 				kept, err := p.Clone()
 				if err != nil {
 					return nil, err

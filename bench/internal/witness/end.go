@@ -59,12 +59,12 @@ type Known uint16
 
 // The fields that can be known.
 const (
-	KnowsClient   Known = 1 << iota // the port of Client; its address always is
+	KnowsClient   Known = 1 << iota // the port of Client; the address is always known
 	KnowsListener                   // Listener
 	KnowsWay                        // Way
 	KnowsState                      // State
 	KnowsBytes                      // Received, Unread, Sent and Acknowledged
-	KnowsFIN                        // PeerClosed; no FIN is counted as a byte
+	KnowsFIN                        // PeerClosed; and no FIN is counted as a byte
 	KnowsAccepted                   // Accepted
 	KnowsReader                     // Reader and FirstRead
 	KnowsCloser                     // Closer, Exiting, Signal, Closed and ResetLater

@@ -155,8 +155,8 @@ type fate struct {
 	way                        Way
 	progress                   Progress
 	read, unread, sent         uint64
-	readByServer, byServer     bool // only as root
-	listenerKnown, timesInside bool // only as root
+	readByServer, byServer     bool // compared only as root
+	listenerKnown, timesInside bool // compared only as root
 }
 
 // TestKernelFaults runs a server that does five things to exactly 137 requests each: it resets,

@@ -17,8 +17,8 @@ import (
 	"reuseport-bench/servers/worker"
 )
 
-// connections is the total number of connections that the tests make to our own workers. 100,000
-// take some minutes.
+// connections is the total number of connections that the tests make to our own workers. With
+// 100,000 the tests take some minutes.
 var connections = flag.Int("connections", 3000, "connections of TestKernelOwnWorkers")
 
 // With childWorker as its only argument, the test binary runs as a worker.

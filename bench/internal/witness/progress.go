@@ -16,7 +16,7 @@ const (
 	Unread               // accepted, but no byte of the request was read
 	PartRead
 	ReadWhole // no byte of the response was sent
-	Answering // at least a part of the response was sent
+	Answering // at least part of the response was sent
 )
 
 var progressNames = [...]string{

@@ -61,7 +61,7 @@ func setups(root bool) (all []setup) {
 		}
 	}
 	for _, accept := range vocabulary.AcceptModes() {
-		own := accept.Name == vocabulary.ServerLoop.Row().Accept // already in all
+		own := accept.Name == vocabulary.ServerLoop.Row().Accept // listed above
 		if own || !accept.Kind.Allows(vocabulary.ServerLoop) {
 			continue
 		}
@@ -88,7 +88,7 @@ type account struct {
 	accepted  clock.Instant
 	requested []clock.Instant
 	answered  []clock.Instant
-	end       journal.End // 0: the worker died first
+	end       journal.End // 0: the worker died before the connection ended
 	errno     unix.Errno
 	ended     clock.Instant
 }
@@ -552,10 +552,10 @@ func (j *judge) passed(e *SocketEnd) bool {
 	return !e.Known.Has(KnowsCloser) || e.Signal == unix.SIGKILL || e.Way == ResetByPeer
 }
 
-// byOther reports whether the last process to close the connection may not have been the
-// connection's worker: the acceptor, which passed the connection on, or a process that the worker
-// forked. Until a forked process calls execve(2) or exits, it has all descriptors of the worker.
-// os/exec also forks a process to try pidfds (checkClonePidfd in os/pidfd_linux.go).
+// byOther reports whether the connection may have been closed last by a process other than its
+// worker: the acceptor, which passed the connection on, or a process that the worker forked. Until
+// a forked process calls execve(2) or exits, it has all descriptors of the worker. os/exec also
+// forks a process to try pidfds (checkClonePidfd in os/pidfd_linux.go).
 func (j *judge) byOther(e *SocketEnd) bool {
 	if j.setup.stop.Handover == vocabulary.Tableflip {
 		return true
