@@ -59,8 +59,8 @@ type Machine struct {
 	MachineOptions
 	loadPeaks []int64 // resident bytes, as last read; 0: never read
 
-	series   []reading                                // in order
-	zero     reading                                  // the first one, with times since boot
+	series   []reading                                // in order of time
+	zero     reading                                  // the first reading, with times since boot
 	scheds   map[*servers.Worker]map[int]kernel.Sched // as last read, by worker and thread number
 	asleep   map[*servers.Worker]bool                 // the worker was parked when last read
 	proxyRun time.Duration
@@ -81,7 +81,7 @@ type reading struct {
 	stalled          time.Duration   // time for which some task on the machine waited for a CPU
 	delayed          time.Duration   // time for which some worker waited; see foreignDelay
 	harness, watch   time.Duration   // CPU time of this process since its start, and of observing
-	counters         kernel.Counters // at that instant; nil: not read
+	counters         kernel.Counters // at the instant of the reading; nil: not read
 }
 
 // NewMachine prepares a Machine. Rest takes the first reading, and Watch the others.
@@ -196,7 +196,7 @@ func (u *Machine) read(counters bool) error {
 	r.stalled -= u.zero.stalled
 	delayErr := u.readDelay(&r)
 	if counters && u.Counters != nil {
-		r.counters, _ = u.Counters() // if it fails, the next reading covers a longer time
+		r.counters, _ = u.Counters() // if this fails, the next reading covers a longer time
 	}
 	for i, pid := range u.LoadPIDs {
 		// A load process exits after its last sample. The peak that was last read is then kept.
