@@ -10,7 +10,7 @@ import (
 	"reuseport-bench/results/unit"
 )
 
-// A pace estimates how long the rest of a run will take from its trials so far.
+// A pace estimates the remaining time of a run from the trials so far.
 type pace struct {
 	of      []tally // by scenario
 	invalid int     // number of invalid trials

@@ -62,7 +62,7 @@ type Progress struct {
 	// of planned repeats. Each invalid trial may add one repeat.
 	Repeated, Repeats int
 	Invalid           int           // number of invalid trials so far
-	Reason            string        // the most common reason for invalid trials, in short
+	Reason            string        // the most common reason, in short, that trials were invalid
 	Left              time.Duration // estimate of the remaining time
 	Scenario          string
 	Variant           *plan.Variant
