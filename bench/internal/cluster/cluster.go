@@ -66,11 +66,11 @@ type Cluster struct {
 	mu       sync.Mutex
 	events   []kube.Event
 	failed   error
-	changed  chan struct{} // closed and replaced at every event
-	pods     map[int]*pod  // by worker
-	order    []*pod        // in the order of their start
+	changed  chan struct{} // closed and replaced by a new channel at every event
+	pods     map[int]*pod  // by worker ID
+	order    []*pod        // in start order
 	next     int           // the node of the next pod
-	cordoned map[int]bool  // nodes that get no new pods
+	cordoned map[int]bool  // nodes on which no new pods are placed
 
 	translations map[netip.AddrPort]netip.Addr
 

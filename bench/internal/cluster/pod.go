@@ -21,7 +21,7 @@ import (
 type pod struct {
 	*netlab.Pod
 	name    string
-	workers []*servers.Worker // its containers
+	workers []*servers.Worker // the workers that run as the pod's containers
 	kubelet *kube.Kubelet
 	exited  chan struct{} // closed when all the pod's workers have exited; nil without a kubelet
 	ended   chan struct{} // closed when the pod and its network are gone
@@ -77,7 +77,7 @@ func (c *Cluster) podFor(ctx context.Context, w *servers.Worker) (*pod, error) {
 	}
 	if place == vocabulary.PlacementHostNetwork {
 		p.Pod = &netlab.Pod{Host: c.lab.Node(0), Addr: netlab.AddressesOfCluster().Nodes[0]}
-		p.removed = true // the network and its counters are the node's
+		p.removed = true // the network and its counters belong to the node
 		return p, nil
 	}
 	node := c.next
