@@ -48,7 +48,7 @@ var (
 	ErrNotSupported = errors.New("not supported by this control plane")
 )
 
-// A Pod is one address that a service may send connections to.
+// A Pod is an address to which a service may send connections.
 type Pod struct {
 	Name    string
 	Service string // the service whose selector matches the pod

@@ -44,9 +44,9 @@ type Embedded struct {
 
 	// The fields below are owned by the goroutine.
 	drawn    map[string]int      // number of lags drawn for each change
-	services map[string]*Service // with the endpoints in their EndpointSlices
+	services map[string]*Service // with the endpoints in the services' EndpointSlices
 	pods     map[string]*record
-	status   stream // from pods to EndpointSlices
+	status   stream // the changes on their way from pods to EndpointSlices
 	proxies  []*proxy
 	due      agenda
 }

@@ -75,7 +75,7 @@ func (j *journal) want(t *testing.T, kinds []EventKind, want ...string) {
 type slowSyncer struct {
 	clock *clock.Clock
 	takes time.Duration
-	fails int // number of syncs that fail, from the first one on
+	fails int // number of syncs that fail, starting with the first
 	begun []clock.Instant
 }
 
@@ -178,7 +178,7 @@ func TestEmbeddedLife(t *testing.T) {
 			"1.035s endpoint_added a web p",
 			"2s deletion_begun a web p",
 			"2.01s endpoints_changed web p(serving=true terminating=true)",
-			"2.035s rules_committed a", // the only pod is used although it is terminating
+			"2.035s rules_committed a", // the only pod is used even while it is terminating
 			"3s pod_unready a web p",
 			"3.01s endpoints_changed web p(serving=false terminating=true)",
 			"3.035s rules_committed a",
@@ -252,13 +252,13 @@ func TestEmbeddedMinSyncPeriod(t *testing.T) {
 		defer c.Close()
 		c.add("p", "q", "r")
 		c.restart()
-		c.must(c.MarkReady(t.Context(), "p")) // synced from 0 to 50 ms
+		c.must(c.MarkReady(t.Context(), "p")) // its sync takes from 0 to 50 ms
 		time.Sleep(20 * time.Millisecond)
-		c.must(c.MarkReady(t.Context(), "q")) // arrives during the sync: synced from 1.05 s
+		c.must(c.MarkReady(t.Context(), "q")) // arrives during that sync; its own begins at 1.05 s
 		time.Sleep(300 * time.Millisecond)
 		c.must(c.MarkReady(t.Context(), "r"))
 		c.must(c.MarkUnready(t.Context(), "p"))
-		time.Sleep(1780 * time.Millisecond) // 2.1 s: the period that began at 1.1 s is over
+		time.Sleep(1780 * time.Millisecond) // now 2.1 s: the period that began at 1.1 s has ended
 		c.must(c.MarkUnready(t.Context(), "q"))
 		time.Sleep(time.Hour)
 		c.want(t, []EventKind{RulesCommitted, EndpointAdded, EndpointRemoved},

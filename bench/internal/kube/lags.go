@@ -95,7 +95,7 @@ type LogNormal struct{ Median, P99 time.Duration }
 // Sample implements Distribution. The logarithm of the lag is normal: its mean is the logarithm of
 // the median, and its 99th percentile is 2.3263 standard deviations above that mean.
 func (l LogNormal) Sample(r *rand.Rand) time.Duration {
-	const z99 = 2.3263478740408408 // of the standard normal distribution
+	const z99 = 2.3263478740408408 // 99th percentile of the standard normal distribution
 	sigma := math.Log(float64(l.P99)/float64(l.Median)) / z99
 	return time.Duration(min(float64(l.Median)*math.Exp(sigma*r.NormFloat64()), math.MaxInt64/2))
 }

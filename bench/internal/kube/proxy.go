@@ -15,7 +15,8 @@ import (
 // A Syncer programs the rules of one node. Rules is a Syncer.
 type Syncer interface {
 	// Sync makes the node's rules match the services. It returns the instant at which these rules
-	// came into force. Calls do not overlap. It must return when its context ends.
+	// came into force. The control plane never calls it again before it has returned. Sync must
+	// return when its context ends.
 	Sync(context.Context, []Service) (clock.Instant, error)
 }
 
@@ -25,7 +26,7 @@ type proxy struct {
 	node    string
 	syncer  Syncer
 	jobs    chan []Service // for work; holds at most one, so that sending never blocks
-	updates stream         // from EndpointSlices to this node
+	updates stream         // the changes on their way from EndpointSlices to this node
 
 	received map[string]Service // the services that have arrived, by name
 	dirty    bool               // some received changes are not in the rules yet

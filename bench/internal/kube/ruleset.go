@@ -95,7 +95,7 @@ func createTable(tx *knftables.Transaction) {
 // and the elements of the two maps.
 type ruleset struct {
 	chains   map[string][]string
-	elements map[element]string // the verdict of each element
+	elements map[element]string // maps each element to its verdict
 }
 
 type element struct{ in, address, port string }
