@@ -821,7 +821,7 @@ func TestKernelLossTraceDrops(t *testing.T) {
 			t.Errorf("got %d events, %d and in the end %d without room, %v; want %d, %d",
 				len(got), before, after, err, room, n-room)
 		}
-		return trace.Close() // has no effect: f has already closed the trace
+		return trace.Close() // a second call: readRest has closed the trace
 	})
 }
 
