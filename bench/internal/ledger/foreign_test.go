@@ -720,7 +720,8 @@ func TestForeignProcesses(t *testing.T) {
 				}
 				return
 			}
-			if r.Fairness == nil || r.Fairness.Requests.TopShare != tt.top {
+			fair := r.Fairness
+			if fair == nil || fair.Requests.TopShare != tt.top || fair.Generation != 0 {
 				t.Errorf("fairness %+v", r.Fairness)
 			}
 			if ns := a.Step(0).TakeoverNS; ns == nil || *ns != int64(1*ms) {
@@ -767,6 +768,26 @@ func TestForeignGenerations(t *testing.T) {
 	}
 	if ns := a.Step(0).TakeoverNS; ns == nil || *ns != 1000 {
 		t.Errorf("takeover %v, want 1 µs", ns)
+	}
+}
+
+// TestForeignRespawn checks that a process of an old generation that starts in the window of a step
+// is no takeover.
+func TestForeignRespawn(t *testing.T) {
+	b := testBook(t, 2, foreignServer)
+	f := &Facts{
+		Duration: time.Second, Steps: []Step{{Do: "restart", At: 1 * ms, Trigger: new(1 * ms)}},
+		Identities: []load.Identities{{Workers: []string{"5", "6"}, Generations: []string{"1"}}},
+	}
+	for i := range 2 {
+		due := int64(begin) + int64(i)*int64(ms)
+		b.Sample(&results.Sample{
+			Sequence: uint64(i), Scheduled: due, Sent: due, Done: due + 1000, Status: 200,
+			Worker: i, Source: b.sources.At(uint64(i)),
+		})
+	}
+	if ns := b.Close(f).Step(0).TakeoverNS; ns != nil {
+		t.Errorf("takeover after %v", time.Duration(*ns))
 	}
 }
 

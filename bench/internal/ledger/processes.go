@@ -214,7 +214,7 @@ func (s *foreign) newcomers(trigger, to Time) map[int32]bool {
 	}
 	fresh := map[int32]bool{}
 	for _, p := range s.processes {
-		if p.answered && p.first >= trigger && p.first < to && !old[p.generation] {
+		if p.answered && p.first < to && !old[p.generation] {
 			fresh[int32(p.id)] = true
 		}
 	}
