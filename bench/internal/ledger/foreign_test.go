@@ -504,8 +504,8 @@ func TestForeignBalance(t *testing.T) {
 	}
 }
 
-// TestForeignAborted checks that a connection which the load itself reset does not count as one that
-// the server closed with unread data, which looks the same without a trace.
+// TestForeignAborted checks that a connection which the load itself reset does not count as one
+// that the server closed with unread data, which looks the same without a trace.
 func TestForeignAborted(t *testing.T) {
 	b := testBook(t, 1, foreignServer)
 	enterGot(b, 0, got{class: results.ClassAborted, phase: results.PhaseWait})
@@ -765,6 +765,9 @@ func TestForeignGenerations(t *testing.T) {
 	}
 	if diff := cmp.Diff(r.Workers, want); diff != "" {
 		t.Errorf("got -, want +:\n%s", diff)
+	}
+	if r.Fairness.Generation != 4 {
+		t.Errorf("fairness of generation %d, want 4, which answered longest", r.Fairness.Generation)
 	}
 	if ns := a.Step(0).TakeoverNS; ns == nil || *ns != 1000 {
 		t.Errorf("takeover %v, want 1 µs", ns)

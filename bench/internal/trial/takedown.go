@@ -167,9 +167,9 @@ func ids(workers []*servers.Worker) (all []int) {
 	return all
 }
 
-// closings returns when the workers' listeners were closed, and the sockets that the supervisor
-// dropped, and those that a server of the user's own closed. A shared socket and its queue outlive every worker. The connections in an acceptor's
-// channel end with their worker.
+// closings returns when listeners were closed: those of the workers, those that the supervisor
+// dropped, and those that a restart of the user's own server closed. A shared socket and its queue
+// outlive every worker. The connections in an acceptor's channel end with their worker.
 func (s *stage) closings() []ledger.Closing {
 	var all []ledger.Closing
 	for _, w := range s.group.Workers() {
