@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -52,6 +53,40 @@ kube: {pre_stop: 200ms, readiness: probe, probe_period: 20ms}
 trials: 50
 `)
 	})
+	t.Run("a server of the user's own", func(t *testing.T) {
+		installed(t, "nginx")
+		name := ownNginx(t)
+		nothingIsLeft(t, "name: own"+strings.Replace(nginx, "start: nginx", "start: "+name, 1)+`
+load: {rate: 300/s, duration: 500ms}
+timeline: [{at: 10ms, every: 20ms, do: restart}]
+restart: reload
+trials: 50
+`)
+		if left := processesOf(t, name); len(left) > 0 {
+			t.Errorf("processes %v of nginx are left", left)
+		}
+		entries, err := os.ReadDir("/run/server")
+		if err == nil {
+			t.Errorf("/run/server is left on the machine: %v", entries)
+		}
+	})
+}
+
+// ownNginx returns the path of a copy of nginx, which distinguishes its processes from all others
+// on the machine.
+func ownNginx(t *testing.T) string {
+	t.Helper()
+	path, err := exec.LookPath("nginx")
+	if err != nil {
+		t.Skip(err)
+	}
+	dir := t.TempDir()
+	open(t, dir)
+	name := filepath.Join(dir, "nginx")
+	if err := copyProgram(path, name); err != nil {
+		t.Fatal(err)
+	}
+	return name
 }
 
 // nothingIsLeft ends half of the runs at a random instant, which may be before the first trial. It

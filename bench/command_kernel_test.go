@@ -2,15 +2,19 @@ package main
 
 import (
 	"bytes"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"reuseport-bench/bench/internal/harness"
 	"reuseport-bench/results"
 	"reuseport-bench/scenarios"
+	"reuseport-bench/scenarios/vocabulary"
+	"reuseport-bench/servers/testkit"
 )
 
 // installed skips the test if a program is not installed.
@@ -60,6 +64,9 @@ func tried(t *testing.T, yaml string) *results.Trial {
 		t.Fatalf("exit status %d:\n%s", status, stderr)
 	}
 	v := run.Scenarios[0].Variants[0]
+	if v.SkippedReason != nil {
+		testkit.Skip(t, "%s", *v.SkippedReason)
+	}
 	if len(v.Trials) == 0 {
 		t.Fatalf("no trial:\n%s", stderr)
 	}
@@ -207,5 +214,256 @@ func open(t *testing.T, dir string) {
 		if err := os.Chmod(d, 0o755); err != nil {
 			t.Fatal(err)
 		}
+	}
+}
+
+// nginx is the beginning of a scenario with nginx in the foreground.
+const nginx = `
+about: nginx with two workers.
+workers: 2
+server:
+  kind: command
+  start: nginx -p {{directory}}/ -c nginx.conf -e stderr
+  identify: {worker: Worker}
+  files:
+    nginx.conf: |
+      daemon off;
+      worker_processes {{workers}};
+      pid nginx.pid;
+      events { worker_connections 1024; }
+      http {
+        access_log off;
+        client_body_temp_path t1; proxy_temp_path t2; fastcgi_temp_path t3; uwsgi_temp_path t4;
+        scgi_temp_path t5;
+        server {
+          listen {{address}} backlog=1024;
+          location / { add_header Worker $pid always; return 200 "ok\n"; }
+        }
+      }
+  ready: {http: /}
+  restarts: {reload: [{signal: HUP}]}
+`
+
+// served checks that a trial served all attempts but a few.
+func served(t *testing.T, tr *results.Trial, lost int64) {
+	t.Helper()
+	if tr.Lost > lost || tr.Served+tr.Lost != tr.Attempts || tr.Served == 0 {
+		t.Errorf("%d of %d served, %d lost, want at most %d: %+v", tr.Served, tr.Attempts, tr.Lost,
+			lost, tr.Losses)
+	}
+}
+
+// The master of nginx starts another worker for one that is killed.
+func TestKernelKillOfCommand(t *testing.T) {
+	requireLab(t)
+	installed(t, "nginx")
+	t.Parallel()
+	tr := tried(t, nginx+`
+load: {rate: 300/s, duration: 900ms}
+timeline: [{at: 200ms, every: 300ms, do: kill, target: 0}]
+`)
+	served(t, tr, 6) // what the killed workers had in hand
+	if len(tr.Steps) != 3 {
+		t.Fatalf("%d steps, want 3", len(tr.Steps))
+	}
+	killed := map[string]bool{}
+	for _, s := range tr.Steps {
+		if killed[s.Target] = true; s.Do != vocabulary.StepKill ||
+			!strings.HasSuffix(s.Target, "(nginx)") {
+			t.Errorf("step %s of %s, want kill of a process of nginx", s.Do, s.Target)
+		}
+	}
+	if len(killed) != 3 {
+		t.Errorf("killed %v, want three different processes", killed)
+	}
+}
+
+// While all processes are stopped, clients wait.
+func TestKernelStallOfCommand(t *testing.T) {
+	requireLab(t)
+	installed(t, "nginx")
+	t.Parallel()
+	const stall = 300 * time.Millisecond
+	tr := tried(t, nginx+`
+load: {rate: 300/s, duration: 900ms, timeout: 5s}
+timeline: [{at: 200ms, do: stall, for: 300ms}]
+`)
+	served(t, tr, 0)
+	if len(tr.Steps) != 1 {
+		t.Fatalf("%d steps, want 1", len(tr.Steps))
+	}
+	s := tr.Steps[0]
+	if s.ReadyNS == nil || s.StopNS == nil || *s.ReadyNS-*s.StopNS < int64(stall) {
+		t.Errorf("stopped at %v, continued at %v, want %v between", s.StopNS, s.ReadyNS, stall)
+	}
+	if n := strings.Count(s.Target, "(nginx)"); n != 3 {
+		t.Errorf("stalled %s, want the master and two workers", s.Target)
+	}
+	if s.StallNS == nil || *s.StallNS < int64(stall)*9/10 {
+		t.Errorf("step %+v, want no response for about %v", s, stall)
+	}
+}
+
+// Handshakes that are held up while the server is stopped end with its listener.
+func TestKernelHalfOpenOfCommand(t *testing.T) {
+	requireLab(t)
+	installed(t, "/usr/bin/python3")
+	t.Parallel()
+	tr := tried(t, python+`  fault: {half_open: 5}
+  restarts: {stop-start: [{stop: previous}, {start: next}]}
+restart: stop-start
+load: {rate: 300/s, duration: 900ms}
+timeline: [{at: 200ms, do: restart}]
+`)
+	if len(tr.Steps) != 1 || tr.Steps[0].ReadyNS == nil {
+		t.Fatalf("%d steps, want a restart that ended", len(tr.Steps))
+	}
+	if tr.Lost < 5 || tr.Served < tr.Attempts/2 {
+		t.Errorf("%d of %d lost, want the 5 held handshakes at least", tr.Lost, tr.Attempts)
+	}
+	if n := tr.LostByCause[resetHalfOpen]; n < 5 {
+		t.Errorf("%d lost by reset_half_open, want 5 at least: %v", n, tr.LostByCause)
+	}
+}
+
+// Clients whose SYN is dropped time out. No other client notices.
+func TestKernelDroppedSYNsOfCommand(t *testing.T) {
+	requireLab(t)
+	installed(t, "/usr/bin/python3")
+	t.Parallel()
+	const dropped = 7
+	tr := tried(t, fmt.Sprintf(python+`  fault: {dropped_syns: %d}
+load: {rate: 300/s, duration: 600ms, timeout: 300ms}
+`, dropped))
+	served(t, tr, dropped)
+	if tr.Lost != dropped || tr.LostByPhase["connect"] != dropped {
+		t.Errorf("%d lost, by phase %v; want %d while connecting", tr.Lost, tr.LostByPhase, dropped)
+	}
+}
+
+// A server of the user's own works in every network without pods, and with sockets of this program.
+func TestKernelNetworksOfCommand(t *testing.T) {
+	requireLab(t)
+	installed(t, "/usr/bin/python3")
+	for name, test := range map[string]struct{ yaml, target string }{
+		"veth":      {python + "network: veth\n", ":8080"},
+		"ipv6":      {python + "family: ipv6\n", "[::1]:8080"},
+		"veth-ipv6": {python + "network: veth\nfamily: ipv6\n", "]:8080"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			tr := tried(t, test.yaml+"load: {rate: 300/s, duration: 500ms}\n")
+			served(t, tr, 0)
+			if !strings.HasSuffix(tr.Target, test.target) {
+				t.Errorf("target %s, want %s", tr.Target, test.target)
+			}
+		})
+	}
+}
+
+// Every request needs the process beside the server.
+func TestKernelBesideCommand(t *testing.T) {
+	requireLab(t)
+	installed(t, "/usr/bin/python3")
+	t.Parallel()
+	tr := tried(t, `
+about: A service that asks a database for each request.
+workers: 1
+server:
+  kind: command
+  start: /usr/bin/python3 service.py
+  env: {DATABASE: "{{host}}:5432"}
+  files:
+    service.py: |
+      import os, socket
+      from http.server import BaseHTTPRequestHandler, HTTPServer
+      host, port = os.environ["DATABASE"].split(":")
+      class Handler(BaseHTTPRequestHandler):
+          def do_GET(self):
+              with socket.create_connection((host, int(port))) as database:
+                  answer = database.recv(16)
+              self.send_response(200 if answer == b"42" else 500)
+              self.send_header("Content-Length", "0")
+              self.end_headers()
+          def log_message(self, *args): pass
+      class Server(HTTPServer):
+          request_queue_size = 1024
+      Server((os.environ["HOST"], int(os.environ["PORT"])), Handler).serve_forever()
+  ready: {http: /}
+  restarts: {stop-start: [{stop: previous}, {start: next}]}
+  beside:
+    database:
+      start: "/usr/bin/python3 database.py {{host}} {{port}}"
+      port: 5432
+      files:
+        database.py: |
+          import socket, sys
+          s = socket.create_server((sys.argv[1], int(sys.argv[2])), backlog=1024)
+          while True:
+              c, _ = s.accept()
+              c.sendall(b"42")
+              c.close()
+restart: stop-start
+load: {rate: 200/s, duration: 800ms}
+timeline: [{at: 300ms, do: restart}]
+`)
+	if len(tr.Steps) != 1 || tr.Served < tr.Attempts/2 || tr.LostByCause["error_answer"] > 0 {
+		t.Errorf("%d steps, %d of %d served, lost %v; want one step, and no answer with status 500",
+			len(tr.Steps), tr.Served, tr.Attempts, tr.LostByCause)
+	}
+}
+
+// A server that takes its sockets from this program loses nothing when the next instance takes them
+// before the previous one ends.
+func TestKernelPassedSockets(t *testing.T) {
+	requireLab(t)
+	installed(t, "/usr/bin/python3")
+	for _, sockets := range []string{"shared", "reuseport"} {
+		t.Run(sockets, func(t *testing.T) {
+			t.Parallel()
+			tr := tried(t, "\nsockets: "+sockets+`
+about: A server with sockets that somebody holds for it.
+workers: 2
+server:
+  kind: command
+  start: /usr/bin/python3 service.py
+  files:
+    service.py: |
+      import os, selectors, signal, socket
+      assert int(os.environ["LISTEN_PID"]) == os.getpid()
+      selector = selectors.DefaultSelector()
+      for fd in range(3, 3 + int(os.environ["LISTEN_FDS"])):
+          listener = socket.socket(fileno=fd)
+          listener.setblocking(False)
+          selector.register(listener, selectors.EVENT_READ)
+      running = True
+      def stop(*_):
+          global running
+          running = False
+      signal.signal(signal.SIGTERM, stop)
+      with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notify:
+          notify.sendto(b"READY=1", os.environ["NOTIFY_SOCKET"])
+      while running:
+          for key, _ in selector.select(0.02):
+              try:
+                  connection, _ = key.fileobj.accept()
+              except BlockingIOError:
+                  continue
+              with connection:
+                  connection.setblocking(True)
+                  connection.recv(4096)
+                  connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n"
+                      b"Connection: close\r\n\r\nok\n")
+  ready: {notify: true}
+  restarts: {overlap: [{start: next}, {wait: {ready: next}}, {stop: previous}]}
+restart: overlap
+load: {rate: 300/s, duration: 900ms}
+timeline: [{at: 200ms, every: 400ms, do: restart}]
+`)
+			served(t, tr, 0)
+			if len(tr.Steps) != 2 {
+				t.Errorf("%d steps, want 2", len(tr.Steps))
+			}
+		})
 	}
 }

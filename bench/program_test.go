@@ -50,20 +50,19 @@ func newProgram(t *testing.T) *program {
 	t.Helper()
 	p := &program{dir: t.TempDir()}
 	p.path = filepath.Join(p.dir, "reuseport-bench")
-	if err := copyProgram(p.path); err != nil {
+	exe, err := os.Executable()
+	if err == nil {
+		err = copyProgram(exe, p.path)
+	}
+	if err != nil {
 		t.Fatal(err)
 	}
 	return p
 }
 
-// copyProgram copies the test binary. No other test may start a process meanwhile: the process
-// would have the copy open for writing until its execve(2), and the copy could not be executed
-// (ETXTBSY).
-func copyProgram(path string) error {
-	exe, err := os.Executable()
-	if err != nil {
-		return err
-	}
+// copyProgram copies a program. No other test may start a process meanwhile: the process would have
+// the copy open for writing until its execve(2), and the copy could not be executed (ETXTBSY).
+func copyProgram(exe, path string) error {
 	in, err := os.Open(exe)
 	if err != nil {
 		return err
@@ -103,6 +102,12 @@ func (p *program) actAs(t *testing.T, user *syscall.Credential) {
 // processes returns the processes that run this binary.
 func (p *program) processes(t *testing.T) (pids []int) {
 	t.Helper()
+	return processesOf(t, p.path)
+}
+
+// processesOf returns the processes that run a program.
+func processesOf(t *testing.T, path string) (pids []int) {
+	t.Helper()
 	entries, err := os.ReadDir("/proc")
 	if err != nil {
 		t.Fatal(err)
@@ -113,7 +118,7 @@ func (p *program) processes(t *testing.T) (pids []int) {
 			continue
 		}
 		exe, err := os.Readlink("/proc/" + e.Name() + "/exe")
-		if err == nil && strings.HasPrefix(exe, p.path) {
+		if err == nil && strings.HasPrefix(exe, path) {
 			pids = append(pids, pid)
 		}
 	}
