@@ -467,3 +467,39 @@ timeline: [{at: 200ms, every: 400ms, do: restart}]
 		})
 	}
 }
+
+// If the server of a variant cannot be started, the run goes on with the others. After two trials
+// it leaves the variant out.
+func TestKernelFailedStart(t *testing.T) {
+	requireLab(t)
+	installed(t, "/usr/bin/python3")
+	yaml := strings.Replace(python, "app.py\n", `app.py {{vars.option}}
+  vars: {option: ""}
+`, 1)
+	yaml = strings.Replace(yaml, "      class Handler", `      import sys
+      if sys.argv[1:]: sys.exit("unknown option " + sys.argv[1])
+      class Handler`, 1)
+	run, stderr, status := newProgram(t).run(t, "name: own"+yaml+`
+load: {rate: 200/s, duration: 300ms}
+matrix: [{server.vars.option: ["", --nonsense]}]
+trials: 3
+`+lenient)
+	if status != exitNotMeasured || !strings.Contains(stderr, "unknown option --nonsense") {
+		t.Fatalf("exit status %d, want %d and the server's last words\n%s", status, exitNotMeasured,
+			stderr)
+	}
+	good, bad := run.Scenarios[0].Variants[0], run.Scenarios[0].Variants[1]
+	if n := len(good.Trials); n < 3 {
+		t.Errorf("%d trials of the server that starts, want 3", n)
+	}
+	if n := len(bad.Trials); n != 2 {
+		t.Errorf("%d trials of the server that does not start, want 2", n)
+	}
+	const reason = "before it was ready; its last lines: unknown option --nonsense"
+	for _, tr := range bad.Trials {
+		if tr.Valid || tr.Attempts != 0 || !strings.Contains(tr.InvalidReasons[0], reason) {
+			t.Errorf("valid %v, %d attempts, %q; want %q", tr.Valid, tr.Attempts,
+				tr.InvalidReasons, reason)
+		}
+	}
+}

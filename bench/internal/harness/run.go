@@ -307,27 +307,37 @@ func (r *runner) trials(ctx context.Context) error {
 			r.pace.add(j.scenario, sp.Variants[j.Variant].Takes())
 		}
 		r.progress(sp, j, trial, took)
+		if trial.Attempts == 0 && len(variant.Trials) > 1 && len(variant.ValidTrials()) == 0 {
+			queue = r.drop(queue, func(q job) bool {
+				return q.scenario == j.scenario && q.Variant == j.Variant
+			})
+		}
 		planned := func(q job) bool { return q.scenario == j.scenario && !q.repeat }
 		if !slices.ContainsFunc(queue, planned) {
 			continue // only repeats are left, so stopping would save little
 		}
 		if out.Stopped = r.futile(sp, out); out.Stopped != "" {
-			queue = slices.DeleteFunc(queue, func(q job) bool {
-				if q.scenario != j.scenario {
-					return false
-				}
-				r.pace.add(j.scenario, -sp.Variants[q.Variant].Takes())
-				if q.repeat {
-					r.state.Repeats--
-					r.pace.repeats++
-				} else {
-					r.state.Planned--
-				}
-				return true
-			})
+			queue = r.drop(queue, func(q job) bool { return q.scenario == j.scenario })
 			r.note(sp, "stopped: "+out.Stopped)
 		}
 	}
+}
+
+// drop removes jobs from the queue, and from what is planned.
+func (r *runner) drop(queue []job, which func(job) bool) []job {
+	return slices.DeleteFunc(queue, func(q job) bool {
+		if !which(q) {
+			return false
+		}
+		r.pace.add(q.scenario, -r.plan.Scenarios[q.scenario].Variants[q.Variant].Takes())
+		if q.repeat {
+			r.state.Repeats--
+			r.pace.repeats++
+		} else {
+			r.state.Planned--
+		}
+		return true
+	})
 }
 
 // moreTrials adds blocks to the scenarios with undecided gates, up to the next look, as many as the

@@ -62,6 +62,11 @@ func (s *stage) startCommand(ctx context.Context, roles Roles, c *cleanup) (err 
 	return s.command.noteListeners()
 }
 
+// A startError is the error of a server that could not be started, or was not ready in time.
+type startError struct{ error }
+
+func (e *startError) Unwrap() error { return e.error }
+
 // startServer starts a server and the processes beside it, and waits until they are ready. It adds
 // to c what ends them.
 func startServer(
@@ -75,7 +80,7 @@ func startServer(
 		}
 		c.add(server.Close)
 		if err := server.Start(ctx); err != nil {
-			return nil, fmt.Errorf("%s: %w", name, err)
+			return nil, &startError{fmt.Errorf("%s: %w", name, err)}
 		}
 		return server, nil
 	}

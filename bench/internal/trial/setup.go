@@ -87,8 +87,13 @@ type readings struct {
 
 // problem adds a reason why the trial is invalid.
 func (s *stage) problem(format string, args ...any) {
-	// A reason must be a single line, but joined errors have one line each.
-	s.problems = append(s.problems, strings.ReplaceAll(fmt.Sprintf(format, args...), "\n", "; "))
+	s.problems = append(s.problems, oneLine(fmt.Sprintf(format, args...)))
+}
+
+// oneLine returns a text without line breaks. A reason must be a single line, but joined errors and
+// errors with the last lines of a server have several.
+func oneLine(text string) string {
+	return strings.ReplaceAll(strings.ReplaceAll(text, ":\n\t", ": "), "\n", "; ")
 }
 
 // setUp makes the lab. There it starts the first generation of workers, parked processes for the

@@ -47,6 +47,10 @@ func Run(ctx context.Context, p *plan.Plan, v *plan.Variant, o Options) (_ *Outc
 	var c cleanup
 	defer func() { err = errors.Join(err, c.run()) }()
 	s, err := setUp(ctx, p, v, o, &c)
+	var failed *startError
+	if errors.As(err, &failed) && ctx.Err() == nil {
+		return notStarted(v, failed), nil
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -62,6 +66,13 @@ func Run(ctx context.Context, p *plan.Plan, v *plan.Variant, o Options) (_ *Outc
 	}
 	account := s.book.Close(facts)
 	return &Outcome{Trial: s.result(account), Sysctls: s.sysctls, Facts: s.recording(account)}, nil
+}
+
+// notStarted returns the outcome of a trial whose server could not be started. It has no attempts.
+func notStarted(v *plan.Variant, err error) *Outcome {
+	return &Outcome{Trial: &results.Trial{
+		TimeoutNS: int64(v.Timeout), InvalidReasons: []string{oneLine(err.Error())},
+	}}
 }
 
 // A cleanup is a list of functions that end what was started, in the order of the starts.
