@@ -193,7 +193,7 @@ func (c documentColumn) cell(v *results.Variant, in unit.Scale) string {
 // Columns that are in several tables.
 var (
 	outageCell    = documentColumn{head: "outage", metric: metrics.Outage, interval: true}
-	shareCell     = documentColumn{head: "dropped share in it", metric: metrics.LostShare}
+	shareCell     = documentColumn{head: "share dropped in the outage", metric: metrics.LostShare}
 	perStepCell   = documentColumn{head: "dropped", metric: metrics.DroppedPerStep, interval: true}
 	predictedCell = documentColumn{head: "predicted", metric: metrics.PredictedLost}
 	restartsCell  = documentColumn{head: "restarts", text: func(v *results.Variant) string {
@@ -391,21 +391,21 @@ func rowsOf(run string, pairs ...string) (rows []documentRow) {
 
 func coldStart() documentTable {
 	return documentTable{
-		heads: []string{"a third worker beside two, 5 ms slower at first, warm after 500 ms"},
+		heads: []string{"how the workers listen"},
 		rows: rowsOf("cold-start",
 			"one shared socket", "sockets=shared",
-			"one each, `hash`", "sockets=reuseport selector=hash",
-			"one each, `slow-start`", "sockets=reuseport selector=slow-start",
-			"one each, `least-loaded`", "sockets=reuseport selector=least-loaded",
+			"one socket each, `hash`", "sockets=reuseport selector=hash",
+			"one socket each, `slow-start`", "sockets=reuseport selector=slow-start",
+			"one socket each, `least-loaded`", "sockets=reuseport selector=least-loaded",
 		),
 		columns: []documentColumn{
-			{head: "first served after", metric: metrics.FirstServed, interval: true},
+			{head: "first response after", metric: metrics.FirstServed, interval: true},
 			{head: "fair share after", metric: metrics.FairShare, interval: true,
 				none: "not within the trial"},
-			{head: "its share while cold", metric: metrics.NewcomerShare, interval: true},
-			{head: "its p50", metric: metrics.NewcomerP50, interval: true},
-			{head: "its p99", metric: metrics.NewcomerP99, interval: true},
-			{head: "the others' p99", metric: metrics.OthersP99, interval: true, scale: "ms"},
+			{head: "new worker's share while cold", metric: metrics.NewcomerShare, interval: true},
+			{head: "new worker's p50", metric: metrics.NewcomerP50, interval: true},
+			{head: "new worker's p99", metric: metrics.NewcomerP99, interval: true},
+			{head: "other workers' p99", metric: metrics.OthersP99, interval: true, scale: "ms"},
 		},
 	}
 }
@@ -421,12 +421,13 @@ func endpointLag() documentTable {
 		return documentColumn{metric: metrics.DroppedPerStep, interval: true}.cell(v, unit.Plain())
 	}
 	return documentTable{
-		heads: []string{""},
+		heads: []string{"setup"},
 		rows: rowsOf("endpoint-lag",
 			"SO_REUSEPORT, one host", "path=direct",
-			"Service, lag 0", "kube.endpoint_lag=0s", "10 ms", "kube.endpoint_lag=10ms",
-			"100 ms", "kube.endpoint_lag=100ms", "1 s", "kube.endpoint_lag=1s",
-			"5 s", "kube.endpoint_lag=5s",
+			"Service, lag 0", "kube.endpoint_lag=0s",
+			"Service, lag 10 ms", "kube.endpoint_lag=10ms",
+			"Service, lag 100 ms", "kube.endpoint_lag=100ms",
+			"Service, lag 1 s", "kube.endpoint_lag=1s", "Service, lag 5 s", "kube.endpoint_lag=5s",
 		),
 		columns: []documentColumn{outageCell, shareCell, dropped, predictedCell},
 	}
@@ -436,11 +437,11 @@ func dnsTTL() documentTable {
 	return documentTable{
 		heads: []string{"what a client keeps"},
 		rows: rowsOf("dns-ttl",
-			"nothing: every connection asks", "dns.cache=none",
+			"nothing; it looks the name up for each connection", "dns.cache=none",
 			"the answer, TTL 1 s", "dns.cache=ttl dns.ttl=1s",
 			"the answer, TTL 3 s", "dns.cache=ttl dns.ttl=3s path=",
-			"the first answer, for ever: to the end of the load", "dns.cache=forever",
-			"the Service's own address, TTL 3 s", "path=service",
+			"the first answer, forever (outage until the load ends)", "dns.cache=forever",
+			"the Service's address, TTL 3 s", "path=service",
 		),
 		columns: []documentColumn{outageCell, shareCell, perStepCell},
 	}
@@ -459,8 +460,8 @@ func rollingUpdate() documentTable {
 		columns: []documentColumn{
 			at("no readiness probe", "kube.readiness=started"),
 			at("probe every 50 ms", "kube.readiness=probe kube.pre_stop=0s"),
-			at("and a preStop delay of 600 ms", "kube.pre_stop=600ms stop=close"),
-			at("and drain on SIGTERM", "kube.pre_stop=600ms stop=drain"),
+			at("probe, preStop delay of 600 ms", "kube.pre_stop=600ms stop=close"),
+			at("probe, preStop delay, drain on SIGTERM", "kube.pre_stop=600ms stop=drain"),
 		},
 	}
 }
@@ -483,18 +484,18 @@ func rulesLag() documentTable {
 
 func podMove() documentTable {
 	return documentTable{
-		heads: []string{""},
+		heads: []string{"change"},
 		rows: slices.Concat(
 			rowsOf("pod-move",
-				"move, endpoints at once", "kube.endpoint_lag=0s",
-				"100 ms late", "kube.endpoint_lag=100ms",
-				"1 s late", "kube.endpoint_lag=1s kube.pre_stop=0s",
-				"1 s late, preStop 1.5 s", "kube.pre_stop=1500ms"),
+				"pod moves, endpoints at once", "kube.endpoint_lag=0s",
+				"pod moves, endpoints 100 ms late", "kube.endpoint_lag=100ms",
+				"pod moves, endpoints 1 s late", "kube.endpoint_lag=1s kube.pre_stop=0s",
+				"pod moves, endpoints 1 s late, preStop 1.5 s", "kube.pre_stop=1500ms"),
 			rowsOf("node-down",
 				"node down, noticed at once", "kube.node_lag=0s",
-				"noticed after 1 s", "kube.node_lag=1s load.connections=new",
-				"noticed after 4 s", "kube.node_lag=4s",
-				"noticed after 1 s, kept connections", "load.connections=reused"),
+				"node down, noticed after 1 s", "kube.node_lag=1s load.connections=new",
+				"node down, noticed after 4 s", "kube.node_lag=4s",
+				"node down, noticed after 1 s, kept connections", "load.connections=reused"),
 		),
 		columns: []documentColumn{outageCell, shareCell, perStepCell, predictedCell},
 	}
@@ -514,8 +515,8 @@ func serviceShields() documentTable {
 			"the Service's address", "path=service",
 			"a name, cached for 1 s", "path=dns dns.cache=ttl",
 			"a name, cached while a connection is open", "dns.cache=pool",
-			"a name, cached for ever: to the end of the load", "dns.cache=forever",
-			"the pod's own address: to the end of the load", "path=pod",
+			"a name, cached forever (outage until the load ends)", "dns.cache=forever",
+			"the pod's own address (outage until the load ends)", "path=pod",
 		),
 		columns: []documentColumn{outage, dropped, kept},
 	}
@@ -523,14 +524,16 @@ func serviceShields() documentTable {
 
 func drainNode() documentTable {
 	return documentTable{
-		heads: []string{""},
+		heads: []string{"pods"},
 		rows: rowsOf("drain-node",
 			"one pod", "workers=1 kube.pre_stop=0s",
 			"one pod, preStop 1 s", "workers=1 kube.pre_stop=1s",
-			"four pods, two of them there", "workers=4 kube.pre_stop=0s kube.min_available=0",
-			"four, three to be available", "workers=4 kube.pre_stop=0s kube.min_available=3",
-			"four, preStop 1 s", "workers=4 kube.pre_stop=1s kube.min_available=0",
-			"four, three to be available, preStop 1 s",
+			"four pods, two on the drained node",
+			"workers=4 kube.pre_stop=0s kube.min_available=0",
+			"four pods, at least three available",
+			"workers=4 kube.pre_stop=0s kube.min_available=3",
+			"four pods, preStop 1 s", "workers=4 kube.pre_stop=1s kube.min_available=0",
+			"four pods, at least three available, preStop 1 s",
 			"workers=4 kube.pre_stop=1s kube.min_available=3",
 		),
 		columns: []documentColumn{outageCell, perStepCell, predictedCell, causesCell},
@@ -544,12 +547,12 @@ func sameNode() documentTable {
 		}}
 	}
 	return documentTable{
-		heads: []string{""},
+		heads: []string{"workers"},
 		rows: rowsOf("same-node-sharing",
-			"a pod each, on one node", "kube.placement=one-node",
-			"containers of one pod", "kube.placement=containers kube.users=one",
-			"pods of the host's network", "kube.placement=host-network",
-			"containers of one pod, a user id each", "kube.users=each",
+			"three pods on one node", "kube.placement=one-node",
+			"three containers of one pod", "kube.placement=containers kube.users=one",
+			"three pods on the host's network", "kube.placement=host-network",
+			"three containers of one pod, each with its own user id", "kube.users=each",
 		),
 		columns: []documentColumn{
 			workers("could listen", metrics.Listening),
@@ -562,58 +565,59 @@ func sameNode() documentTable {
 
 func clientRetries() documentTable {
 	return documentTable{
-		heads: []string{""},
+		heads: []string{"policy, request"},
 		rows: rowsOf("retries",
 			"no retry", "load.body=0 load.retry.max=0",
-			"one at once, GET", "load.body=0 load.retry.max=1",
-			"one at once, POST", "load.body=200 load.retry.max=1",
-			"three, backoff, GET", "load.body=0 load.retry.max=3",
-			"three, backoff, POST", "load.body=200 load.retry.max=3 load.retry.on=",
-			"three, backoff, POST, non-idempotent", "load.retry.on=safe+non-idempotent",
+			"one immediate retry, GET", "load.body=0 load.retry.max=1",
+			"one immediate retry, POST", "load.body=200 load.retry.max=1",
+			"three retries with backoff, GET", "load.body=0 load.retry.max=3",
+			"three retries with backoff, POST", "load.body=200 load.retry.max=3 load.retry.on=",
+			"three retries with backoff, POST, `non-idempotent`",
+			"load.retry.on=safe+non-idempotent",
 		),
 		columns: []documentColumn{
 			{head: "dropped at the move", metric: metrics.DroppedPerStep, interval: true},
-			{head: "dropped of all", metric: metrics.DroppedPerAttempt},
+			{head: "dropped, of all attempts", metric: metrics.DroppedPerAttempt},
 			{head: "tries per attempt", metric: metrics.Tries, none: "1"},
-			{head: "masked, of all", metric: metrics.Masked},
-			{head: "their p50", metric: metrics.MaskedP50},
-			{head: "their p99", metric: metrics.MaskedP99},
-			{head: "read twice, of all", metric: metrics.Repeated},
+			{head: "masked, of all attempts", metric: metrics.Masked},
+			{head: "p50 of masked", metric: metrics.MaskedP50},
+			{head: "p99 of masked", metric: metrics.MaskedP99},
+			{head: "read twice, of all attempts", metric: metrics.Repeated},
 		},
 	}
 }
 
 func staleConntrack() documentTable {
-	old := documentColumn{head: "lost to old entries, in the 5 s after " +
-		"it", text: func(v *results.Variant) string {
+	old := documentColumn{head: "lost to old entries, in the 5 s after the " +
+		"outage", text: func(v *results.Variant) string {
 		trials := v.ValidTrials()
 		return fmt.Sprintf("%d in %s", results.Total(trials).LostByCause["stale_conntrack"],
 			unit.Plural(len(trials), "trial"))
 	}}
 	return documentTable{
-		heads: []string{""},
+		heads: []string{"source ports"},
 		rows: rowsOf("stale-conntrack",
-			"every connection from a port of its own", "load.ports=0",
-			"600 ports", "load.ports=600"),
+			"a new port for each connection", "load.ports=0",
+			"600 ports in turn", "load.ports=600"),
 		columns: []documentColumn{outageCell, perStepCell, predictedCell, old},
 	}
 }
 
 func coldStartService() documentTable {
 	return documentTable{
-		heads: []string{""},
+		heads: []string{"setup"},
 		rows: rowsOf("cold-start-service",
 			"SO_REUSEPORT, the kernel's hash", "sockets=reuseport selector=hash",
 			"Service, endpoints 10 ms late", "kube.endpoint_lag=10ms kube.readiness=",
-			"Service, 300 ms late", "kube.endpoint_lag=300ms",
-			"Service, 10 ms late, probed every 300 ms", "kube.readiness=probe",
+			"Service, endpoints 300 ms late", "kube.endpoint_lag=300ms",
+			"Service, endpoints 10 ms late, probe every 300 ms", "kube.readiness=probe",
 		),
 		columns: []documentColumn{
 			{head: "listening → ready", metric: metrics.PodReady},
-			{head: "→ connections are sent there", metric: metrics.PodRouted, interval: true},
-			{head: "→ first response", metric: metrics.FirstServed, interval: true},
-			{head: "→ fair share", metric: metrics.FairShare, interval: true},
-			{head: "its p50 while cold", metric: metrics.NewcomerP50, interval: true},
+			{head: "listening → in the rules", metric: metrics.PodRouted, interval: true},
+			{head: "listening → first response", metric: metrics.FirstServed, interval: true},
+			{head: "listening → fair share", metric: metrics.FairShare, interval: true},
+			{head: "new worker's p50 while cold", metric: metrics.NewcomerP50, interval: true},
 		},
 	}
 }
@@ -623,18 +627,18 @@ func scaleTable() documentTable {
 		heads: []string{"workers", "how they listen"},
 		columns: []documentColumn{
 			{head: "servers' CPU per attempt", metric: metrics.ServersCPUPerAttempt},
-			{head: "load's", metric: metrics.LoadCPUPerAttempt},
+			{head: "load's CPU per attempt", metric: metrics.LoadCPUPerAttempt},
 			{head: "p50", metric: metrics.ResponseP50, scale: "µs"},
 			{head: "p99", metric: metrics.ResponseP99, scale: "µs"},
 			{head: "context switches per connection", metric: metrics.Switches},
-			{head: "start, at most [ms]", text: func(v *results.Variant) string {
+			{head: "start of all workers, longest [ms]", text: func(v *results.Variant) string {
 				var longest int64
 				for _, t := range v.ValidTrials() {
 					longest = max(longest, t.StartNS)
 				}
 				return unit.Number(float64(longest) / 1e6)
 			}},
-			{head: "MB each", text: func(v *results.Variant) string {
+			{head: "memory per worker [MB]", text: func(v *results.Variant) string {
 				var most int64
 				for _, t := range v.ValidTrials() {
 					if t.Memory.WorkerProportionalBytes != nil {
