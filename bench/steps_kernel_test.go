@@ -89,7 +89,8 @@ timeline: [{at: 200ms, do: cold-start, for: 50ms}, {at: 500ms, do: node-down, ta
 		})
 	}
 	for _, kind := range vocabulary.StepKinds() {
-		if !seen[kind.Name] && !skipped && !t.Failed() {
+		own := kind.Plain || kind.Pods // other steps are for third-party servers
+		if own && !seen[kind.Name] && !skipped && !t.Failed() {
 			t.Errorf("no step %s was carried out", kind.Name)
 		}
 	}

@@ -161,7 +161,8 @@ func TestServerPrograms(t *testing.T) {
 	can := runnable{Scenarios: 3, CanRun: 2, Missing: []string{
 		"command caddy: not found in PATH", "haproxy: refused",
 	}}
-	const sum = "2 of 3 scenarios can run; missing: haproxy: refused."
+	const sum = "2 of 3 scenarios can run; missing: haproxy: refused. " +
+		"Next, run the default suite: reuseport-bench run"
 	if got := can.text(true); got != sum {
 		t.Errorf("got %q, want %q", got, sum)
 	}

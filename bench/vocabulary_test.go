@@ -54,6 +54,7 @@ func schemaValues(t *testing.T) func(setting, value string) bool {
 		Properties map[string]*node
 		Items      *node
 		AnyOf      []*node
+		Type       string
 		Enum       []string
 		Pattern    string
 	}
@@ -61,6 +62,9 @@ func schemaValues(t *testing.T) func(setting, value string) bool {
 	allows = func(at *node, value string) bool {
 		if at.Pattern != "" {
 			return regexp.MustCompile(at.Pattern).MatchString(value)
+		}
+		if at.Type == "string" && len(at.Enum) == 0 {
+			return true // any text
 		}
 		one := func(one *node) bool { return allows(one, value) }
 		return slices.Contains(at.Enum, value) || slices.ContainsFunc(at.AnyOf, one)
