@@ -317,6 +317,17 @@ func (s *Server) Listeners() ([]kernel.Queue, error) {
 	return at, err
 }
 
+// OthersListen reports whether sockets listen at other addresses of the server's network namespace.
+func (s *Server) OthersListen() (bool, error) {
+	all, err := s.allListeners()
+	n := len(all)
+	if err != nil {
+		return false, err
+	}
+	own, err := s.Listeners()
+	return n > len(own), err
+}
+
 func (s *Server) allListeners() ([]kernel.Queue, error) {
 	s.listenersMu.Lock()
 	defer s.listenersMu.Unlock()

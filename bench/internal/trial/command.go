@@ -18,13 +18,17 @@ import (
 	"reuseport-bench/scenarios/vocabulary"
 )
 
-// A commandServer is a server that this program did not write, with the processes beside it.
+// A commandServer is a third-party server, started by a command, together with the processes that
+// it needs.
 type commandServer struct {
 	*foreign.Server
 	plan      *plan.Command
 	beside    []*foreign.Server
 	took      time.Duration // to start, until it was ready
 	listeners []uint64      // inodes of the listening sockets seen so far, in order
+	// othersListen means that sockets at other addresses of the servers' network namespace were
+	// seen to listen.
+	othersListen bool
 
 	witness     *witness.Witness // nil before its start and after its stop
 	account     *witness.Account // nil: unwitnessed says why
@@ -98,7 +102,7 @@ func startServer(
 	return s, err
 }
 
-// noteListeners adds the sockets that listen now to the listeners.
+// noteListeners adds the sockets that listen now to listeners, and updates othersListen.
 func (c *commandServer) noteListeners() error {
 	all, err := c.Listeners()
 	for _, q := range all {
@@ -106,7 +110,9 @@ func (c *commandServer) noteListeners() error {
 			c.listeners = append(c.listeners, q.Inode)
 		}
 	}
-	return err
+	others, othersErr := c.OthersListen()
+	c.othersListen = c.othersListen || others
+	return errors.Join(err, othersErr)
 }
 
 // startWitness starts to watch the connections of a server that keeps no journal. Without a
@@ -164,8 +170,11 @@ func (c *commandServer) endWitness() (err error) {
 		return err
 	})
 	c.witness = nil
-	if err != nil {
+	switch {
+	case err != nil:
 		c.account, c.unwitnessed = nil, err.Error()
+	case c.othersListen:
+		c.account.OthersListen()
 	}
 	return nil
 }

@@ -14,6 +14,19 @@ func (e Equation) Residual() int64 { return e.Kernel - e.Seen }
 // net/ipv4/tcp_minisocks.c).
 const passiveOpens = "TcpPassiveOpens"
 
+// abortOnClose is the kernel's counter of closes with unread data (tcp_close in net/ipv4/tcp.c).
+const abortOnClose = "TcpExtTCPAbortOnClose"
+
+// OthersListen removes the counters that also count connections to listeners at other ports, which
+// the obituaries of one port do not include. Call it if the servers' network namespace has such
+// listeners. A trace includes the connections of every port, so with a trace it does nothing.
+func (a *Account) OthersListen() {
+	if a.Untraced != "" {
+		delete(a.Moved, passiveOpens)
+		delete(a.Moved, abortOnClose)
+	}
+}
+
 // Equations compares the account with the kernel's counters. If the kernel lacks a counter, its
 // equation is omitted.
 //   - TcpPassiveOpens counts handshakes that made a socket. The witness must report one end for
@@ -30,7 +43,7 @@ func (a *Account) Equations() (all []Equation) {
 		}
 	}
 	for _, e := range []Equation{
-		{Name: passiveOpens, Seen: ends}, {Name: "TcpExtTCPAbortOnClose", Seen: unread},
+		{Name: passiveOpens, Seen: ends}, {Name: abortOnClose, Seen: unread},
 	} {
 		var counted bool
 		if e.Kernel, counted = a.Moved[e.Name]; counted {
