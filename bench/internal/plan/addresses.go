@@ -12,21 +12,22 @@ import (
 	"reuseport-bench/scenarios/vocabulary"
 )
 
-// ServerPort is the port on which workers listen. Every lab has all ports to itself.
+// ServerPort is the port on which workers listen. A lab has its own network namespaces, so all
+// ports are free in it.
 const ServerPort = 8080
 
-// backendPort is the port on which workers behind a proxy listen. The proxy itself uses ServerPort.
-// If each worker has its own port, backendPort is the first of these ports.
+// backendPort is the port on which workers behind a proxy listen. The proxy itself listens on
+// ServerPort. If each worker has its own port, backendPort is the port of the first worker.
 const backendPort = 9001
 
-// ServiceName names the one Service of a trial. serviceDNSName is its name in DNS.
+// ServiceName is the name of a trial's only Service. serviceDNSName is its name in DNS.
 const ServiceName = "web"
 
 var serviceDNSName = dns.Name(ServiceName, "default")
 
 const (
 	dnsPort    = 53
-	dnsClients = 16              // default number of clients that look names up
+	dnsClients = 16              // default number of clients that resolve names
 	dnsTTL     = 5 * time.Second // default TTL of an answer
 )
 
@@ -35,8 +36,9 @@ func serviceAddress() netip.AddrPort {
 	return netip.AddrPortFrom(netlab.AddressesOfCluster().Services.Addr().Next(), 80)
 }
 
-// firstPodAddress returns the address and port of the first pod of a trial. That pod is on node A.
-// Its address is the node's first address for pods or, with the host's network, the node's own.
+// firstPodAddress returns the address and port of the first pod of a trial. The pod is on node A.
+// Its address is the first of node A's addresses for pods or, with placement host-network, the
+// address of node A itself.
 func firstPodAddress(p vocabulary.Placement) netip.AddrPort {
 	a := netlab.AddressesOfCluster()
 	if p == vocabulary.PlacementHostNetwork {
@@ -45,7 +47,8 @@ func firstPodAddress(p vocabulary.Placement) netip.AddrPort {
 	return netip.AddrPortFrom(a.Pods[0].Addr().Next(), ServerPort)
 }
 
-// lookup returns how the load finds the pods or the Service by name, or nil if it knows an address.
+// lookup returns the configuration with which the load resolves the name of the pods or of the
+// Service. It returns nil if the load connects to a given address.
 func lookup(s scenarios.Setup) *load.Lookup {
 	if s.Path != vocabulary.PathDNS &&
 		(s.Path != vocabulary.PathService || s.DNS == scenarios.DNS{}) {

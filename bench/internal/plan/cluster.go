@@ -12,7 +12,7 @@ import (
 
 const (
 	// defaultGrace is the default of Kubernetes' terminationGracePeriodSeconds. If the scenario
-	// does not set the grace, it is made long enough to leave at least afterHook after preStop.
+	// does not set the grace, it is raised, if need be, to the preStop delay plus afterHook.
 	defaultGrace = 30 * time.Second
 	afterHook    = 5 * time.Second
 	// defaultTeardown is the default time from the end of a pod's processes to the removal of its
@@ -22,33 +22,35 @@ const (
 	defaultProbePeriod = time.Second
 )
 
-// A Cluster says how the pods of a trial start and end, and how clients find them.
+// A Cluster configures how the pods of a trial start and end, and how clients find them.
 type Cluster struct {
 	Path vocabulary.Path
-	// Service is the Service's address. It is the zero value if clients do not use it.
+	// Service is the Service's address. It is the zero value if clients do not connect to the
+	// Service.
 	Service netip.AddrPort
-	// FirstPod is the first pod's address, which clients know in advance with path pod.
+	// FirstPod is the first pod's address, to which clients connect with path pod.
 	FirstPod netip.AddrPort
-	// Names says how the Service is found by name. It is nil if clients know an address.
+	// Names configures the resolution of the Service's name. It is nil if clients connect to an
+	// address.
 	Names *Names
 
 	Lags kube.Lags
-	// LongestLags is longer than nearly every change of a pod takes to reach the rules.
+	// LongestLags is a time within which nearly every change of a pod reaches the rules.
 	LongestLags time.Duration
 
 	Placement vocabulary.Placement
 	Readiness vocabulary.Readiness
-	Startup   time.Duration // how long a worker takes before it listens
+	Startup   time.Duration // the time from a worker's start until it listens
 
 	PreStop, Grace, Teardown, ProbePeriod, MinReady, NodeLag time.Duration
 	MaxSurge, MaxUnavailable, MinAvailable                   int
 }
 
-// Names says how a Service is found by name.
+// Names configures the resolution of a Service's name.
 type Names struct {
 	Server netip.AddrPort // the DNS server
 	Name   string
-	TTL    time.Duration // of an answer
+	TTL    time.Duration // time to live of the server's answers
 }
 
 // newCluster returns the cluster of a setup, or nil if the workers are not in pods.
@@ -73,7 +75,7 @@ func newCluster(s scenarios.Setup) *Cluster {
 		MaxSurge: k.MaxSurge, MaxUnavailable: k.MaxUnavailable, MinAvailable: k.MinAvailable,
 	}
 	if c.MaxSurge == 0 && c.MaxUnavailable == 0 {
-		c.MaxSurge = 1 // with both 0, no pod could be replaced
+		c.MaxSurge = 1 // if MaxUnavailable is 0, too, no pod could be replaced
 	}
 	if c.Path == vocabulary.PathService {
 		c.Service = serviceAddress()
@@ -84,7 +86,7 @@ func newCluster(s scenarios.Setup) *Cluster {
 	return c
 }
 
-// distribution returns the distribution from which a lag of a scenario is drawn.
+// distribution converts a lag of a scenario to the distribution from which kube draws it.
 func distribution(l scenarios.Lag) kube.Distribution {
 	switch l.Distribution {
 	case "uniform":

@@ -15,22 +15,21 @@ import (
 	"reuseport-bench/servers/wire"
 )
 
-// A Command is a server that this program did not write: how it is started, and what a step restart
-// does to it.
+// A Command is a third-party server that is started by a command.
 type Command struct {
 	Server  foreign.Config
 	Restart []foreign.Action
-	Beside  []Beside // in the order of their names
+	Beside  []Beside // sorted by name
 }
 
-// A Beside is a process that the server needs.
+// A Beside is a process that runs beside the server.
 type Beside struct {
 	Name   string
 	Server foreign.Config
 }
 
-// newCommand returns how the server of a setup is started, listens at the address, and is
-// restarted. Relative paths start at dir.
+// newCommand returns the third-party server of a setup, configured to listen at the address.
+// Relative paths in the setup are relative to dir.
 func newCommand(s scenarios.Setup, address netip.AddrPort, dir string) *Command {
 	c := s.Server
 	server := foreign.Config{
@@ -57,7 +56,8 @@ func newCommand(s scenarios.Setup, address netip.AddrPort, dir string) *Command 
 	return p
 }
 
-// check returns an error if a text of the server does not render or a command cannot be split.
+// check returns an error if a template in the server's settings cannot be executed or a command
+// line cannot be split into arguments.
 func (c *Command) check() error {
 	if err := c.Server.Check(); err != nil {
 		return fmt.Errorf("server.%w", err)
@@ -93,7 +93,7 @@ func stop(s scenarios.ServerStop) foreign.Stop {
 	return foreign.Stop{Signal: s.Signal.Number(), Grace: s.Grace}
 }
 
-// pattern compiles an expression that package scenarios has checked. It returns nil for "".
+// pattern compiles a regular expression that package scenarios has checked. It returns nil for "".
 func pattern(text string) *regexp.Regexp {
 	if text == "" {
 		return nil
@@ -120,7 +120,7 @@ func actions(all []scenarios.Action) (actions []foreign.Action) {
 	return actions
 }
 
-// request returns what the load asks for.
+// request returns the request that the load sends.
 func request(r scenarios.Request) load.Request {
 	all := load.Request{Method: r.Method, Path: r.Path}
 	for _, name := range slices.Sorted(maps.Keys(r.Headers)) {
@@ -134,5 +134,5 @@ func request(r scenarios.Request) load.Request {
 
 func identify(i scenarios.Identify) load.Identify { return load.Identify(i) }
 
-// commandStart is about how long a server of the user's own takes to start.
+// commandStart is an estimate of the time that a third-party server takes to start.
 const commandStart = time.Second

@@ -146,7 +146,8 @@ func describeSockets(b *strings.Builder, v *Variant) {
 	}
 }
 
-// describeKept prints how many connections are kept, and when they are closed.
+// describeKept prints the number of kept connections, and the limits at which client and server
+// close them.
 func describeKept(b *strings.Builder, v *Variant) {
 	k, s := v.Load[0].Keep, v.Servers
 	if k.Count > 0 {
@@ -161,7 +162,8 @@ func describeKept(b *strings.Builder, v *Variant) {
 	}
 }
 
-// keptUntil says when a kept connection is closed. It returns "" if there is no limit.
+// keptUntil describes the limits at which a kept connection is closed. It returns "" if there are
+// none.
 func keptUntil(requests int, lifetime, idle time.Duration) string {
 	var limits []string
 	if requests > 0 {
@@ -238,8 +240,8 @@ func (p *Scenario) commonSysctls() map[Sysctl]bool {
 	return common
 }
 
-// describeSteps lists the first three steps and the last. It omits the name of a step if the step
-// before has the same name.
+// describeSteps lists the first three steps and the last one. It omits the name of a step if the
+// preceding step has the same name.
 func describeSteps(all []PlannedStep) string {
 	var b strings.Builder
 	var does vocabulary.StepName
@@ -271,7 +273,7 @@ func variantName(i int) string {
 	return variantName(i/26-1) + string(rune('A'+i%26))
 }
 
-// OrNone returns the labels, or a text that says that there are none.
+// OrNone returns s, the labels of a variant, or a text in its place if s is empty.
 func OrNone(s string) string {
 	if s == "" {
 		return "(the only variant)"

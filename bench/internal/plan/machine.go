@@ -14,38 +14,41 @@ import (
 // A Machine describes the machine that will carry out a plan.
 type Machine struct {
 	CPUs []int // usable, ascending
-	// Topology says which CPUs share a core or a memory node. A CPU missing from it counts as a
-	// core.
+	// Topology says which CPUs share a core or a memory node. A CPU that Topology omits counts as a
+	// core of its own.
 	Topology kernel.Topology
-	// Missing holds the reasons why capabilities are missing, by the names of their probes, and why
-	// programs are, by MissingCommand. Nil means that nothing is missing.
+	// Missing maps each missing capability and program to the reason why it is missing. The key of
+	// a capability is the name of its probe; that of a program is its MissingCommand.
 	Missing map[string]string
-	// Wanted are the CPUs that were asked for. The zero value leaves the choice to Place.
+	// Wanted is the placement that the user asked for. The zero value leaves the choice to Place.
 	Wanted Placement
 }
 
-// A Placement says what runs on which CPUs while the load runs.
+// A Placement assigns CPUs to the load, the servers and the harness for the time while the load
+// runs.
 type Placement struct {
 	Load, Servers []int
 	Harness       []int // this program itself
-	// Notes tell the user about the choice: which CPUs were left out, and what shares a CPU.
+	// Notes are messages for the user about the choice, such as that CPUs are unused or shared.
 	Notes []string
 }
 
 // Place chooses the CPUs for load, harness and servers, unless m.Wanted sets them.
 //
-// It assigns whole cores, so that no two of the three share a core. Load and harness get one thread
-// of each of their cores, and the sibling threads stay idle. Servers get all threads of their
-// cores, as in production. All cores are of the fastest kind that has at least three cores. They
-// are on one memory node if a node has at least three of them.
+// Load, harness and servers share no core if there are at least three. Load and harness use one
+// hardware thread of each of their cores, and the other threads of these cores stay idle. Servers
+// use all threads of their cores, as in production. Place takes only cores of the fastest kind that
+// has at least three cores, and of these only cores on one memory node if a node has at least
+// three.
 //
-// With a CPU quota, Place uses as many cores as the quota has whole CPUs, but at least two, and one
-// thread of each. Two cores are safe even with a smaller quota, because a quota limits time. Load
-// and servers use no more time on two CPUs than on one.
+// With a CPU quota of n CPUs, Place uses n cores, rounded down but at least two, and one thread of
+// each. Two cores are safe even with a smaller quota: a quota limits CPU time, and load and servers
+// use no more CPU time on two CPUs than on one.
 //
 // A quarter of the cores are for the load, one is for the harness, and the others are for the
-// servers. With two cores, the harness gets the idle thread of the load's core. If there is none,
-// it shares the load's CPU. If this disturbs the load, the load reports schedule lag.
+// servers. With two cores, the harness gets the second thread of the load's core. If that core has
+// only one thread, the harness shares the load's CPU. If this disturbs the load, the load reports
+// schedule lag.
 func (m Machine) Place() Placement {
 	if len(m.Wanted.Load) > 0 {
 		return m.wanted()
@@ -100,13 +103,13 @@ func (p *Placement) onOneCore(c core) Placement {
 	return *p
 }
 
-// A core is the usable part of a physical core.
+// A core holds the usable CPUs of a physical core.
 type core struct {
-	cpus           []int // its threads, ascending
+	cpus           []int // hardware threads, ascending
 	node, capacity int
 }
 
-// cores returns the usable cores, in the order of their first CPU.
+// cores returns the cores with usable CPUs, in the order of each core's first CPU.
 func (m Machine) cores() (all []core) {
 	known := map[int]kernel.CPU{}
 	for _, c := range m.Topology.CPUs {
@@ -150,8 +153,8 @@ func (p *Placement) ofOneKind(cores []core) []core {
 	return cores
 }
 
-// ofOneNode returns the cores of the node with the most cores, or all cores if those are fewer than
-// enoughCores.
+// ofOneNode returns the cores of the memory node that has the most of them. If that node has fewer
+// than enoughCores, it returns all cores.
 func (p *Placement) ofOneNode(cores []core) []core {
 	nodes := group(cores, func(c core) int { return c.node })
 	bySize := func(a, b []core) int { return cmp.Compare(len(a), len(b)) }
@@ -168,9 +171,9 @@ func (p *Placement) ofOneNode(cores []core) []core {
 	return largest
 }
 
-// withinQuota returns as many cores as the quota has whole CPUs, but at least two, with one thread
-// each. If the quota allows all threads, or is 0 because there is none, it returns all cores
-// unchanged.
+// withinQuota returns the first n cores with one thread each, where n is the quota, in CPUs,
+// rounded down, but at least two. If the quota allows all threads, or is 0 for no quota,
+// withinQuota returns all cores unchanged.
 func (p *Placement) withinQuota(cores []core, quota float64) []core {
 	threads := 0
 	for _, c := range cores {
@@ -205,8 +208,8 @@ func quotaCPUs(n float64) string {
 	return fmt.Sprintf("%.4g CPUs", n)
 }
 
-// group returns the cores in groups with the same key, the lowest key first. It keeps the order
-// within a group.
+// group divides the cores into groups with equal keys, in ascending order of the keys. It keeps the
+// order of cores within a group.
 func group(cores []core, key func(core) int) (groups [][]core) {
 	byKey := func(a, b core) int { return cmp.Compare(key(a), key(b)) }
 	sorted := slices.SortedStableFunc(slices.Values(cores), byKey)
@@ -220,8 +223,8 @@ func group(cores []core, key func(core) int) (groups [][]core) {
 	return groups
 }
 
-// wanted returns the placement that was asked for. If it has no CPU for the harness, the harness
-// gets a core that neither load nor servers use or, without one, shares the load's CPU.
+// wanted returns m.Wanted. If that has no CPU for the harness, the harness gets a core that neither
+// load nor servers use. If there is no such core, the harness shares the load's CPU.
 func (m Machine) wanted() Placement {
 	p := m.Wanted
 	p.Notes = nil
@@ -254,8 +257,8 @@ func common(a, b []int) bool {
 	return slices.ContainsFunc(a, func(cpu int) bool { return slices.Contains(b, cpu) })
 }
 
-// ParsePlacement parses a placement on the usable CPUs, such as "load=0-3,servers=4-7,8". It may
-// also have "harness=9". Load and servers must have CPUs, and share none.
+// ParsePlacement parses a placement on the usable CPUs, such as "load=0-3,servers=4-7,8,harness=9".
+// The harness is optional. Load and servers must both have CPUs, and none in common.
 func ParsePlacement(text string, usable []int) (p Placement, err error) {
 	example := fmt.Sprintf("for example load=%d,servers=%d", usable[0], usable[len(usable)-1])
 	lists := map[string]*[]int{"load": &p.Load, "servers": &p.Servers, "harness": &p.Harness}
@@ -306,7 +309,7 @@ func ParsePlacement(text string, usable []int) (p Placement, err error) {
 	return p, nil
 }
 
-// parseRange parses "3" or "0-3".
+// parseRange parses a CPU number or range, such as "3" or "0-3".
 func parseRange(text string) (cpus []int, err error) {
 	first, last, isRange := strings.Cut(text, "-")
 	from, err := strconv.Atoi(first)
@@ -328,7 +331,7 @@ func parseRange(text string) (cpus []int, err error) {
 	return cpus, nil
 }
 
-// maxCPUs is the largest number of CPUs that Linux can be built for (NR_CPUS of x86).
+// maxCPUs is the largest number of CPUs for which Linux can be built (NR_CPUS on x86).
 const maxCPUs = 8192
 
 // describeCPUs formats a list of CPUs as the kernel does: 0-3,8.

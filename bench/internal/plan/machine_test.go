@@ -14,14 +14,14 @@ import (
 	"reuseport-bench/servers/testkit"
 )
 
-// tree returns the /proc and /sys of a machine.
+// tree returns the recorded /proc and /sys of the named machine.
 func tree(t *testing.T, name string) fstest.MapFS {
 	t.Helper()
 	return testkit.Tree(t, filepath.Join("../kernel/testdata/machines", name+".txt"))
 }
 
-// Place chooses CPUs on machines whose /proc and /sys were recorded, or made up if no such machine
-// was available (the files say which).
+// Place chooses CPUs on machines whose /proc and /sys are in testdata. Some of these trees were
+// recorded, and some were made up because no such machine was available; the files say which.
 func TestPlaceOnMachines(t *testing.T) {
 	file := func(root fstest.MapFS, path, content string) {
 		root[path] = &fstest.MapFile{Data: []byte(content + "\n")}
@@ -105,7 +105,7 @@ func TestPlaceOnMachines(t *testing.T) {
 	}
 }
 
-// Without a topology, each CPU counts as a core.
+// Without a topology, each CPU counts as a core of its own.
 func TestPlaceByNumber(t *testing.T) {
 	for _, tt := range []struct {
 		n                      int
@@ -168,7 +168,7 @@ func TestParsePlacement(t *testing.T) {
 	}
 }
 
-// A resumed run uses the CPUs on which it began.
+// A resumed run uses the same CPUs as before the interruption.
 func TestPlaceOfResumed(t *testing.T) {
 	s, err := scenarios.Load("steady")
 	if err != nil {

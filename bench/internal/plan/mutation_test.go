@@ -22,7 +22,7 @@ type mutation struct {
 	make func(r *rand.Rand, lines []string) []string
 }
 
-// mutations are changes that people, editors and broken copies make to a file.
+// mutations are changes to a file that people, editors and failed copies may make.
 var mutations = []mutation{
 	{"a line deleted", func(r *rand.Rand, lines []string) []string {
 		i := r.IntN(len(lines))

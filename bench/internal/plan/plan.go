@@ -1,6 +1,8 @@
 // Package plan decides what a run will do before it begins: which trials, in which order, on which
 // CPUs, and how each process of every variant is configured. A plan is a pure function of
-// scenarios, seed and machine. Later stages read the plan, not the scenarios.
+// scenarios, seed and machine. Later stages read the plan, not the scenarios. The trials of a
+// scenario run in blocks: a block has one trial of each variant. A look is an examination of the
+// gates between two blocks.
 package plan
 
 import (
@@ -22,7 +24,7 @@ import (
 type Plan struct {
 	Seed      uint64
 	Machine   Machine
-	CPUs      Placement // while the load runs
+	CPUs      Placement // in use while the load runs
 	Scenarios []*Scenario
 }
 
@@ -31,21 +33,22 @@ type Scenario struct {
 	Spec     *scenarios.Scenario
 	Variants []*Variant
 	Trials   []Trial // in order
-	// MinValid is the number of valid trials that gates need of each variant. It is the scenario's
-	// min_valid or, if that is smaller, the number of trials that were asked for. Options.Budget
-	// does not lower it.
+	// MinValid is the number of valid trials of each variant that gates need: the scenario's
+	// min_valid or, if smaller, the number of trials per variant that the user asked for.
+	// Options.Budget does not lower it.
 	MinValid int
-	// Looks are the numbers of blocks after which the gates are examined to see whether more blocks
-	// are needed. At first, Trials ends at the first look. Nil means that no blocks are added.
+	// Looks are the numbers of blocks after which the gates are examined, to find out whether more
+	// blocks are needed. New plans the trials up to the first look; More adds others. If Looks is
+	// nil, no blocks are added.
 	Looks []int
-	// Budget is the total time that the scenario may take if blocks are added.
+	// Budget is the total time that the scenario may take. It applies only if Looks is not nil.
 	Budget time.Duration
 
-	further []Trial // the trials after Trials, up to the last look
+	further []Trial // the trials that More can still add
 }
 
-// Validity returns the limits of the scenario's trials. It returns false if the variants have
-// different limits.
+// Validity returns the limits that decide whether a trial of the scenario is valid. same is false
+// if the variants have different limits.
 func (s *Scenario) Validity() (limits scenarios.Validity, same bool) {
 	for i, v := range s.Variants {
 		if i > 0 && v.Validity != limits {
@@ -66,28 +69,31 @@ type Trial struct {
 type Options struct {
 	// Trials replaces the scenarios' number of blocks.
 	Trials int
-	// Only keeps the variants whose labels include these.
+	// Only excludes the variants whose labels do not include all of these.
 	Only scenarios.Labels
-	// Budget reduces the blocks of each scenario, to at least one, so that the scenario is expected
-	// to end within it. Gates that need more trials stay undecided.
+	// Budget limits the expected duration of each scenario: New reduces the number of blocks, to no
+	// less than one. Gates that need more trials stay undecided. 0 means no limit.
 	Budget time.Duration
-	// Auto adds blocks, at the looks of AutoLooks, until every gate is decided or AutoBudget is
-	// used up. A scenario without gates is an error.
+	// Auto plans for as many blocks as the gates need: at each look of AutoLooks, more blocks are
+	// added unless every gate is decided or AutoBudget is used up. A scenario without gates is an
+	// error.
 	Auto bool
-	// AutoBudget is the budget of each scenario with Auto.
+	// AutoBudget becomes the Budget of each Scenario if Auto is set.
 	AutoBudget time.Duration
-	// Resume is an unfinished run to continue. Its variants, blocks and looks replace those of the
-	// options above. Its budget is used if AutoBudget is 0. New ignores its seed.
+	// Resume is an unfinished run to continue. The run's variants, blocks and looks override the
+	// options above, except that AutoBudget, if not 0, overrides the run's budget. New does not use
+	// the run's seed.
 	Resume *results.Run
 }
 
 // AutoLooks returns the numbers of blocks after which gates are examined if Options.Auto is set.
-// Each look could decide wrongly, so each gets only its share of the error probability
-// (Bonferroni). To keep the looks few, each has about 1.5 times as many blocks as the one before.
+// Each look may decide a gate wrongly, so the error probability is divided among the looks
+// (Bonferroni). To keep the looks few, each comes at about 1.5 times the number of blocks of the
+// look before.
 func AutoLooks() []int { return []int{12, 18, 27, 40, 60, 90} }
 
-// trialOverhead is the time that a trial takes in addition to its load: to set up the lab, to start
-// processes, and for the last stop.
+// trialOverhead is the time that a trial takes in addition to its load: for setting up the lab,
+// starting processes, and stopping them at the end.
 const trialOverhead = 250 * time.Millisecond
 
 // New plans the scenarios. It fails if the plan would be empty.
@@ -125,7 +131,7 @@ func New(all []*scenarios.Scenario, seed uint64, m Machine, o Options) (*Plan, e
 	return p, nil
 }
 
-// planScenario plans one scenario. Its plan has no variants if o.Only excludes all.
+// planScenario plans one scenario. The result has no variants if o.Only excludes all of them.
 func planScenario(s *scenarios.Scenario, seed uint64, m Machine, o Options) (*Scenario, error) {
 	p := &Scenario{Spec: s}
 	var stored *results.Scenario
@@ -167,7 +173,8 @@ func planScenario(s *scenarios.Scenario, seed uint64, m Machine, o Options) (*Sc
 		p.MinValid = min(s.MinValid, p.Looks[0])
 		trials = p.Looks[len(p.Looks)-1]
 	}
-	// Each scenario has its own random stream, so that adding a scenario does not reshuffle others.
+	// Each scenario has its own random stream, so that adding a scenario does not change the order
+	// of trials in other scenarios.
 	random := rand.New(rand.NewPCG(seed, nameSeed(s.Name)))
 	for b := range trials {
 		for _, v := range random.Perm(len(p.Variants)) {
@@ -198,8 +205,8 @@ func planScenario(s *scenarios.Scenario, seed uint64, m Machine, o Options) (*Sc
 	return p, nil
 }
 
-// OfVariant names a variant in a message, after its scenario. It returns "" if the variant has no
-// labels because it is the only one.
+// OfVariant returns text that names a variant in a message, to follow the name of the scenario. It
+// returns "" if the variant has no labels because it is the only one.
 func OfVariant(l scenarios.Labels) string {
 	if len(l) == 0 {
 		return ""
@@ -207,16 +214,17 @@ func OfVariant(l scenarios.Labels) string {
 	return ", variant " + l.String()
 }
 
-// resumes reports whether the plan has the same variants and looks as the stored scenario, so that
-// its trials continue the stored ones.
+// resumes reports whether p has the same variants and looks as the stored scenario. Only then can
+// the trials of p continue the stored trials.
 func (p *Scenario) resumes(stored *results.Scenario) bool {
 	same := func(v *Variant, s *results.Variant) bool { return v.Labels.Equal(s.Labels) }
 	return len(p.Variants) > 0 && slices.EqualFunc(p.Variants, stored.Variants, same) &&
 		slices.Equal(p.Looks, stored.Looks)
 }
 
-// withControl returns the scenario's variants. If gates need to know whether the baseline differs
-// from itself, the variants include the baseline a second time, as the A/A arm.
+// withControl returns the scenario's variants. If the scenario's gates need it, the variants
+// include the A/A arm, a second copy of the baseline, which shows whether the baseline differs from
+// itself.
 func withControl(s *scenarios.Scenario) []scenarios.Variant {
 	all := slices.Clone(s.Variants)
 	if len(gates.ControlMetrics(s)) == 0 {
@@ -236,8 +244,8 @@ func withControl(s *scenarios.Scenario) []scenarios.Variant {
 	return all
 }
 
-// More adds the trials of the next blocks to the plan, up to the given number of blocks. It returns
-// these trials.
+// More adds the trials of the next blocks to the plan, at most the given number of blocks. It
+// returns the added trials.
 func (p *Scenario) More(blocks int) []Trial {
 	until := p.Blocks() + blocks
 	n := slices.IndexFunc(p.further, func(t Trial) bool { return t.Block >= until })
@@ -259,7 +267,7 @@ func (p *Scenario) BlockDuration() (d time.Duration) {
 	return d
 }
 
-// Alpha returns the error probability of each look at the scenario's gates.
+// Alpha returns the error probability that each look at the scenario's gates may use.
 func (p *Scenario) Alpha() float64 {
 	if p.Looks == nil {
 		return compare.Alpha
@@ -276,12 +284,12 @@ func nameSeed(name string) uint64 {
 	return h
 }
 
-// QuickLook returns a warning that the scenario has fewer trials than its gates need. It returns ""
-// if it has enough.
+// QuickLook returns a warning that fewer trials are planned than the scenario's gates need. It
+// returns "" if enough are planned.
 func (p *Scenario) QuickLook() string { return results.QuickLook(p.Blocks(), p.MinValid) }
 
-// LoweredMinValid returns a note that fewer valid trials are needed than the scenario says. It
-// returns "" if as many are needed.
+// LoweredMinValid returns a note that MinValid is less than the scenario's min_valid. It returns ""
+// if it is not.
 func (p *Scenario) LoweredMinValid() string {
 	return results.LoweredMinValid(p.MinValid, p.Spec.MinValid)
 }

@@ -82,7 +82,7 @@ func TestPlanIsPure(t *testing.T) {
 	}
 }
 
-// New adds the A/A arm to the plan, and not to the scenario.
+// New adds the A/A arm to the plan and leaves the scenario unchanged.
 func TestPlanKeepsScenario(t *testing.T) {
 	const gates = "gates: [{expect: lost_per_attempt < 0.5}]"
 	text := strings.Replace(planTestScenario, "trials: 3", gates, 1)
@@ -103,7 +103,8 @@ func TestPlanKeepsScenario(t *testing.T) {
 	}
 }
 
-// Variants share the slice of steps. Each has the steps before the end of its load.
+// All variants share the memory of one slice of steps. Each variant has the steps that are due
+// before its load ends.
 func TestPlanSharesSteps(t *testing.T) {
 	const text = `
 name: plan-test
@@ -141,7 +142,7 @@ matrix: [{load.duration: [251ms, 260ms, 1s, 333333333ns]}]
 	}
 }
 
-// A timeline with the largest number of steps is planned in full. One step more is refused.
+// A timeline with the maximum number of steps is planned in full. One more step is an error.
 func TestPlanMostSteps(t *testing.T) {
 	const text = "name: x\nload: {rate: 1/s, duration: %s}\n" +
 		"timeline:\n- {at: 0s, every: 20ms, do: add}\n"
@@ -195,8 +196,8 @@ func TestPlanOptions(t *testing.T) {
 	}
 }
 
-// A budget reduces the number of trials, but not the number that gates need. Options.Trials reduces
-// both.
+// A budget reduces the number of planned trials, but not the number of valid trials that gates
+// need. Options.Trials reduces both numbers.
 func TestPlanMinValid(t *testing.T) {
 	const quick = "quick: 1 of 2 trials that gates need; decides nothing"
 	gated := planTestScenario + "gates: [{expect: lost == 0}]\n"
@@ -254,8 +255,8 @@ func TestPlanMinValid(t *testing.T) {
 	}
 }
 
-// With only one user id, exactly the variants that need more are skipped. The address of the first
-// pod is known in advance.
+// If only one user id can be used, exactly the variants that need several are skipped. The plan has
+// the address of the first pod.
 func TestPlanSameNodeSharing(t *testing.T) {
 	m := Machine{CPUs: []int{0, 1}, Missing: map[string]string{doctor.UserIDs: "one id"}}
 	p, err := New(mustLoad(t, "same-node-sharing"), 1, m, Options{})
@@ -346,8 +347,8 @@ func TestPlanRetry(t *testing.T) {
 	}
 }
 
-// A closed loop has one load process on every machine. With stages, the highest rate decides the
-// number of processes.
+// A closed loop has one load process, however many CPUs there are. With stages, the highest rate
+// determines the number of load processes.
 func TestPlanLoops(t *testing.T) {
 	machine := Machine{CPUs: []int{0, 1, 2, 3, 4, 5, 6, 7}}
 	for _, tt := range []struct {
@@ -396,8 +397,8 @@ func TestPlanLoops(t *testing.T) {
 	}
 }
 
-// FlatOut turns any load into a closed loop with 16 clients for each worker, at least 64. They are
-// shared by one process for each of the load's CPUs.
+// FlatOut turns any load into a closed loop with 16 clients for each worker, but at least 64
+// clients. The clients are divided among load processes, one for each of the load's CPUs.
 func TestFlatOut(t *testing.T) {
 	machine := Machine{CPUs: []int{0, 1, 2, 3, 4, 5, 6, 7}}
 	p, err := New(mustLoad(t, "capacity"), 1, machine, Options{})
@@ -427,7 +428,7 @@ func TestAutoNeedsGates(t *testing.T) {
 	}
 }
 
-// Only gates on metrics that vary need an A/A arm.
+// A plan has an A/A arm only if a gate is on a metric that varies from trial to trial.
 func TestPlanControlArm(t *testing.T) {
 	for expect, want := range map[string]int{"residual == 0": 0, "lost_per_attempt < 0.1": 1} {
 		all := withControl(gatestest.Scenario(t, "  - expect: "+expect+"\n"))
@@ -437,7 +438,8 @@ func TestPlanControlArm(t *testing.T) {
 	}
 }
 
-// The plan fills in the defaults of settings that a scenario omits. Later stages know no defaults.
+// The plan fills in the defaults of settings that a scenario omits, so that later stages need no
+// defaults.
 func TestPlanPodDefaults(t *testing.T) {
 	const text = "name: x\nnetwork: cluster\npath: service\nload: {rate: 100/s, duration: 1s}\n"
 	s, err := scenarios.Parse("f", []byte(text))
@@ -455,7 +457,8 @@ func TestPlanPodDefaults(t *testing.T) {
 	}
 }
 
-// The grace of workers and pods has a default. The scenario's sysctls replace the lab's own.
+// The grace periods of workers and of pods have defaults. Sysctls that the scenario sets override
+// those of the lab.
 func TestPlanGraceAndSysctls(t *testing.T) {
 	const deletion = "network: cluster\npath: service\nstop: close\n" +
 		"timeline: [{at: 0s, do: delete-pod}]\n"
@@ -507,7 +510,8 @@ func TestPlanGraceAndSysctls(t *testing.T) {
 	}
 }
 
-// Every sysctl that a scenario can give is set. Its key is the sysctl's name without tcp_.
+// Every sysctl for which a scenario has a key is set. The key is the last part of the sysctl's
+// name, without tcp_.
 func TestEverySysctl(t *testing.T) {
 	var all scenarios.Sysctl
 	fields := reflect.ValueOf(&all).Elem()
@@ -543,8 +547,8 @@ func asStored(p *Plan) *results.Run {
 	return run
 }
 
-// A resumed run keeps the variants, trials and budget with which it began. They need not be given
-// again.
+// A resumed run keeps the variants, trials and budget of the interrupted run, even if the options
+// do not repeat them.
 func TestResume(t *testing.T) {
 	machine := Machine{CPUs: []int{0, 1}}
 	for name, o := range map[string]Options{
@@ -617,8 +621,9 @@ func described(t *testing.T, p *Plan) string {
 	return b.String()
 }
 
-// The load processes share the kept connections, and each has at least one. Clients and workers
-// know when to close them. A capacity is measured for each lifetime.
+// The kept connections are divided among the load processes, and each process has at least one.
+// Clients and workers get the limits at which they close connections. Variants with different
+// lifetimes have different capacities.
 func TestPlanKept(t *testing.T) {
 	const text = `
 name: plan-test
@@ -680,8 +685,8 @@ matrix: [{load.connections: [3, 8, reused]}, {load.connections: [3], load.lifeti
 	}
 }
 
-// Variants that differ only in how workers listen, in their users or in the round trip share one
-// capacity.
+// Variants share one capacity if they differ only in how workers listen, in the workers' users or
+// in the added round trip.
 func TestPlanSameCapacity(t *testing.T) {
 	const text = `
 name: plan-test

@@ -10,8 +10,8 @@ import (
 	"reuseport-bench/scenarios/vocabulary"
 )
 
-// Needs returns the capabilities without which the variant is skipped. It omits those for a round
-// trip, because either of two is enough.
+// Needs returns the capabilities without any of which the variant is skipped. It omits netem and
+// TUN, because for a round trip one of the two is enough.
 func (v *Variant) Needs() []vocabulary.Capability { return needs(v.setup) }
 
 func needs(s scenarios.Setup) []vocabulary.Capability {
@@ -28,7 +28,7 @@ func needs(s scenarios.Setup) []vocabulary.Capability {
 func MissingCommand(program string) string { return "command " + program }
 
 // skipped returns the reason why the setup cannot run: a capability or a program that it needs is
-// missing. It returns "" if none is.
+// missing. It returns "" if nothing is missing.
 func skipped(s scenarios.Setup, m Machine) string {
 	for _, c := range needs(s) {
 		if why, missing := m.Missing[string(c)]; missing {
@@ -57,7 +57,7 @@ func sysctlNeeds(c scenarios.Sysctl) []vocabulary.Capability {
 	return nil
 }
 
-// filterNeeds returns the capabilities needed by faults that the firewall makes.
+// filterNeeds returns the capabilities needed for the faults that are made by firewall rules.
 func filterNeeds(f scenarios.Fault) []vocabulary.Capability {
 	if f.HalfOpen > 0 || f.DroppedSYNs > 0 || f.RejectedSYNs > 0 {
 		return []vocabulary.Capability{vocabulary.NFTables}
@@ -65,8 +65,9 @@ func filterNeeds(f scenarios.Fault) []vocabulary.Capability {
 	return nil
 }
 
-// commands returns the programs that the setup's own server needs on PATH: those that are named
-// without a slash and without a variable. It returns none if the server has a PATH of its own.
+// commands returns the programs that the setup's third-party server needs on PATH: the programs in
+// its command lines whose names contain neither a slash nor a variable. It returns nil if the
+// server's environment sets PATH.
 func commands(s scenarios.Setup) (all []string) {
 	if _, own := s.Server.Env["PATH"]; own || !s.ByCommand() {
 		return nil
@@ -89,11 +90,11 @@ func commands(s scenarios.Setup) (all []string) {
 	return all
 }
 
-// Commands returns the programs that the variant's own server needs on PATH. A variant is skipped
-// if Machine.Missing says that one is missing.
+// Commands returns the programs that the variant's third-party server needs on PATH. The variant is
+// skipped if one of them is in Machine.Missing.
 func (v *Variant) Commands() []string { return commands(v.setup) }
 
-// Commands returns the programs that any variant of the plan needs on PATH, sorted.
+// Commands returns the programs that the third-party servers of all variants need on PATH, sorted.
 func (p *Plan) Commands() (all []string) {
 	for _, s := range p.Scenarios {
 		for _, v := range s.Variants {

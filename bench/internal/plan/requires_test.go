@@ -15,7 +15,7 @@ import (
 )
 
 // If a capability is missing, as some are for an ordinary user, the variants that need it are
-// skipped with the reason, and the others are planned.
+// skipped with that reason, and all other variants are planned.
 func TestPlanWithoutCapability(t *testing.T) {
 	for _, test := range []struct {
 		missing  string
@@ -77,7 +77,7 @@ func TestPlanWithoutCapability(t *testing.T) {
 	}
 }
 
-// Doctor has a probe for every capability that a value needs.
+// Package doctor has a probe for every capability that a value of a setting needs.
 func TestNeedsAreProbes(t *testing.T) {
 	needs := []string{string(vocabulary.Netem), string(vocabulary.TUN)} // round_trip
 	add := func(all []vocabulary.Capability) {
@@ -109,7 +109,7 @@ func TestNeedsAreProbes(t *testing.T) {
 		t.Fatalf("the values need only %q", needs)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
-	cancel() // only the names matter, not the answers
+	cancel() // the test needs only the names of the probes
 	for _, r := range doctor.Examine(ctx, doctor.Options{Only: needs, Timeout: time.Minute}) {
 		if strings.Contains(r.Detail, "no probe") {
 			t.Errorf("%s is not a probe", r.Name)
@@ -135,7 +135,7 @@ func TestSkipped(t *testing.T) {
 	}
 }
 
-// A variant is skipped if a program is missing that its own server needs.
+// A variant is skipped if its third-party server needs a program that is missing.
 func TestSkippedWithoutProgram(t *testing.T) {
 	for _, test := range []struct {
 		server string

@@ -11,12 +11,13 @@ import (
 
 // A RoundTrip is a delay that the lab adds between clients and servers.
 type RoundTrip struct {
-	Time time.Duration // of both directions together
+	Time time.Duration // sum of both directions
 	By   string        // what delays the packets: results.ByNetem or results.ByRelay
 }
 
-// newRoundTrip returns the round trip of a setup, or nil if it adds none. It prefers netem if the
-// kernel has it, because netem costs less and delays more evenly.
+// newRoundTrip returns the round trip that a setup adds, or nil if it adds none. It chooses netem
+// if the kernel has it, because netem uses less CPU time than a relay and delays packets more
+// evenly.
 func newRoundTrip(s scenarios.Setup, m Machine) *RoundTrip {
 	if s.RoundTrip == 0 {
 		return nil
@@ -27,7 +28,7 @@ func newRoundTrip(s scenarios.Setup, m Machine) *RoundTrip {
 	return &RoundTrip{s.RoundTrip, results.ByNetem}
 }
 
-// Whole returns the time of both directions together. For nil it returns 0.
+// Whole returns the sum of the delays in both directions. For nil it returns 0.
 func (r *RoundTrip) Whole() time.Duration {
 	if r == nil {
 		return 0

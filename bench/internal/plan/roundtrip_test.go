@@ -12,8 +12,8 @@ import (
 	"reuseport-bench/scenarios"
 )
 
-// Netem delays packets if the kernel has it, and a relay otherwise. With neither netem nor TUN
-// devices, only the variants that need one of them are skipped.
+// Netem delays packets if the kernel has it, and a relay otherwise. If the machine has neither
+// netem nor TUN devices, exactly the variants with a round trip are skipped.
 func TestPlanRoundTrip(t *testing.T) {
 	const trip, half = 25 * time.Millisecond, 12500 * time.Microsecond
 	const text = "name: x\nnetwork: veth\nload: {rate: 100/s, duration: 1s}\n" +

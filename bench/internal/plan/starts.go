@@ -8,8 +8,8 @@ import (
 )
 
 // Starts returns an iterator over the indexes of the workers that the steps will start, if every
-// step succeeds. After the last index, next returns false. For a drain-node it returns the indexes
-// of all pods, because it is not known in advance which of them are on the node.
+// step succeeds. After the last index, next returns false. For a step drain-node it returns the
+// indexes of all pods, because the plan does not know which pods will be on the node.
 func (v *Variant) Starts() (next func() (index int, ok bool)) {
 	p := &population{size: v.Servers.Workers}
 	p.replaceAll()
@@ -26,15 +26,16 @@ func (v *Variant) Starts() (next func() (index int, ok bool)) {
 	}
 }
 
-// A population is the set of workers that serve between two steps. A step's target is an index into
-// members.
+// A population is the set of workers that serve between two steps. The target of a step is an index
+// into members.
 type population struct {
 	size    int // number of workers in a generation
 	members []member
 	started int // workers started so far
 }
 
-// A member is a worker. Newer workers have higher IDs.
+// A member is a worker. Its index may be reused after it has stopped; its ID grows with every
+// start.
 type member struct{ index, id int }
 
 // carryOut applies a step to the population. It returns the indexes of the workers that the step
@@ -44,7 +45,7 @@ func (p *population) carryOut(s *PlannedStep) []int {
 	if s.Target != nil {
 		target = *s.Target
 	}
-	target = min(target, len(p.members)-1) // a step whose target is missing fails in a trial
+	target = min(target, len(p.members)-1) // in a trial, a step whose target does not exist fails
 	switch s.Do {
 	case vocabulary.StepReplace:
 		return p.replaceAll()
@@ -87,7 +88,7 @@ func (p *population) add(n int) []int {
 	return indexes(p.members[len(p.members)-n:])
 }
 
-// replace replaces each of some members by a new worker.
+// replace replaces each worker in some by a new one.
 func (p *population) replace(some []member) []int {
 	for i := range some {
 		some[i].id = p.started

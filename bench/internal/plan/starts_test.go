@@ -19,7 +19,7 @@ func started(v *Variant) (all []int) {
 	return all
 }
 
-// Starts predicts the indexes of new workers from all earlier steps.
+// Starts derives the indexes of new workers from all earlier steps.
 func TestStarts(t *testing.T) {
 	step := func(do vocabulary.StepName, n ...int) PlannedStep {
 		s := PlannedStep{Step: scenarios.Step{Do: do}}
@@ -91,7 +91,8 @@ func TestStarts(t *testing.T) {
 	}
 }
 
-// The steps that start workers of this program are those whose rows in the vocabulary say so.
+// For workers of this program, Starts returns indexes for exactly the steps that start workers
+// according to their rows in the vocabulary.
 func TestStartsOfEveryStep(t *testing.T) {
 	for _, k := range vocabulary.StepKinds() {
 		s := PlannedStep{Step: scenarios.Step{Do: k.Name, Replicas: new(3)}}
@@ -103,7 +104,7 @@ func TestStartsOfEveryStep(t *testing.T) {
 	}
 }
 
-// Workers start parked unless the scenario says otherwise, or the stop mode does not allow it.
+// Workers start parked unless the scenario sets server.start or the stop mode does not allow it.
 func TestStart(t *testing.T) {
 	const replace = "timeline: [{at: 100ms, do: replace}]\n"
 	for _, test := range []struct {

@@ -17,39 +17,39 @@ import (
 	"reuseport-bench/servers"
 )
 
-// A Variant is a variant of a scenario, fully resolved: how each process is configured, and what
-// the steps do to it.
+// A Variant is a variant of a scenario, fully resolved: it has the configuration of each process
+// and of each step.
 type Variant struct {
 	Labels scenarios.Labels
-	// Skipped is the reason why the variant cannot be run here, or "".
+	// Skipped is the reason why the variant cannot run on this machine, or "" if it can.
 	Skipped string
 
 	Network vocabulary.Network
 	Family  vocabulary.Family
 	Path    vocabulary.Path // how clients reach the workers
 	Servers servers.Config
-	Start   vocabulary.Start    // how steps start a worker; "": no step does
+	Start   vocabulary.Start    // how steps start a worker; "" if no step starts one
 	Stop    vocabulary.StopMode // how steps stop a worker
 	Stall   vocabulary.Stall    // how steps stall a worker
-	Steps   []PlannedStep       // before the load ends, in order
+	Steps   []PlannedStep       // the steps due before the load ends, in order
 	Sysctls []Sysctl            // set in the lab before anything listens
-	Trace   bool                // the kernel's resets and drops are traced
-	// SampleQueues means that the lengths of accept queues are sampled while the load runs.
+	Trace   bool                // whether the kernel's resets and drops are traced
+	// SampleQueues reports whether the lengths of accept queues are sampled while the load runs.
 	SampleQueues bool
 	Fault        Fault
-	HAProxy      *HAProxy   // nil: no HAProxy
-	Cluster      *Cluster   // nil: the workers are not in pods
-	Command      *Command   // nil: the servers are workers of this program
-	RoundTrip    *RoundTrip // nil: none is added
+	HAProxy      *HAProxy   // nil if the load does not go through HAProxy
+	Cluster      *Cluster   // nil if the workers are not in pods
+	Command      *Command   // nil if the servers are workers of this program
+	RoundTrip    *RoundTrip // nil if none is added
 
 	Duration time.Duration // of the load
 	Timeout  time.Duration // of an attempt
-	// Load configures the load processes. It is nil while the rate is unknown; see At.
+	// Load configures the load processes. It is nil if the rate must be measured first; see At.
 	Load []load.Config
-	// OfCapacity is the rate as a share of the servers' capacity. It is 0 if the rate is given or
-	// searched for, and for a closed loop.
+	// OfCapacity is the rate as a share of the servers' capacity. It is 0 if the rate is set
+	// otherwise: given or searched for, or that of a closed loop.
 	OfCapacity float64
-	Search     *Search // nil: the rate is not searched for
+	Search     *Search // nil if the rate is not searched for
 
 	Validity scenarios.Validity
 
@@ -62,17 +62,17 @@ type Sysctl struct{ Name, Value string }
 
 // A PlannedStep is one occurrence of a step of the timeline.
 type PlannedStep struct {
-	At time.Duration // from the first scheduled attempt
+	At time.Duration // since the first scheduled attempt
 	scenarios.Step
 }
 
-// Fault holds the faults of known size that the lab adds. Workers and load have their own faults in
-// their configurations.
+// Fault holds the faults of known size that the lab adds. The faults that workers and load
+// processes make themselves are in their configurations.
 type Fault struct {
-	HalfOpen     int // handshakes held up at each step that stops workers
+	HalfOpen     int // number of handshakes kept half-open at each step that stops workers
 	DroppedSYNs  int // number of the trial's first connections whose SYN is dropped
 	RejectedSYNs int // number of the trial's first connections whose SYN is answered with a RST
-	TimeWait     int // connections that may be in TIME_WAIT; 0: enough for any trial
+	TimeWait     int // maximum number of connections in TIME_WAIT; 0: enough for any trial
 }
 
 // HAProxy configures HAProxy.
@@ -85,8 +85,8 @@ type HAProxy struct {
 // percentile of response time stays within P99.
 type Search struct {
 	P99 time.Duration
-	// Precision ends the search when the lowest failed rate exceeds the highest good one by at most
-	// this share.
+	// Precision ends the search when the lowest rate that failed is at most this share above the
+	// highest rate that succeeded.
 	Precision float64
 }
 
@@ -96,11 +96,11 @@ const defaultPrecision = 0.03
 // maxWorkers is the largest number of workers, given directly or per CPU.
 const maxWorkers = 1024
 
-// maxAttempts bounds the schedule of a trial whose rate becomes known later. Package scenarios has
-// the same bound for given rates.
+// maxAttempts is the maximum number of attempts in a trial whose rate must be measured first.
+// Package scenarios has the same maximum for trials with a given rate.
 const maxAttempts = 10_000_000
 
-// newVariant resolves a variant. timeline is the result of steps for its scenario, and dir the
+// newVariant resolves a variant. timeline is what steps returned for v's scenario, and dir is the
 // directory of the scenario's file.
 func newVariant(
 	v scenarios.Variant, timeline []PlannedStep, machine Machine, dir string,
@@ -151,11 +151,11 @@ func newVariant(
 	return p.resolved(loadProcesses(s.Load, machine))
 }
 
-// serversConfig returns how the workers are configured.
+// serversConfig returns the configuration of the workers.
 func serversConfig(s scenarios.Setup, serverCPUs []int) servers.Config {
 	addresses := netlab.AddressesOf(s.Network, s.Family)
 	fault, stop, users := s.Server.Fault, s.Stop.Row(), s.Server.Users
-	// rebind says whether each worker binds its own socket to the same address.
+	// If rebind, each worker binds a socket of its own, all to the same address.
 	rebind := s.Sockets == vocabulary.SocketsReuseport && stop.Handover == vocabulary.NoHandover
 	if s.InPods() {
 		users, rebind = s.Kube.Users, s.Kube.Placement.Row().SharesNetwork
@@ -185,7 +185,7 @@ func serversConfig(s scenarios.Setup, serverCPUs []int) servers.Config {
 		cfg.PortPerIndex = s.Sockets == vocabulary.SocketsExclusive
 	}
 	if s.ByCommand() {
-		cfg.Sockets = vocabulary.SocketsServer // this program opens none for workers of its own
+		cfg.Sockets = vocabulary.SocketsServer // the third-party server opens the sockets
 	}
 	if s.Pin == vocabulary.PinCPU {
 		cfg.Pin = serverCPUs
@@ -204,11 +204,13 @@ func (v *Variant) At(rate float64) (*Variant, error) {
 	return p.resolved(loadProcesses(p.setup.Load, p.machine))
 }
 
-// FlatOut returns the variant with a closed loop of enough clients to keep its servers busy. It is
-// for measurements without a ledger, because it may have a load process for each CPU of the load.
+// FlatOut returns the variant with a closed loop of enough clients to keep its servers busy. A
+// closed loop with several load processes suits only measurements without a ledger; see
+// loadProcesses.
 func (v *Variant) FlatOut(duration time.Duration) (*Variant, error) {
 	busy := *v
-	// With this many clients, even a worker with less than its share of connections has one.
+	// With this many clients, even a worker that gets less than its share of connections always has
+	// one.
 	busy.setup.Load.Concurrency = max(64, 16*v.Servers.Workers)
 	busy.setup.Load.Pace, busy.setup.Load.Duration = vocabulary.PaceConstant, duration
 	busy.Duration = duration
@@ -216,7 +218,8 @@ func (v *Variant) FlatOut(duration time.Duration) (*Variant, error) {
 }
 
 // resolved returns the variant with the configurations of the given number of load processes. If
-// fewer connections are kept, it has only that many processes, because each needs a connection.
+// there are fewer kept connections than processes, it uses one process per connection, because each
+// process needs one.
 func (v *Variant) resolved(processes int) (*Variant, error) {
 	p := *v
 	if n := p.setup.Load.Connections.Count; n > 0 {
@@ -237,9 +240,9 @@ func (v *Variant) resolved(processes int) (*Variant, error) {
 // does not set the number of processes. It is about half of what one core can send.
 const ratePerProcess = 8000
 
-// loadProcesses returns the number of load processes that the scenario sets or, if it sets none,
-// the number that its highest rate needs. A closed loop has one, because the ledger keeps its
-// attempts in the order in which they were sent.
+// loadProcesses returns the number of load processes: the scenario's setting or, without one, the
+// number that the highest rate needs. A closed loop has one process, because the ledger needs the
+// attempts of a closed loop in the order in which they were sent.
 func loadProcesses(l scenarios.LoadSpec, machine Machine) int {
 	switch {
 	case l.Concurrency > 0:
@@ -296,7 +299,7 @@ func loads(s scenarios.Setup, addresses netlab.Addresses, n int) []load.Config {
 	return all
 }
 
-// defaultBudgetRatio is the ratio of the example in gRPC's proposal A6.
+// defaultBudgetRatio is the token ratio in the example of gRPC proposal A6, on client retries.
 const defaultBudgetRatio = 0.1
 
 // retry returns the clients' retry policy.
@@ -320,12 +323,12 @@ func retry(l scenarios.LoadSpec) load.Retry {
 	return r
 }
 
-// faultFrom is the sequence number of the first request to which a fault applies. It is not 0,
-// because the first requests meet a server that is still warming up.
+// faultFrom is the sequence number of the first request to which a fault applies. The first
+// requests are spared because the server is still warming up.
 const faultFrom = 100
 
-// sysctls returns the sysctls to set in the lab's network namespaces, including those of the
-// scenario. Other sysctls keep the kernel's defaults for a new namespace.
+// sysctls returns the sysctls to set in the lab's network namespaces, including those that the
+// scenario sets. All other sysctls keep the kernel's defaults for a new namespace.
 func sysctls(s scenarios.Setup) []Sysctl {
 	migrate, timeWait := "0", "4000000"
 	if n := s.Server.Fault.TimeWait; n > 0 {
@@ -335,13 +338,12 @@ func sysctls(s scenarios.Setup) []Sysctl {
 		migrate = "1"
 	}
 	all := []Sysctl{
-		// listen(2) limits its backlog to somaxconn. 65535 is large enough for any backlog of a
-		// scenario.
+		// listen(2) limits the backlog to somaxconn. No scenario can set a backlog above 65535.
 		{"net.core.somaxconn", "65535"},
 		{"net.ipv4.tcp_max_syn_backlog", "65535"},
 		{"net.ipv4.tcp_migrate_req", migrate},
-		// With more TIME_WAIT sockets than this, the kernel skips the state and answers late
-		// segments with a RST (tcp_time_wait in net/ipv4/tcp_minisocks.c).
+		// Above this number of TIME_WAIT sockets, a connection skips the state, and the kernel
+		// answers its late segments with a RST (tcp_time_wait in net/ipv4/tcp_minisocks.c).
 		{"net.ipv4.tcp_max_tw_buckets", timeWait},
 		// The range must not overlap the ports that the load binds itself, or the ports of workers
 		// behind a proxy.
@@ -382,7 +384,7 @@ func ownSysctls(c scenarios.Sysctl) (all []Sysctl) {
 }
 
 // steps returns the occurrences of the scenario's steps, in order, until the longest load ends. All
-// variants have the same timeline, and share the slice.
+// variants have this timeline and share the slice.
 func steps(s *scenarios.Scenario) []PlannedStep {
 	var end time.Duration
 	for _, v := range s.Variants {
@@ -416,8 +418,8 @@ func work(w scenarios.Work) servers.Work {
 	}
 }
 
-// ServersOf returns the configuration of the servers for the trial in one block. All variants of a
-// block get the same seed, so their servers draw the same random numbers.
+// ServersOf returns the configuration of the servers for the trial in one block. All variants get
+// the same seed in a block, so their servers draw the same random numbers.
 func (v *Variant) ServersOf(seed uint64, block int) servers.Config {
 	cfg := v.Servers
 	cfg.Seed = seed + uint64(block)
@@ -425,7 +427,7 @@ func (v *Variant) ServersOf(seed uint64, block int) servers.Config {
 }
 
 // LoadOf returns the configurations of the load processes for the trial in one block. All variants
-// of a block have the same random arrivals.
+// get the same random arrival times in a block.
 func (v *Variant) LoadOf(seed uint64, block int) []load.Config {
 	all := slices.Clone(v.Load)
 	for i := range all {
@@ -447,18 +449,18 @@ func (v *Variant) Takes() time.Duration {
 	}
 	startup, kube := v.startup(), v.setup.Kube
 	d := v.Duration + trialOverhead + startup
-	// Before the load starts, clients must be able to reach the first pods.
+	// The load starts only when the rules or names lead to the first pods.
 	if v.Cluster != nil && v.Cluster.Path != vocabulary.PathPod {
 		d += kube.EndpointLag.Typical() + kube.RulesLag.Typical()
 	}
-	// The last pods deleted may run for longer than the load.
+	// The pods that the last step deletes may run for longer than the load.
 	if n := len(v.Steps); n > 0 && v.Cluster != nil {
 		d += max(0, v.Steps[n-1].At+startup+kube.PreStop-v.Duration)
 	}
 	return d
 }
 
-// startup returns about how long the servers take to start.
+// startup returns an estimate of the time that the servers take to start.
 func (v *Variant) startup() time.Duration {
 	if v.Command != nil {
 		return commandStart

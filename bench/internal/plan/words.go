@@ -2,8 +2,8 @@ package plan
 
 import "slices"
 
-// Words returns the words of the scenario language that the variant uses, in alphabetical order:
-// "path: direct" for a value, "retry" for a setting that is present. The rate must be known.
+// Words returns the words of the scenario language that the variant uses, in alphabetical order. A
+// value has the form "path: direct"; a setting that is present, "retry". v.Load must not be nil.
 func (v *Variant) Words() (words []string) {
 	cfg, l := v.Servers, v.Load[0]
 	for name, value := range map[string]string{
