@@ -52,7 +52,7 @@ func Reference(commands []Command, statuses []Status) string {
 	return strings.TrimRight(b.String(), "\n") + "\n"
 }
 
-// keyTables writes the keys of scenario files, a table for each group.
+// keyTables writes the keys of scenario files: a table for each group of keys.
 func keyTables(b *strings.Builder) {
 	b.WriteString("## Keys\n\n")
 	paragraph(b, "A key is named by its dotted path; [] stands for each element of a list. In a "+
@@ -85,10 +85,10 @@ func keyTables(b *strings.Builder) {
 	}
 }
 
-// valuesHeading begins the heading of the values of a setting.
+// valuesHeading is the beginning of the heading above the values of a setting.
 const valuesHeading = "Values of "
 
-// valueTables writes the values of each word.
+// valueTables writes a table of the values of each setting.
 func valueTables(b *strings.Builder) {
 	b.WriteString("## Values\n\n")
 	paragraph(b, "*Needs* lists the settings that a value works with. *root*: without root its "+
@@ -242,14 +242,14 @@ func Glossary() string {
 	return strings.TrimRight(b.String(), "\n") + "\n"
 }
 
-// termLink returns a link to a term from another document in docs. termInPage returns one from the
-// glossary itself.
+// termLink returns a link to a term for use in other documents in docs. termInPage returns a link
+// for use in the glossary itself.
 func termLink(name string) string { return "[" + name + "](glossary.md#" + anchor(name) + ")" }
 
 func termInPage(name string) string { return "[" + name + "](#" + anchor(name) + ")" }
 
-// anchor returns the anchor that GitHub makes for a heading: in lower case, with hyphens for blanks
-// and without punctuation.
+// anchor returns the anchor that GitHub makes for a heading: lower case, with spaces replaced by
+// hyphens and punctuation removed.
 func anchor(heading string) string {
 	return strings.Map(func(r rune) rune {
 		switch {
@@ -279,13 +279,13 @@ func cell(text string) string {
 	return strings.ReplaceAll(document.EscapeMarkdown(text), "\n", " ")
 }
 
-// code returns a word as code.
+// code formats a word as Markdown code.
 func code(word string) string { return "`" + word + "`" }
 
-// unbroken stands for a blank at which paragraph does not break a line.
+// unbroken stands for a space at which paragraph does not break a line.
 const unbroken = "\x00"
 
-// paragraph writes text in lines of at most textColumns, and an empty line.
+// paragraph writes text in lines of at most textColumns columns, followed by an empty line.
 func paragraph(b *strings.Builder, text string) {
 	line := ""
 	for _, word := range strings.Fields(text) {

@@ -1,6 +1,7 @@
-// Package reference explains every word that a user meets. It gathers the tables of terms, causes,
-// settings, values, metrics, columns and claims. From them it makes docs/reference.md,
-// docs/glossary.md and the answers of 'reuseport-bench explain'. It has no definitions of its own.
+// Package reference explains every word that users meet in scenarios, commands and reports. It
+// gathers the tables of terms, causes, settings, values, metrics, columns and claims. From them it
+// makes docs/reference.md, docs/glossary.md and the answers of 'reuseport-bench explain'. It
+// defines no word itself.
 package reference
 
 import (
@@ -23,8 +24,8 @@ import (
 
 // A Command is a subcommand of the program.
 type Command struct {
-	Name  string // as typed, "completion bash"
-	Use   string // with its arguments
+	Name  string // as typed, such as "completion bash"
+	Use   string // the name with the arguments
 	Doc   string // one line
 	Flags []Flag
 }
@@ -43,7 +44,7 @@ type Status struct {
 	Doc  string
 }
 
-// The kinds of entry whose names do not come from the vocabulary, in the order of listings.
+// The kinds of entries that are not values of a setting, in the order in which they are listed.
 const (
 	kindTerm    = "term"
 	kindCause   = "cause of a lost attempt"
@@ -67,25 +68,25 @@ type Fact struct {
 type Entry struct {
 	Kind string `json:"kind"`
 	Name string `json:"name"`
-	// Also lists other ways to write the name.
+	// Also lists other spellings of Name.
 	Also    []string `json:"also,omitempty"`
 	Doc     string   `json:"doc"`
 	Facts   []Fact   `json:"facts,omitempty"`
 	Related []string `json:"related,omitempty"`
 	Source  string   `json:"source,omitempty"`
 
-	// setting is the path of the setting that a value belongs to.
+	// setting is the path of the setting to which a value belongs. It is "" in other entries.
 	setting string
 }
 
-// fact adds a fact, unless its text is empty.
+// fact adds a fact unless text is empty.
 func (e *Entry) fact(name, text string) {
 	if text != "" {
 		e.Facts = append(e.Facts, Fact{name, text})
 	}
 }
 
-// Entries returns an entry for every word, kind by kind.
+// Entries returns an entry for every word, grouped by kind.
 func Entries(commands []Command, statuses []Status) []Entry {
 	return slices.Concat(
 		termEntries(), causeEntries(), valueEntries(), settingEntries(), metricEntries(),
@@ -121,7 +122,7 @@ func causeEntries() (all []Entry) {
 	return all
 }
 
-// valueEntries explains the values of the words of scenario files.
+// valueEntries explains the values of the settings in scenario files.
 func valueEntries() (all []Entry) {
 	for _, w := range vocabulary.Words() {
 		for _, v := range w.Values {
@@ -160,7 +161,7 @@ func settingEntries() (all []Entry) {
 		}
 		e.fact("values", strings.Join(values, ", "))
 		e.fact("in Kubernetes", strings.Join(k.Kubernetes, ", "))
-		if i := strings.LastIndex(k.Path, "]."); i >= 0 { // target, for timeline[].target
+		if i := strings.LastIndex(k.Path, "]."); i >= 0 { // also "target" for "timeline[].target"
 			e.Also = append(e.Also, k.Path[i+2:])
 		}
 		all = append(all, e)
@@ -183,7 +184,7 @@ func metricEntries() (all []Entry) {
 	return all
 }
 
-// threshold returns the smallest change of a metric that matters, as text.
+// threshold formats the smallest change of a metric that matters.
 func threshold(m metrics.Metric) string {
 	if m.Scale == "ratio" {
 		return unit.Digits(100*m.Threshold, 4) + " % of the base"
@@ -199,7 +200,7 @@ func differenceUnit(u unit.Unit) string {
 	return u.Name()
 }
 
-// metricPlaces says where a metric is printed.
+// metricPlaces lists the places in which a metric appears.
 func metricPlaces(name string) string {
 	places := []string{"summary of run.json", "gates"}
 	for _, c := range report.Columns() {
@@ -210,8 +211,8 @@ func metricPlaces(name string) string {
 	return strings.Join(places, ", ")
 }
 
-// countEntries explains the totals that gates can name. Those of single causes and phases are
-// explained with these.
+// countEntries explains the totals that gates can name, including the totals for single causes and
+// phases.
 func countEntries() (all []Entry) {
 	for _, c := range metrics.Counts() {
 		if c.Name == metrics.SentAfterClose { // this count is also a metric
@@ -228,7 +229,7 @@ func countEntries() (all []Entry) {
 	return all
 }
 
-// columnEntries explains the columns of reports whose heads are not terms.
+// columnEntries explains those columns of reports whose headings are not terms.
 func columnEntries() (all []Entry) {
 	for _, c := range report.Columns() {
 		if _, isTerm := terms.Find(c.Head); isTerm {
@@ -283,7 +284,7 @@ func commandEntries(commands []Command) (all []Entry) {
 	return all
 }
 
-// usage returns the flag as it is typed.
+// usage returns the flag as typed on the command line, with the type of its value.
 func (f Flag) usage() string {
 	text := joined(" ", "--"+f.Name, f.Type)
 	if f.Default != "" {
@@ -309,9 +310,9 @@ func sentence(phrase string) string {
 	return first + strings.TrimSuffix(rest, ".") + "."
 }
 
-// Find returns the entries for a word. The word may also be written as reports print it, as a
-// column's head with its unit ("gap [ms]") or with a number in it ("none in 64"), and with other
-// hyphens, underscores and blanks ("pre-stop").
+// Find returns the entries for a word. It also accepts the word in the form in which reports print
+// it, such as a column heading with its unit ("gap [ms]") or with a number ("none in 64"), and with
+// other hyphens, underscores and spaces ("pre-stop").
 func Find(entries []Entry, word string) []Entry {
 	head := report.OneLine(word)
 	for _, spelling := range []string{word, head, number().ReplaceAllString(head, "N")} {
@@ -330,11 +331,11 @@ func Find(entries []Entry, word string) []Entry {
 	return nil
 }
 
-// number matches the number at the end of a text, such as that of restarts.
+// number matches a number at the end of a text, such as the number of restarts in a column heading.
 var number = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`\b[0-9]+$`) })
 
-// find returns the entries whose name is word, ignoring case. If there are none, it returns those
-// that have word in Also.
+// find returns the entries whose name is word, ignoring case. If there are no such entries, it
+// returns the entries that have word in Also.
 func find(entries []Entry, word string) []Entry {
 	same := func(s string) bool { return strings.EqualFold(s, word) }
 	var named, also []Entry
@@ -352,14 +353,14 @@ func find(entries []Entry, word string) []Entry {
 	if len(also) > 0 {
 		return also
 	}
-	// A label of a setting that takes a number: load.rate=2000/s.
+	// For a label whose value has no entry of its own, such as load.rate=2000/s, find its setting.
 	if setting, value, isLabel := strings.Cut(word, "="); isLabel && !strings.Contains(value, " ") {
 		return find(entries, setting)
 	}
 	return nil
 }
 
-// Names returns all names and other ways to write them, each once.
+// Names returns all names and all other spellings of them, each once.
 func Names(entries []Entry) []string {
 	var names []string
 	for _, e := range entries {
@@ -375,7 +376,8 @@ type Kind struct {
 	Names []string
 }
 
-// Kinds returns the names of the entries by kind. It groups values by their setting.
+// Kinds returns the names of the entries, grouped by kind. The values of each setting are a kind of
+// their own.
 func Kinds(entries []Entry) []Kind {
 	var kinds []Kind
 	for _, e := range entries {

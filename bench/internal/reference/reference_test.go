@@ -21,7 +21,7 @@ func entries() []Entry {
 	return Entries(commands, []Status{{Code: 3, Doc: "could not measure"}})
 }
 
-// Every entry says what its word is, and every related word is explained, too.
+// Every entry has a text, and every word that an entry relates to has an entry.
 func TestEntries(t *testing.T) {
 	all := entries()
 	for _, e := range all {
@@ -36,7 +36,8 @@ func TestEntries(t *testing.T) {
 	}
 }
 
-// Every column of a report shows a metric, is a term, or has a text.
+// Every column of a report is the column of a metric, has a term as its heading, or has a text that
+// explains it.
 func TestColumns(t *testing.T) {
 	for _, c := range report.Columns() {
 		if _, isTerm := terms.Find(c.Head); !isTerm && len(c.Metrics) == 0 && c.Doc == "" {
@@ -45,8 +46,8 @@ func TestColumns(t *testing.T) {
 	}
 }
 
-// Every head of a column in a report is explained as it is printed: those that the code of reports
-// names, and those in the golden files, which it may make up.
+// Find explains every column heading as reports print it: the headings in the source code of
+// package report, and those in its golden files, where the code may have composed them.
 func TestHeadsAreExplained(t *testing.T) {
 	all := entries()
 	heads := append(codeHeads(t), goldenHeads(t)...)
@@ -65,7 +66,7 @@ func TestHeadsAreExplained(t *testing.T) {
 	}
 }
 
-// codeHeads returns the heads of columns that the code of reports names.
+// codeHeads returns the column headings in the source code of package report.
 func codeHeads(t *testing.T) (heads []string) {
 	t.Helper()
 	files, err := filepath.Glob("../../../results/report/*.go")
@@ -110,7 +111,7 @@ func codeHeads(t *testing.T) (heads []string) {
 	return heads
 }
 
-// goldenHeads returns the heads of the tables in the golden files of reports.
+// goldenHeads returns the column headings of the tables in the golden files of package report.
 func goldenHeads(t *testing.T) (heads []string) {
 	t.Helper()
 	files, err := filepath.Glob("../../../results/report/testdata/*.md")
@@ -187,7 +188,7 @@ func TestFind(t *testing.T) {
 	}
 }
 
-// A generated document has a heading for each link into it.
+// For each link to a heading of a generated document, the document has that heading.
 func TestLinks(t *testing.T) {
 	for name, text := range map[string]string{
 		"reference": Reference(nil, nil), "glossary": Glossary(),
