@@ -13,40 +13,41 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A Server is a server of the user's own, from which a scenario is made.
+// A Server describes a third-party server. Its method Scenario makes a scenario for the server.
 type Server struct {
 	Start     string // the command that starts it
-	Directory string // where commands run, an absolute path
-	User      string // under whose id they run, as root; "": www-data or nobody
-	// Restart is StopStart, the name of a signal, or a command. "" starts the next instance and
-	// stops the previous one when the next is ready.
+	Directory string // the working directory of commands, an absolute path
+	User      string // the user who runs them if this program runs as root; "": www-data or nobody
+	// Restart is StopStart, the name of a signal, or a command. If it is "", a restart starts the
+	// next instance and, when that is ready, stops the previous one.
 	Restart string
-	Ready   string        // a path; "": the server is ready when it listens
-	Path    string        // what the load asks for; "": Ready, or /
-	Rate    string        // of the load, as in a scenario; "": MostOfCapacity
-	Note    string        // why that rate, for a comment
-	Every   time.Duration // between two restarts; 0: 1 s
+	Ready   string        // a path that a ready server answers; "": it is ready when it listens
+	Path    string        // the path that the load requests; "": Ready, or /
+	Rate    string        // the load's rate, as in a scenario; "": MostOfCapacity
+	Note    string        // the reason for the rate, for a comment
+	Every   time.Duration // the time between two restarts; 0: 1 s
 }
 
-// StopStart is the restart that stops the server before it starts it again.
+// StopStart is the value of Server.Restart that stops the server and then starts it again.
 const StopStart = "stop-start"
 
 const (
-	// MostOfCapacity and MostRate, in requests per second, limit the rate if the user gives none.
+	// These limit the rate if the user gives none: MostOfCapacity is a share of the capacity, and
+	// MostRate is in requests per second.
 	MostOfCapacity = 0.5
 	MostRate       = 1000
 )
 
-// A trial has as many restarts as there is time for in about trialLimit, but at most mostRestarts.
+// A trial has as many restarts as fit into about trialLimit, but at most mostRestarts.
 const (
 	serverTrials   = 4
 	mostRestarts   = 5
 	trialLimit     = 12 * time.Second
-	beforeRestarts = time.Second // of load without a restart
+	beforeRestarts = time.Second // the time under load before the first restart
 )
 
-// Signal returns the name of the signal that is sent to restart the server, or "" if it restarts
-// in another way.
+// Signal returns the name, without SIG, of the signal that restarts the server. It returns "" if
+// Restart is not a signal.
 func (s Server) Signal() string {
 	name := strings.TrimPrefix(strings.ToUpper(s.Restart), "SIG")
 	if unix.SignalNum("SIG"+name) == 0 {
@@ -55,7 +56,7 @@ func (s Server) Signal() string {
 	return name
 }
 
-// Describe says how the server is restarted.
+// Describe returns a description of the restart.
 func (s Server) Describe() string {
 	switch signal := s.Signal(); {
 	case s.Restart == "":
@@ -82,7 +83,7 @@ func (s Server) Actions() string {
 	return "[{run: " + strconv.Quote(s.Restart) + "}]"
 }
 
-// Program returns the name of the program that starts the server.
+// Program returns the last element of the path of the program in Start.
 func (s Server) Program() string {
 	words := strings.Fields(s.Start)
 	if len(words) == 0 {
@@ -91,14 +92,14 @@ func (s Server) Program() string {
 	return path.Base(words[0])
 }
 
-// Name returns the name of the scenario.
+// Name returns the name of the scenario, which is derived from Program.
 func (s Server) Name() string {
 	name := regexp.MustCompile(`[^a-z0-9]+`).ReplaceAllString(strings.ToLower(s.Program()), "-")
 	name = strings.Trim(name, "-")
 	return strings.TrimRight("my-"+name[:min(len(name), 32)], "-")
 }
 
-// Asked returns the path that the load asks for.
+// Asked returns the path that the load requests.
 func (s Server) Asked() string {
 	switch {
 	case s.Path != "":
@@ -109,7 +110,7 @@ func (s Server) Asked() string {
 	return "/"
 }
 
-// Scenario returns the text of the scenario.
+// Scenario returns the text of a scenario that restarts the server under load.
 func (s Server) Scenario() (string, error) {
 	if s.Every == 0 {
 		s.Every = time.Second

@@ -11,14 +11,14 @@ import (
 	"reuseport-bench/scenarios"
 )
 
-// Every server that can be described makes a valid scenario.
+// Scenario returns a valid scenario for every kind of restart and readiness.
 func TestServerScenario(t *testing.T) {
 	for _, test := range []struct {
 		server  Server
 		name    string
-		actions string // of its restart, as Go prints them
+		actions string // the actions of the restart, as Go prints them
 		path    string
-		steps   int // restarts of a trial
+		steps   int // number of restarts in a trial
 	}{
 		{Server{Start: "python3 app.py"}, "my-python3", "start stop", "/", 5},
 		{Server{Start: "./My_Service -p {{port}}", Restart: "stop-start", Ready: "/health"},

@@ -1,6 +1,5 @@
-// Package starter knows which settings of a scenario stand for a user's program. It writes a first
-// scenario from four answers: what the program is, how many workers it has, how it is restarted,
-// and its load.
+// Package starter writes a user's first scenario. It derives the settings from answers about the
+// user's program: its kind, the number of its workers, the way it is restarted, and its load.
 package starter
 
 import (
@@ -19,16 +18,17 @@ import (
 	"reuseport-bench/scenarios/vocabulary"
 )
 
-// A Program is a kind of server program, with the settings that stand for it in a scenario.
+// A Program is a kind of server program, with the settings that represent it in a scenario.
 type Program struct {
 	Name string // on the command line
 	Is   string // completes "my program is"
 	Kind vocabulary.ServerKind
-	// Accept says how its workers get connections. "" means the default of Kind.
+	// Accept is the way in which the program's workers get connections. "" means the default of
+	// Kind.
 	Accept vocabulary.AcceptMode
-	Burns  bool // a request uses a CPU for its work; otherwise it waits
+	Burns  bool // the work of a request uses a CPU; otherwise the request waits
 	Serial bool // a worker serves one request at a time
-	// Matters says when it makes a difference how the workers listen.
+	// Matters says under which circumstances the way the workers listen makes a difference.
 	Matters string
 }
 
@@ -62,18 +62,18 @@ func Programs() []Program {
 	}
 }
 
-// A Restart is a way in which users replace their program today.
+// A Restart is a way in which users currently replace their program.
 type Restart struct {
 	Name    string // on the command line
-	Is      string // completes "today"
+	Is      string // completes "today: "
 	Sockets vocabulary.Sockets
-	// Loop and HTTP are the stop modes of workers of that kind. "" means that they are not
-	// restarted.
+	// Loop and HTTP are the stop modes for workers of kind loop and of kind http. "" means that
+	// workers are not restarted.
 	Loop, HTTP vocabulary.StopMode
 	Path       vocabulary.Path // how clients reach the workers
 }
 
-// Restarts returns the ways to restart, including not to restart at all.
+// Restarts returns the ways to restart a program, including not restarting it at all.
 func Restarts() []Restart {
 	const direct = vocabulary.PathDirect
 	same := func(name, is string, sockets vocabulary.Sockets, stop vocabulary.StopMode) Restart {
@@ -104,13 +104,13 @@ func Restarts() []Restart {
 	}
 }
 
-// Answers are the answers from which a first scenario is made.
+// Answers are the user's answers from which a first scenario is made.
 type Answers struct {
 	Program string        // the name of one of Programs
 	Workers int           // 1 to MaxWorkers
 	Restart string        // the name of one of Restarts
 	Rate    float64       // new connections a second, 1 to MaxRate
-	Work    time.Duration // of one request, up to MaxWork
+	Work    time.Duration // duration of one request, up to MaxWork
 }
 
 // Bounds of the answers.
@@ -120,11 +120,12 @@ const (
 	MaxWork    = time.Second
 )
 
-// mostBusy is the maximum share of time that workers may be busy if each serves one request at a
-// time, or uses a CPU for it. Above it, requests queue up for as long as the load lasts.
+// mostBusy is the maximum share of the time in which workers may be busy, if each serves one
+// request at a time or each request uses a CPU. Above this share, queues grow as long as the load
+// lasts.
 const mostBusy = 0.9
 
-// Defaults returns the answers that are used where the user gives none.
+// Defaults returns the answers to questions that the user does not answer.
 func Defaults() Answers {
 	return Answers{Program: "go", Workers: 2, Restart: "reuseport", Rate: 400,
 		Work: 2 * time.Millisecond}
@@ -134,7 +135,7 @@ func Defaults() Answers {
 const Columns = 100
 
 // Scenario returns the text of a scenario file with the given name. It fails if an answer is out of
-// range, or if the answers do not go together.
+// range or the answers contradict each other.
 func (a Answers) Scenario(name string) (string, error) {
 	program, restart, err := a.rows()
 	if err != nil {
@@ -147,7 +148,7 @@ func (a Answers) Scenario(name string) (string, error) {
 	return wrapComments(b.String()), nil
 }
 
-// wrapComments breaks comments that are wider than Columns.
+// wrapComments wraps comments that are wider than Columns.
 func wrapComments(text string) string {
 	var b strings.Builder
 	for line := range strings.Lines(text) {
@@ -175,7 +176,7 @@ func wrapComments(text string) string {
 	return b.String()
 }
 
-// rows returns the rows of the answers' program and restart.
+// rows returns the elements of Programs and Restarts that the answers name.
 func (a Answers) rows() (p Program, r Restart, err error) {
 	i := slices.IndexFunc(Programs(), func(p Program) bool { return p.Name == a.Program })
 	k := slices.IndexFunc(Restarts(), func(r Restart) bool { return r.Name == a.Restart })
@@ -202,11 +203,11 @@ func (a Answers) rows() (p Program, r Restart, err error) {
 	return p, r, nil
 }
 
-// Busy returns the average number of requests that are being served at a time.
+// Busy returns the average number of requests in progress.
 func (a Answers) Busy() float64 { return a.Rate * a.Work.Seconds() }
 
-// tooBusy returns the error about more requests than the workers can serve. It names a rate and a
-// number of workers that go with the other answers, if there are any.
+// tooBusy returns the error for a rate that the workers cannot serve. If there is a rate or a
+// number of workers that would suit the other answers, the error names it.
 func (a Answers) tooBusy(r Restart) error {
 	most := float64(a.workers(r)) / a.Work.Seconds()
 	var remedies []string
@@ -223,8 +224,8 @@ func (a Answers) tooBusy(r Restart) error {
 		"%.4g/s at most; %s", a.Rate, 100*mostBusy, a.Work, most, strings.Join(remedies, ", or "))
 }
 
-// workers returns the number of workers that serve at the same time. With an exclusive socket there
-// is only one, unless there is a proxy.
+// workers returns the number of workers that serve at the same time. That is one if the socket is
+// exclusive and there is no proxy in front.
 func (a Answers) workers(r Restart) int {
 	if r.Sockets == vocabulary.SocketsExclusive && r.Path == vocabulary.PathDirect {
 		return 1
@@ -238,7 +239,7 @@ type variant struct {
 	Stop    vocabulary.StopMode
 }
 
-// A view holds the data for the template of a scenario.
+// A view holds the data for the template of a scenario file.
 type view struct {
 	Name     string
 	Answers  Answers
@@ -307,7 +308,8 @@ func (v *view) Uses() string {
 	return "sleep"
 }
 
-// Load says what the load means for the workers.
+// Load describes the load in terms of the workers, such as the share of time in which they are
+// busy.
 func (v *view) Load() string {
 	busy := v.Answers.Busy()
 	switch {
@@ -319,15 +321,15 @@ func (v *view) Load() string {
 	return fmt.Sprintf("is %.2g requests at a time", busy)
 }
 
-// A gate is an expectation that holds for the program as it was chosen.
+// A gate is an expectation that should hold for the user's program.
 type gate struct {
-	Why    string // a sentence: why it holds
-	When   string // the variants, as in the file
+	Why    string // a sentence with the reason why it holds
+	When   string // the labels of the variants, as in a scenario file
 	Expect string
 }
 
-// Gate returns the example of a gate. It does not judge today's way to restart, which may lose
-// connections, unless that way cannot lose what the gate counts.
+// Gate returns an example of a gate. The gate applies to variants that cannot lose the connections
+// that it counts. The user's current way to restart is among them only if it cannot lose these.
 func (v *view) Gate() gate {
 	const none = "lost_by_cause.reset_at_close == 0"
 	switch {

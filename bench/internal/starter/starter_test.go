@@ -15,7 +15,7 @@ import (
 	"reuseport-bench/scenarios"
 )
 
-// every calls f for every combination of answers. Numbers are near both ends of their ranges.
+// every calls f for every combination of programs and restarts with small and large numbers.
 func every(f func(Answers)) {
 	for _, p := range Programs() {
 		for _, r := range Restarts() {
@@ -30,8 +30,8 @@ func every(f func(Answers)) {
 	}
 }
 
-// For all answers, the scenario is valid, can be planned, fits a screen, and compares today's way
-// with others.
+// For all answers that Scenario accepts, the scenario is valid, can be planned, fits a screen, and
+// compares the user's current way to restart with others.
 func TestScenario(t *testing.T) {
 	machine := plan.Machine{CPUs: []int{0, 1, 2, 3}}
 	written := 0
@@ -75,8 +75,8 @@ func TestScenario(t *testing.T) {
 	}
 }
 
-// The example of a gate judges at least one variant. It does not judge today's way where that may
-// lose what the gate counts, because the gate would then fail in the first run.
+// The example gate applies to at least one variant. It does not apply to the user's current way to
+// restart if that may lose what the gate counts, because the gate would then fail in the first run.
 func TestGateSparesToday(t *testing.T) {
 	keepsSocket := []string{"systemd", "handoff", "upgrade", "load-balancer", "none"}
 	for _, p := range Programs() {
@@ -113,8 +113,8 @@ func TestGateSparesToday(t *testing.T) {
 	}
 }
 
-// The load is described by what it means to the workers. Some serve many requests at a time, some
-// one each, and some use a CPU for each.
+// The description of the load depends on whether a worker serves many requests at a time or one,
+// and on whether a request uses a CPU.
 func TestLoad(t *testing.T) {
 	for program, want := range map[string]string{
 		"go":         "1500/s × 5ms is 7.5 requests at a time.",
@@ -128,7 +128,7 @@ func TestLoad(t *testing.T) {
 	}
 }
 
-// What the error about too much load suggests is accepted.
+// The remedies that the error about too much load suggests are accepted.
 func TestTooBusy(t *testing.T) {
 	for _, program := range []string{"go-cpu", "event-loop", "prefork"} {
 		for _, restart := range []string{"reuseport", "stop-start", "load-balancer"} {
@@ -161,7 +161,7 @@ func TestTooBusy(t *testing.T) {
 	}
 }
 
-// refused reports whether the error is about answers that do not go together.
+// refused reports whether the error is about answers that contradict each other.
 func refused(err error) bool {
 	return strings.Contains(err.Error(), "keeps the workers busier than") ||
 		strings.Contains(err.Error(), "behind an acceptor")
@@ -203,7 +203,8 @@ func TestRefused(t *testing.T) {
 	}
 }
 
-// The documents have a row for each program, with settings that a scenario can have.
+// The table for the documents has a row for each program, and all settings in it are valid in a
+// scenario.
 func TestMarkdown(t *testing.T) {
 	table := Markdown()
 	if got, want := strings.Count(table, "\n"), 2+len(Programs()); got != want {
