@@ -27,13 +27,13 @@ func returning(value int32) asm.Instructions {
 	return asm.Instructions{asm.Mov.Imm(asm.R0, value), asm.Return()}
 }
 
-// load loads a program that attaches to nothing. The caller closes it.
+// load loads a program without attaching it. The caller must close it.
 func load(spec *ebpf.ProgramSpec) (*ebpf.Program, error) {
 	spec.License = bpfLicence
 	return ebpf.NewProgramWithOptions(spec, ebpf.ProgramOptions{LogDisabled: true})
 }
 
-// refusedBPF returns the result for an error of bpf(2).
+// refusedBPF returns the result of a probe for which bpf(2) returned err.
 func refusedBPF(what string, err error) Result {
 	if !errors.Is(err, unix.EPERM) {
 		return no(what+": "+err.Error(), "")
@@ -53,7 +53,8 @@ func refusedBPF(what string, err error) Result {
 			"ulimit -l unlimited")
 }
 
-// probeBPF loads a minimal program of the oldest type, and one of the type that selectors have.
+// probeBPF loads two minimal programs: one of the oldest program type, and one of the type of
+// selectors.
 func probeBPF() Result {
 	for _, kind := range []ebpf.ProgramType{ebpf.SocketFilter, ebpf.SkReuseport} {
 		program, err := load(&ebpf.ProgramSpec{Type: kind, Instructions: returning(1)})
@@ -101,7 +102,7 @@ func probeBTF() Result {
 	return yes("%s", path)
 }
 
-// sockArray returns the specification of the map from which a selector picks: index → socket.
+// sockArray returns the specification of the map from index to socket from which a selector picks.
 func sockArray(size uint32) *ebpf.MapSpec {
 	return &ebpf.MapSpec{Type: ebpf.ReusePortSockArray, KeySize: 4, ValueSize: 8, MaxEntries: size}
 }
@@ -125,9 +126,10 @@ func probeMap(spec *ebpf.MapSpec) Result {
 const migratingSK = 48
 
 // selectProgram returns a program that picks the socket at index pick of the map for new
-// connections. For connections of a socket that is being closed, which it sees only with attach
-// type AttachSkReuseportSelectOrMigrate, it picks the socket at index heir. If it cannot pick, it
-// drops the connection, so that a fallback to the hash cannot pass for success.
+// connections. For connections that migrate because their socket is being closed, it picks the
+// socket at index heir; the kernel calls it for these only with attach type
+// AttachSkReuseportSelectOrMigrate. If it cannot pick a socket, it drops the connection, because
+// the kernel's fallback to the hash could look like success.
 func selectProgram(sockets *ebpf.Map, pick, heir int32, attach ebpf.AttachType) *ebpf.ProgramSpec {
 	const key = -4 // on the stack
 	code := asm.Instructions{asm.StoreImm(asm.RFP, key, int64(pick), asm.Word)}
@@ -153,9 +155,9 @@ func selectProgram(sockets *ebpf.Map, pick, heir int32, attach ebpf.AttachType) 
 	return &ebpf.ProgramSpec{Type: ebpf.SkReuseport, AttachType: attach, Instructions: code}
 }
 
-// withSelector loads selectProgram with a map of n sockets. Then it calls f in a private network,
-// with a group of n listeners to which the program is attached. It loads the program before it
-// makes the network, because a load error says more than a network error.
+// withSelector loads selectProgram with a map of n sockets. Then it makes a private network with a
+// group of n listeners, attaches the program to the group, and calls f. If both would fail, the
+// error is that of loading the program, which says more than that of making the network.
 func withSelector(
 	n int, pick, heir int32, attach ebpf.AttachType, f func(*loopback.Sockets, []int) Result,
 ) Result {
@@ -197,7 +199,7 @@ func group(s *loopback.Sockets, n int, sockets *ebpf.Map, program *ebpf.Program)
 		if err != nil {
 			return nil, err
 		}
-		// Only a listening socket may enter the map.
+		// The kernel accepts only listening sockets in the map.
 		if err := sockets.Put(uint32(i), uint64(listener)); err != nil {
 			return nil, fmt.Errorf("socket %d into the map: %w", i, err)
 		}
@@ -212,7 +214,7 @@ func group(s *loopback.Sockets, n int, sockets *ebpf.Map, program *ebpf.Program)
 }
 
 func probeSKReuseport() Result {
-	const chosen, n = 1, 16 // the hash would do the same by chance once in 2^16
+	const chosen, n = 1, 16 // by chance, the hash sends all n there once in 2^16
 	const went = "%d of %d connections went to the socket that the program chose"
 	test := func(s *loopback.Sockets, listeners []int) Result {
 		if _, err := s.Connect(n, s.Address); err != nil {
@@ -230,13 +232,13 @@ func probeSKReuseport() Result {
 	return withSelector(2, chosen, chosen, ebpf.AttachNone, test)
 }
 
-// probeSKMigrate closes socket 0, to which the program sends new connections. It expects all
-// connections that waited at socket 0 to move to socket 2. Without the program the kernel would
-// share them among the other sockets, or reset them.
+// probeSKMigrate queues connections at socket 0 and closes it. It expects the program to move all
+// of them to socket 2. Without the program the kernel would distribute them among the other sockets
+// or reset them.
 func probeSKMigrate() Result {
 	const old, heir = 0, 2
 	test := func(s *loopback.Sockets, listeners []int) Result {
-		// The program must move the connections, not the sysctl.
+		// Turn the sysctl off, so that only the program can move the connections.
 		if err := os.WriteFile(migrateSysctl, []byte("0"), 0); err != nil {
 			return unknown(err.Error(), "see "+NetSysctl)
 		}
@@ -257,9 +259,10 @@ func probeTraceKfreeSKB() Result { return probeTracepoint("kfree_skb", 2, "the d
 
 func probeTraceSockState() Result { return probeTracepoint("inet_sock_set_state", 0, "") }
 
-// probeTracepoint loads a program that reads one argument of the tracepoint, counted from 0. extra
-// names an argument that older kernels do not pass. The verifier knows the number of arguments, so
-// a second try without it tells a missing argument from a missing tracepoint.
+// probeTracepoint loads a program that reads one argument of the tracepoint, counted from 0. If
+// older kernels do not pass this argument, extra describes it. The verifier rejects access to a
+// missing argument, so probeTracepoint then tries again with argument 0, which distinguishes a
+// missing argument from a missing tracepoint.
 func probeTracepoint(name string, argument int16, extra string) Result {
 	err := loadTracing(ebpf.AttachTraceRawTp, name, argument)
 	if err == nil && extra != "" {

@@ -2,14 +2,14 @@ package doctor
 
 import "os/exec"
 
-// FindCommand looks for a program on PATH. If it is missing, detail and hint say how to install
-// it.
+// FindCommand looks for a program on PATH. If the program is missing, the result's Detail and Hint
+// say how to install it.
 func FindCommand(program string) Result {
 	_, err := exec.LookPath("apt-get")
 	return findCommand(program, err == nil)
 }
 
-// findCommand looks for one program. apt says whether packages are installed with apt.
+// findCommand looks for one program. apt reports whether this machine installs packages with apt.
 func findCommand(name string, apt bool) Result {
 	if path, err := exec.LookPath(name); err == nil {
 		return yes("%s", path)
@@ -29,7 +29,7 @@ func findCommand(name string, apt bool) Result {
 	return no("not found in PATH; "+detail, hint)
 }
 
-// debianPackages names, for each program, the package of Debian 12 that has it.
+// debianPackages maps programs to the Debian 12 packages that contain them.
 var debianPackages = map[string]string{
 	"apache2":                 "apache2",
 	"apache2ctl":              "apache2",

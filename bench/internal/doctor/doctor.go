@@ -1,9 +1,9 @@
 // Package doctor finds out what this kernel, this machine and this user can do.
 //
-// Each probe answers "does it work here?" by trying it, never by comparing versions: distributions
-// backport features, containers forbid them, and the bug that hurts migrated connections most was
-// fixed in some stable series and not in others. A probe that needs a network makes a private
-// namespace, which is gone when the probe returns.
+// Each probe finds out whether a feature works by using it, never by comparing versions:
+// distributions backport features, containers forbid them, and the worst bug with migrated
+// connections was fixed in some stable kernel series and not in others. A probe that needs a
+// network makes a private network namespace, which no longer exists when the probe returns.
 package doctor
 
 import (
@@ -21,23 +21,24 @@ import (
 type Status string
 
 const (
-	Yes     Status = "yes"     // done here, just now
-	No      Status = "no"      // tried and refused
-	Unknown Status = "unknown" // could not be tried; Detail says why
+	Yes     Status = "yes"     // the probe did it
+	No      Status = "no"      // the probe tried and failed
+	Unknown Status = "unknown" // the probe could not try; Detail says why
 )
 
-// Result is the finding of a probe. The child in a user namespace sends its results as JSON.
+// Result is the finding of a probe. The child process in a user namespace sends its results as
+// JSON.
 type Result struct {
 	Name   string `json:"name"` // one of the constants below
-	What   string `json:"what"` // the feature that needs it, in a few words
+	What   string `json:"what"` // the feature of this program that needs it
 	Status Status `json:"status"`
-	// Detail is what the probe saw: figures, or the error and its likely reason.
+	// Detail describes the probe's observation: figures, or the error and its likely reason.
 	Detail string `json:"detail,omitempty"`
 	Hint   string `json:"hint,omitempty"` // what the user can do about it
 }
 
-// The names of the probes are the kernel's names, where it has one. The names of capabilities that
-// a value of a scenario needs are words of the vocabulary.
+// The names of the probes. If the kernel has a name for what is probed, the probe has that name. A
+// probe of a capability that a scenario may need is named like the constant in package vocabulary.
 const (
 	NetNamespace    = "net_namespace"
 	UserNamespace   = "user_namespace"
@@ -77,36 +78,38 @@ const (
 	UserIDs         = string(vocabulary.UserIDs)
 )
 
-// Options says what to probe, and how. The zero value probes everything that needs no child.
+// Options are the options of Examine. The zero value runs all probes that need no child process.
 type Options struct {
-	// UserNamespaceChild is the command line of a child that calls ServeNamespace on its standard
-	// input and output and exits, such as {"/proc/self/exe", "probe-namespace"}. It is started in
-	// new user and network namespaces, which a program with more than one thread cannot enter
-	// itself. If it is empty, the user namespace is not probed and, without root, neither is
-	// anything that needs a private network.
+	// UserNamespaceChild is the command line of a child process that calls ServeNamespace on its
+	// standard input and output and exits, such as {"/proc/self/exe", "probe-namespace"}. The child
+	// is started in new user and network namespaces, because a process with more than one thread
+	// cannot enter a new user namespace. If the command line is empty, the user namespace is not
+	// probed and, without root, neither is anything that needs a private network.
 	UserNamespaceChild []string
 
-	// Only names the probes to run. They run in the order of the table. Empty means all.
+	// Only names the probes to run, in any order. If it is empty, all probes run.
 	Only []string
 
-	// CPUs are the CPUs that IdleCPUs watches. Nil means all that this process may use.
+	// CPUs are the CPUs that the probe IdleCPUs watches. Nil means all CPUs that this process may
+	// use.
 	CPUs []int
 
-	// Timeout limits all probes together. Probes not started by then are "unknown". 0 means 3.5 s.
+	// Timeout limits the time of all probes together. Probes not started by then get the status
+	// Unknown. 0 means 3.5 s.
 	Timeout time.Duration
 }
 
-// A probe tries one thing. Its run sets Status, Detail and Hint of the result.
+// A probe tests one feature. run returns a result with Status, Detail and Hint set.
 type probe struct {
 	name, what string
-	// inside means that the probe runs in a private network namespace. If this process may not make
-	// one, the child in a user namespace runs the probe instead.
+	// If inside, the probe runs in a private network namespace. If this process may not make such a
+	// namespace, the child in a user namespace runs the probe instead.
 	inside bool
 	run    func(context.Context, Options) Result
 }
 
-// simple adapts a probe that needs neither context nor options. Its waits must be short and
-// bounded.
+// simple adapts a probe that needs neither context nor options. Because the probe cannot be
+// cancelled, its waits must be short and bounded.
 func simple(run func() Result) func(context.Context, Options) Result {
 	return func(context.Context, Options) Result { return run() }
 }
@@ -114,7 +117,7 @@ func simple(run func() Result) func(context.Context, Options) Result {
 // probes returns the table of all probes, in the order in which they run.
 func probes() []probe {
 	return []probe{
-		// The first probe must not see the work of the others.
+		// IdleCPUs comes first, so that it does not observe the CPU time of other probes.
 		{IdleCPUs, "trials that count", false, probeIdleCPUs},
 		{NetNamespace, "every lab, as root", false, simple(probeNetNamespace)},
 		{UserNamespace, "every lab, without root", false, probeUserNamespace},
@@ -170,13 +173,13 @@ func probes() []probe {
 }
 
 // Examine runs the probes. It returns one result for each probe, in a fixed order, and one with
-// status Unknown for each name in Options.Only that is not a probe. It takes about 1.5 seconds,
-// never much longer than Options.Timeout. When ctx ends it returns early, with Unknown for the
+// status Unknown for each name in Options.Only that is not a probe. It takes about 1.5 seconds, and
+// never much longer than Options.Timeout. When ctx is done it returns early, with Unknown for the
 // remaining probes.
 //
-// It tries network, firewall and sysctls in private network namespaces only, and leaves nothing
-// behind, with one exception: the kernel may load a module to do what it was asked (nf_tables,
-// veth, nf_conntrack).
+// It tests network, firewall and sysctls only in private network namespaces, and leaves nothing
+// behind, with one exception: the kernel may load modules that the probes need (nf_tables, veth,
+// nf_conntrack).
 func Examine(ctx context.Context, options Options) []Result {
 	if options.Timeout == 0 {
 		options.Timeout = 3500 * time.Millisecond
@@ -202,8 +205,8 @@ func Examine(ctx context.Context, options Options) []Result {
 	return append(results, unmatched...)
 }
 
-// choose returns the probes named in only, or all if it is empty. It also returns a result for each
-// name that matches no probe.
+// choose returns the probes named in only, or all probes if only is empty. unmatched has a result
+// for each name that matches no probe.
 func choose(all []probe, only []string) (chosen []probe, unmatched []Result) {
 	if len(only) == 0 {
 		return all, nil
@@ -242,14 +245,15 @@ func runProbe(ctx context.Context, p probe, options Options) Result {
 	return result
 }
 
-// noNetwork returns the result of a probe that could not get a private network.
+// noNetwork returns the result of a probe for which no private network could be made.
 func noNetwork(err error) Result {
 	return unknown(err.Error(), "see "+NetNamespace+" and "+UserNamespace)
 }
 
-// askChild runs, in the child in a user namespace, the chosen probes that need a private network.
-// It returns their results by name. It returns none if this process can make a private network
-// itself, if there is no child, or if the child failed. It may use half of Options.Timeout.
+// askChild starts the child in a user namespace, which runs those chosen probes that need a private
+// network. It returns their results by name. It returns nil if this process can make a private
+// network itself, if Options has no child, or if the child failed. It takes at most half of
+// Options.Timeout.
 func askChild(ctx context.Context, chosen []probe, options Options) map[string]Result {
 	var names []string
 	for _, p := range chosen {

@@ -33,19 +33,19 @@ func inNetwork(t *testing.T, f func() error) {
 	}
 }
 
-// varies lists the probes that may answer "no" although nothing is wrong.
+// varies lists the probes that may answer "no" on a machine that suits the tests.
 var varies = map[string]bool{
 	CPUs: true, WholeCPUs: true, Cores: true, Governor: true, IdleCPUs: true, Timer: true,
 	Pressure: true, MPTCP: true, HAProxyCommand: true, NFTablesCommand: true,
 	IncomingCPU: true, // needs two CPUs
-	Netem:       true, // a relay stands in
+	Netem:       true, // without it, a relay delays packets
 }
 
 func TestKernelProbes(t *testing.T) {
 	testkit.RequireRoot(t)
 	begin := time.Now()
 	results := Examine(t.Context(), withChild())
-	t.Logf("took %v; 0.4 s is usual", time.Since(begin)) // not tested: it depends on other load
+	t.Logf("took %v; 0.4 s is usual", time.Since(begin)) // unchecked: depends on other load
 	if len(results) != len(probes()) {
 		t.Errorf("%d results, want %d", len(results), len(probes()))
 	}
@@ -63,15 +63,15 @@ func TestKernelProbes(t *testing.T) {
 	}
 }
 
-// TestKernelProbesLeaveNothing checks that the probes leave nothing behind: descriptors, threads,
-// links and sysctls are as before.
+// TestKernelProbesLeaveNothing checks that after the probes, the descriptors, threads, links and
+// sysctls are the same as before.
 func TestKernelProbesLeaveNothing(t *testing.T) {
 	testkit.RequireRoot(t)
-	Examine(t.Context(), withChild()) // libraries keep some descriptors open from here on
+	Examine(t.Context(), withChild()) // opens descriptors that libraries keep open
 	before := leftovers(t)
 	Examine(t.Context(), withChild())
 	var diff string
-	// The end of a thread raises no event, so the test polls.
+	// Poll, because the end of a thread causes no event.
 	for end := time.Now().Add(10 * time.Second); time.Now().Before(end); {
 		if diff = cmp.Diff(leftovers(t), before); diff == "" {
 			return
@@ -98,7 +98,7 @@ func leftovers(t *testing.T) map[string]string {
 			t.Fatal(err)
 		}
 		for _, link := range links {
-			if name, err := os.Readlink(link); err == nil { // the thread may have just ended
+			if name, err := os.Readlink(link); err == nil { // fails if the thread has just ended
 				namespaces[name] = true
 			}
 		}
@@ -133,7 +133,8 @@ func TestKernelReadOnlySysctls(t *testing.T) {
 			return err
 		}
 		before = probeSysctl()
-		// Without MS_PRIVATE the mount would appear on the whole machine (mount_namespaces(7)).
+		// Without MS_PRIVATE, the mount below would propagate to other mount namespaces
+		// (mount_namespaces(7)).
 		if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
 			return err
 		}
@@ -155,8 +156,9 @@ func TestKernelReadOnlySysctls(t *testing.T) {
 	}
 }
 
-// TestKernelUserIDsWithoutNice runs the probe without some capabilities. Root in a container often
-// lacks CAP_SYS_NICE: it may become any user, but may not set the CPUs of that user's processes.
+// TestKernelUserIDsWithoutNice runs the probe UserIDs without some capabilities. Root in a
+// container often lacks CAP_SYS_NICE: it may become any user, but may not set the CPU affinity of
+// that user's processes.
 func TestKernelUserIDsWithoutNice(t *testing.T) {
 	testkit.RequireRoot(t)
 	for _, test := range []struct {
@@ -181,7 +183,7 @@ func TestKernelUserIDsWithoutNice(t *testing.T) {
 	}
 }
 
-// allMigrated is the result when the heir inherits every connection and is woken.
+// allMigrated is the result if the heir inherits every connection and is woken.
 var allMigrated = migration{
 	queued: queuedForProbe, accepted: queuedForProbe, served: queuedForProbe, woken: true,
 }
@@ -206,8 +208,8 @@ func TestKernelMigrationBySysctl(t *testing.T) {
 	}
 }
 
-// TestKernelSelectorSteers checks that the probes' selector, and not the hash, decides where
-// connections go.
+// TestKernelSelectorSteers checks that the socket of a connection is chosen by the probes'
+// selector, and not by the hash.
 func TestKernelSelectorSteers(t *testing.T) {
 	testkit.RequireRoot(t)
 	const n = 16
@@ -309,8 +311,8 @@ func TestKernelUserNamespaceChild(t *testing.T) {
 	}
 }
 
-// TestKernelOrdinaryUser checks that an ordinary user gets a network in a user namespace, and a
-// clear message about BPF.
+// TestKernelOrdinaryUser checks that for an ordinary user, network probes run in a user namespace,
+// and BPF probes fail with a clear message.
 func TestKernelOrdinaryUser(t *testing.T) {
 	testkit.RequireRoot(t)
 	results, err := examineAsNobody(t)

@@ -21,16 +21,16 @@ import (
 	"reuseport-bench/servers/sys"
 )
 
-// The first argument makes the test binary one of these children.
+// With one of these as its first argument, the test binary acts as a child process of the tests.
 const (
 	childProbe   = "probe-namespace" // calls ServeNamespace
 	childExamine = "examine"         // prints the results of Examine
-	childHang    = "hang"            // never ends
-	childSilent  = "silent"          // ends at once, without output
+	childHang    = "hang"            // never exits
+	childSilent  = "silent"          // exits at once, without output
 )
 
 func TestMain(m *testing.M) {
-	// Otherwise children built with -race take a second to exit.
+	// By default, children built with -race take a second to exit.
 	os.Setenv("GORACE", "atexit_sleep_ms=0")
 	if len(os.Args) > 1 {
 		switch os.Args[1] {
@@ -39,7 +39,7 @@ func TestMain(m *testing.M) {
 		case childExamine:
 			exit(json.NewEncoder(os.Stdout).Encode(Examine(context.Background(), withChild())))
 		case childHang:
-			time.Sleep(time.Hour) // an empty select would be reported as a deadlock
+			time.Sleep(time.Hour) // the runtime would report an empty select as a deadlock
 		case childSilent:
 			exit(nil)
 		}
@@ -189,7 +189,7 @@ func TestJudgeLateness(t *testing.T) {
 		for i := range late {
 			late[i] = usual
 		}
-		late[3], late[70] = worst, worst // two of 100: p99 is among them
+		late[3], late[70] = worst, worst // two of 100, so that the p99 is one of them
 		return late
 	}
 	for _, test := range []struct {
@@ -247,7 +247,7 @@ func TestJudgeQuota(t *testing.T) {
 	}
 }
 
-// TestJudgeOthers checks that Surroundings and the probe say the same about other programs.
+// TestJudgeOthers checks what the probe and Surroundings say about other programs.
 func TestJudgeOthers(t *testing.T) {
 	programs := []kernel.Program{
 		{Name: "cc1", CPUs: 0.92}, {Name: "make", CPUs: 0.31}, {Name: "sshd", CPUs: 0.01},
@@ -434,7 +434,7 @@ func TestServeNamespace(t *testing.T) {
 	}
 }
 
-// A missing program is reported with the package that has it.
+// The result for a missing program names the package that contains it.
 func TestFindCommand(t *testing.T) {
 	t.Setenv("PATH", t.TempDir())
 	for _, test := range []struct {

@@ -37,8 +37,8 @@ func probeCPUs() Result {
 	return yes("%s", detail)
 }
 
-// probeWholeCPUs looks for a CPU quota. A container that has used up its quota stops until the next
-// period, as if the machine had stopped.
+// probeWholeCPUs looks for a CPU quota. A container that has exhausted its quota is throttled until
+// the next period, as if the machine had stopped.
 func probeWholeCPUs() Result {
 	cpus, err := kernel.UsableCPUs()
 	if err != nil {
@@ -47,8 +47,8 @@ func probeWholeCPUs() Result {
 	return judgeQuota(len(cpus), kernel.ReadTopology(cpus).Quota)
 }
 
-// judgeQuota says whether a CPU quota can stop a program that may use this many CPUs. The quota is
-// in CPUs; 0 means no quota.
+// judgeQuota returns Yes unless the quota can throttle a program that may use this many CPUs. The
+// quota is in CPUs; 0 means no quota.
 func judgeQuota(usable int, quota float64) Result {
 	switch {
 	case quota == 0:
@@ -61,8 +61,8 @@ func judgeQuota(usable int, quota float64) Result {
 			"limit or the static CPU manager policy (see docs/containers.md)")
 }
 
-// probeTopology counts the physical cores, and recommends at least two. A plan can use any
-// topology.
+// probeTopology counts the physical cores and recommends at least two. With fewer, runs are still
+// possible.
 func probeTopology() Result {
 	cpus, err := kernel.UsableCPUs()
 	if err != nil {
@@ -90,8 +90,8 @@ func judgeTopology(t kernel.Topology) Result {
 	return yes("%s", detail)
 }
 
-// probeGovernor checks whether the CPUs' frequency follows the load. If it does, the first requests
-// after a pause are slower, and figures depend on earlier load.
+// probeGovernor checks whether the frequency governor adapts the CPUs' frequency to their load. If
+// it does, the first requests after a pause are slower, and figures depend on earlier load.
 func probeGovernor() Result {
 	governors := kernel.ReadTopology(nil).Governors
 	detail := strings.Join(governors, ", ")
@@ -107,7 +107,7 @@ func probeGovernor() Result {
 // lookFor is the time for which probeIdleCPUs watches other programs.
 const lookFor = 500 * time.Millisecond
 
-// probeIdleCPUs measures how much of the CPUs other programs use.
+// probeIdleCPUs measures the share of the CPUs that other programs use.
 func probeIdleCPUs(ctx context.Context, options Options) Result {
 	cpus := options.CPUs
 	if cpus == nil {
@@ -118,7 +118,7 @@ func probeIdleCPUs(ctx context.Context, options Options) Result {
 	}
 	a, err := kernel.Watch(ctx, cpus, lookFor)
 	if err == nil {
-		err = ctx.Err() // Watch may have ended early
+		err = ctx.Err() // if so, Watch ended early
 	}
 	if err != nil {
 		return unknown(err.Error(), "")
@@ -126,24 +126,26 @@ func probeIdleCPUs(ctx context.Context, options Options) Result {
 	return judgeOthers(a)
 }
 
-// These constants say how busy the machine may be before trials suffer. They were measured on two
-// CPUs, beside busy loops in sessions of their own. With one or two loops (1 task per CPU) all 36
-// trials were valid, and the p99 of 'steady' was 2.1 and 3.7 ms instead of 0.23. With eight loops
-// (5 per CPU) 15 of 25 trials were invalid, and with twenty (10 per CPU) all 18.
+// These constants limit how busy the machine may be before trials suffer. They follow from
+// measurements on two CPUs beside busy loops, each in its own session. With one loop or two (1
+// runnable task per CPU), all 36 trials were valid, but the p99 of the scenario steady was 2.1 or
+// 3.7 ms instead of 0.23 ms. With eight loops (5 tasks per CPU), 15 of 25 trials were invalid, and
+// with twenty (10 per CPU), all 18.
 const (
-	// noticedShare is the share of the CPUs that other programs must use to be mentioned.
+	// noticedShare is the share of the CPUs that other programs must use for the probe to report
+	// them.
 	noticedShare = 0.05
-	// someInvalidTasks and mostInvalidTasks are numbers of runnable tasks per CPU of the machine.
-	// From the first on, some trials are invalid, and from the second on, most.
+	// If the machine has someInvalidTasks or more runnable tasks per CPU, some trials are invalid.
+	// With mostInvalidTasks or more, most are.
 	someInvalidTasks = 2
 	mostInvalidTasks = 4
-	// mostInvalidSteal is a share of the CPUs. If the hypervisor takes that much or more, most
-	// trials are invalid, because steal from the servers' CPUs counts directly (validity.steal).
+	// If the hypervisor steals this share of the CPUs or more, most trials are invalid, because
+	// validity.steal limits the steal time of the servers' CPUs.
 	mostInvalidSteal = 0.25
 )
 
-// judgeOthers names everything that takes CPU time, its effect on trials, and what helps. It judges
-// by what runs now. The load average is evidence for that only while it does not fall.
+// judgeOthers names everything that takes CPU time, the effect on trials, and remedies. It judges
+// only by what currently runs. So it mentions the load average only if it is not falling.
 func judgeOthers(a kernel.Activity) Result {
 	if a.CPUs == 0 {
 		return unknown("no CPU was watched", "")
@@ -172,7 +174,7 @@ func judgeOthers(a kernel.Activity) Result {
 	if tasks >= 1 {
 		seen = append(seen, fmt.Sprintf("%.0f tasks want to run", a.Runnable))
 	}
-	if a.Load >= a.Load5 { // a falling one is about programs that have ended
+	if a.Load >= a.Load5 { // a falling one counts programs that have ended
 		seen = append(seen, fmt.Sprintf("load average %.3g", a.Load))
 	}
 	effect := "p99 will be longer"
@@ -185,8 +187,8 @@ func judgeOthers(a kernel.Activity) Result {
 	return no(strings.Join(seen, ", ")+"; "+effect, strings.Join(remedies, "; "))
 }
 
-// named lists up to three programs that use at least a twentieth of a CPU. It returns "" if there
-// are none.
+// named lists up to three programs that use at least a twentieth of a CPU each. It returns "" if no
+// program does.
 func named(programs []kernel.Program) string {
 	var names []string
 	for _, p := range programs {
@@ -200,8 +202,8 @@ func named(programs []kernel.Program) string {
 	return " (" + strings.Join(names, ", ") + ")"
 }
 
-// Surroundings tells a user, before a run, how busy other programs keep the machine. It returns ""
-// if trials will not suffer from that.
+// Surroundings returns a warning, to be printed before a run, about other programs that keep the
+// machine busy. It returns "" if trials will not suffer.
 func Surroundings(found []Result) string {
 	for _, r := range found {
 		if r.Name == IdleCPUs && r.Status == No {
@@ -222,9 +224,9 @@ func probePressure() Result {
 	return yes("%v waited for a CPU since boot", some.Round(time.Millisecond))
 }
 
-// probeTimer measures how late clock_nanosleep(2) returns from sleeps of 100 µs. The lateness
-// includes the default timer slack of 50 µs (prctl(2), PR_SET_TIMERSLACK), as it does in a
-// schedule.
+// probeTimer measures the delay with which clock_nanosleep(2) returns from sleeps of 100 µs. The
+// delay includes the default timer slack of 50 µs (prctl(2), PR_SET_TIMERSLACK), from which the
+// load's schedule suffers, too.
 func probeTimer() Result {
 	const samples, sleep, limit = 200, 100 * time.Microsecond, 250 * time.Millisecond
 	late, err := lateness(samples, sleep, limit)
@@ -234,8 +236,8 @@ func probeTimer() Result {
 	return judgeLateness(late)
 }
 
-// judgeLateness requires a median of at most 500 µs, half the coarsest useful step of a schedule. A
-// long tail is noise of the machine. It adds a hint, but the answer stays "yes".
+// judgeLateness requires a median of at most 500 µs, half of the coarsest useful interval of a
+// schedule. A long tail is noise of the machine: it adds a hint, but the status stays Yes.
 func judgeLateness(late []time.Duration) Result {
 	const bound = 500 * time.Microsecond
 	slices.Sort(late)
@@ -253,14 +255,14 @@ func judgeLateness(late []time.Duration) Result {
 	return r
 }
 
-// rank returns the nearest-rank percentile of sorted values: the smallest value that percent of
-// them do not exceed.
+// rank returns the nearest-rank percentile of sorted values: the smallest value such that at least
+// percent % of the values do not exceed it.
 func rank(sorted []time.Duration, percent int) time.Duration {
 	return sorted[(len(sorted)*percent+99)/100-1]
 }
 
-// lateness measures sleeps on one thread until it has the given number of samples, or limit has
-// passed. It returns at least one sample.
+// lateness measures the delays of sleeps on one thread until it has the given number of samples or
+// the time limit has passed. It returns at least one sample.
 func lateness(samples int, sleep, limit time.Duration) ([]time.Duration, error) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
@@ -280,7 +282,7 @@ func lateness(samples int, sleep, limit time.Duration) ([]time.Duration, error) 
 	return late, nil
 }
 
-// sleepUntil sleeps until an instant, despite signals.
+// sleepUntil sleeps until an instant, even if signals interrupt the sleep.
 func sleepUntil(due clock.Instant) error {
 	until := unix.NsecToTimespec(int64(due))
 	for {
@@ -296,8 +298,8 @@ func probeHAProxyCommand() Result { return probeCommand("haproxy", "haproxy", tr
 
 func probeNFTablesCommand() Result { return probeCommand("nft", "nftables", false) }
 
-// probeCommand looks for a program on PATH, and in the directories where distributions put programs
-// for root. outsidePATH means that finding it there is enough.
+// probeCommand looks for a program on PATH and in the directories for root's programs, such as
+// /usr/sbin. If outsidePATH, a program that is only in the latter counts as found.
 func probeCommand(name, debianPackage string, outsidePATH bool) Result {
 	if path, err := exec.LookPath(name); err == nil {
 		return yes("%s", path)

@@ -31,8 +31,8 @@ func probeNetNamespace() Result {
 	return yes("made one, with lo up")
 }
 
-// probePIDNamespace leaves its thread unable to make more threads of the process. So it must run on
-// a thread that ends with the probe.
+// probePIDNamespace leaves its thread unable to create threads. So it must run on a thread that
+// ends with the probe.
 func probePIDNamespace() Result {
 	if err := unix.Unshare(unix.CLONE_NEWPID); err != nil {
 		return refusedNamespace("unshare(CLONE_NEWPID)", err)
@@ -45,7 +45,7 @@ func refusedNamespace(what string, err error) Result {
 	return no(joinDetail(what+": "+r.Err.Error(), r.Why), r.Hint)
 }
 
-// probeSysctl sets a sysctl that every lab sets, to the same value.
+// probeSysctl sets a sysctl to the value that every lab sets.
 func probeSysctl() Result {
 	const name, value = "net.core.somaxconn", "65535"
 	err := netlab.WriteSysctl(name, value)
@@ -64,7 +64,7 @@ func probeUserNamespace(ctx context.Context, options Options) Result {
 		return unknown("no child command was given to try it with", "")
 	}
 	results, err := runInUserNamespace(ctx, options.UserNamespaceChild, []string{NetNamespace})
-	var refused *fs.PathError // os/exec returns it for clone(2), and for a missing command
+	var refused *fs.PathError // from os/exec if clone(2) failed or the command is missing
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return unknown(err.Error(), "")
@@ -75,7 +75,7 @@ func probeUserNamespace(ctx context.Context, options Options) Result {
 	case len(results) != 1:
 		return unknown("the child ran in one, but reported nothing", "")
 	case results[0].Status != Yes:
-		// AppArmor allows the namespace, but withholds capabilities in it.
+		// AppArmor may allow the namespace but deny capabilities in it.
 		return refusedNamespace("made one, but without power in it: "+results[0].Detail, unix.EPERM)
 	}
 	if setting := netlab.UserNamespacesForbidden(); setting != "" && os.Geteuid() == 0 {
@@ -90,7 +90,7 @@ const maxChildOutput = 1 << 20
 
 // runInUserNamespace runs argv as root in new user and network namespaces. It writes the names of
 // the probes to the child's standard input, and returns the child's results. The child is killed
-// when ctx ends or when this process dies.
+// when ctx is done or this process dies.
 func runInUserNamespace(ctx context.Context, argv, names []string) ([]Result, error) {
 	request, err := json.Marshal(names)
 	if err != nil {
@@ -107,7 +107,7 @@ func runInUserNamespace(ctx context.Context, argv, names []string) ([]Result, er
 		GidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getegid(), Size: 1}},
 		Pdeathsig:   unix.SIGKILL,
 	}
-	runtime.LockOSThread() // Pdeathsig acts when the thread that started the child ends
+	runtime.LockOSThread() // Pdeathsig is sent when the thread that started the child ends
 	defer runtime.UnlockOSThread()
 	if err := cmd.Run(); err != nil {
 		return nil, withStderr(fmt.Errorf("child in a user namespace: %w", err), stderr.String())

@@ -49,7 +49,8 @@ func probeTUN() Result {
 	return yes("made a device and removed it")
 }
 
-// moduleHint returns a hint to load modules, if err means that the kernel lacks a feature.
+// moduleHint returns a hint to load the modules if err means that the kernel lacks a feature, and
+// otherwise "".
 func moduleHint(err error, modules string) string {
 	for _, unknown := range []error{
 		unix.EOPNOTSUPP, unix.EPROTONOSUPPORT, unix.EAFNOSUPPORT, unix.ENOENT, unix.ENODEV,
@@ -78,8 +79,8 @@ func probeNFTables() Result {
 	return yes("added a table and deleted it")
 }
 
-// probeConntrack does what a Service needs: it rewrites the destination of a connection, and finds
-// its conntrack entry.
+// probeConntrack tests what a Service needs: it rewrites the destination of a connection and finds
+// the connection's conntrack entry.
 func probeConntrack() Result {
 	const modules = "nft_nat nft_chain_nat nf_conntrack_netlink"
 	var s loopback.Sockets
@@ -88,7 +89,7 @@ func probeConntrack() Result {
 	if err != nil {
 		return unknown(err.Error(), "")
 	}
-	front := netip.AddrPortFrom(s.Address.Addr().Next(), s.Address.Port()) // without a listener
+	front := netip.AddrPortFrom(s.Address.Addr().Next(), s.Address.Port()) // nothing listens
 	if err := addDNAT(front, s.Address); err != nil {
 		return no("NAT rule: "+err.Error(), moduleHint(err, modules))
 	}
@@ -112,8 +113,8 @@ func probeConntrack() Result {
 	return no(fmt.Sprintf("none of %d conntrack entries is the connection's", len(flows)), "")
 }
 
-// addDNAT adds a rule to the calling thread's namespace. The rule changes the destination of local
-// connections from front to back.
+// addDNAT adds a rule to the calling thread's network namespace that changes the destination of
+// local connections from front to back.
 func addDNAT(front, back netip.AddrPort) error {
 	connection, err := nftables.New()
 	if err != nil {

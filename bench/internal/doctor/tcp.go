@@ -13,23 +13,23 @@ import (
 	"reuseport-bench/bench/internal/loopback"
 )
 
-// queuedForProbe is the number of connections that wait in a listener's queue when a probe closes
-// the listener.
+// queuedForProbe is the number of connections in a listener's queue when a probe closes the
+// listener.
 const queuedForProbe = 16
 
-// A migration counts what happened to the connections queued at a listener that was closed. The
-// heir is the listener that inherits them.
+// A migration counts the connections that were queued at a listener when it was closed, by outcome.
+// The heir is the listener to which the kernel should move these connections.
 type migration struct {
 	queued   int  // before the close
 	accepted int  // by the heir after the close
 	served   int  // clients that got an answer from the heir
-	reset    int  // clients that were reset
+	reset    int  // clients that got a reset
 	silent   int  // clients that got nothing
 	woken    bool // epoll reported the heir after the close
 }
 
-// closeAndWatch closes the listener old, whose queue holds the clients' connections. It returns
-// what happened to them. The queue of heir must be empty.
+// closeAndWatch closes the listener old, whose queue holds the clients' connections, and returns
+// their outcomes. The queue of heir must be empty.
 func closeAndWatch(s *loopback.Sockets, old, heir int, clients []int) (migration, error) {
 	m := migration{queued: len(clients)}
 	epoll, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
@@ -37,8 +37,8 @@ func closeAndWatch(s *loopback.Sockets, old, heir int, clients []int) (migration
 		return m, fmt.Errorf("epoll_create1: %w", err)
 	}
 	s.Own(epoll)
-	// Edge-triggered, as in Go's poller. It is registered before the close, so only a wake-up can
-	// make it ready.
+	// Watch heir edge-triggered, as Go's poller does. The queue of heir is empty now, so only a
+	// wake-up after the close can make heir ready.
 	interest := unix.EpollEvent{Events: unix.EPOLLIN | unix.EPOLLET, Fd: int32(heir)}
 	if err := unix.EpollCtl(epoll, unix.EPOLL_CTL_ADD, heir, &interest); err != nil {
 		return m, fmt.Errorf("epoll_ctl: %w", err)
@@ -60,7 +60,7 @@ func closeAndWatch(s *loopback.Sockets, old, heir int, clients []int) (migration
 // the byte, that get a reset, and that get nothing within Patience.
 func answer(clients, connections []int) (served, reset, silent int) {
 	for _, connection := range connections {
-		unix.Write(connection, []byte{1}) // a failure shows at the client
+		unix.Write(connection, []byte{1}) // if this fails, the client gets no byte
 	}
 	end := time.Now().Add(loopback.Patience)
 	for _, client := range clients {
@@ -81,9 +81,9 @@ func answer(clients, connections []int) (served, reset, silent int) {
 
 const migrateSysctl = "/proc/sys/net/ipv4/tcp_migrate_req"
 
-// migrateBySysctl sets net.ipv4.tcp_migrate_req in the calling thread's namespace. It queues
-// connections at a listener, adds an heir to the group, and closes the listener. It returns what
-// happened to the connections.
+// migrateBySysctl sets net.ipv4.tcp_migrate_req in the calling thread's namespace. Then it queues
+// connections at a listener, adds an heir to the listener's group, closes the listener, and returns
+// the outcomes of the connections.
 func migrateBySysctl(setting string) (migration, error) {
 	if err := os.WriteFile(migrateSysctl, []byte(setting), 0); err != nil {
 		return migration{}, err
@@ -94,7 +94,7 @@ func migrateBySysctl(setting string) (migration, error) {
 	if err != nil {
 		return migration{}, err
 	}
-	clients, err := s.Queue(queuedForProbe, old) // before there is an heir, so that all are at old
+	clients, err := s.Queue(queuedForProbe, old) // all at old: there is no heir yet
 	if err != nil {
 		return migration{}, err
 	}
@@ -110,7 +110,7 @@ func probeMigrateReq() Result {
 	return judgeMigration(m, err)
 }
 
-// judgeMigration returns the result of a migration by the sysctl or by the eBPF program.
+// judgeMigration returns a probe's result for a migration by the sysctl or by the eBPF program.
 func judgeMigration(m migration, err error) Result {
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
@@ -154,14 +154,14 @@ func probeQueueDepth() Result {
 		return unknown(err.Error(), "")
 	}
 	const n = 3
-	if _, err := s.Queue(n, listener); err != nil { // waits for loopback.QueueDepth to say n
+	if _, err := s.Queue(n, listener); err != nil { // waits until loopback.QueueDepth returns n
 		return no(err.Error(), "")
 	}
 	return yes("%d waiting connections were counted", n)
 }
 
-// probeEpollExclusive makes sure that the kernel knows the flag. A kernel that knows it refuses to
-// combine it with EPOLLONESHOT (epoll_ctl(2), EINVAL); one that does not, ignores it.
+// probeEpollExclusive checks that the kernel supports EPOLLEXCLUSIVE. A kernel that does rejects
+// its combination with EPOLLONESHOT (epoll_ctl(2), EINVAL); an older kernel ignores the flag.
 func probeEpollExclusive() Result {
 	var s loopback.Sockets
 	defer s.Close()
@@ -193,9 +193,9 @@ func probeEpollExclusive() Result {
 	return yes("a connection was reported to the exclusive waiter")
 }
 
-// probeIncomingCPU gives each of two listeners of a group a CPU, and connects from each of the two
-// CPUs: on loopback the CPU that sends a SYN also receives it. Kernels before 6.2 accept the
-// option, and ignore it in a group.
+// probeIncomingCPU sets SO_INCOMING_CPU of two listeners of a group to two CPUs, and connects from
+// each of these CPUs: on loopback the CPU that sends a SYN also receives it. Kernels before 6.2
+// accept the option but ignore it in a group.
 func probeIncomingCPU() Result {
 	cpus, err := kernel.UsableCPUs()
 	if err != nil {

@@ -12,9 +12,9 @@ import (
 	"reuseport-bench/servers/sys"
 )
 
-// probeUserIDs checks whether this process may become each of the other users, and set the CPUs of
-// their processes. setuid(2) needs capabilities, and ids that the user namespace maps.
-// sched_setaffinity(2) needs CAP_SYS_NICE for another user's process.
+// probeUserIDs checks whether this process may become each of the users that scenarios need, and
+// may set the CPU affinity of their processes. setuid(2) needs capabilities, and user ids that the
+// user namespace maps. sched_setaffinity(2) needs CAP_SYS_NICE for another user's process.
 func probeUserIDs() Result {
 	if !sys.Holds(unix.CAP_SETUID, unix.CAP_SETGID) {
 		return no("no CAP_SETUID and CAP_SETGID", "run as root")
@@ -36,7 +36,8 @@ func probeUserIDs() Result {
 	return yes("%d to %d", first, last)
 }
 
-// mapsOtherUsers reports whether a map of ids contains the ids of the other users.
+// mapsOtherUsers reports whether a file of id mappings, such as /proc/self/uid_map, maps the ids of
+// the users that scenarios need.
 func mapsOtherUsers(file string) (bool, error) {
 	f, err := os.Open(file)
 	if err != nil {
@@ -50,8 +51,9 @@ func mapsOtherUsers(file string) (bool, error) {
 	return mapped, nil
 }
 
-// mapsIDs reports whether a line of a map contains the n ids from first on. The lines are "first id
-// inside, first id outside, number of ids" (user_namespaces(7)).
+// mapsIDs reports whether one line of a file of id mappings contains the n ids from first on. A
+// line has three numbers: the first id inside the namespace, the first id outside, and the number
+// of ids (user_namespaces(7)).
 func mapsIDs(r io.Reader, first, n uint64) (bool, error) {
 	text, err := io.ReadAll(r)
 	if err != nil {
