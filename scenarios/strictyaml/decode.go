@@ -9,24 +9,24 @@ import (
 	"go.yaml.in/yaml/v4"
 )
 
-// NodeDecoder is a type with its own syntax that is not a single value. DecodeYAML decodes n, the
-// node at path, and records problems with d.
+// NodeDecoder is implemented by types that have their own syntax and are not single values.
+// DecodeYAML decodes n, the node at path, and records problems in d.
 type NodeDecoder interface {
 	DecodeYAML(d *Decoder, n *yaml.Node, path string)
 }
 
-// Decoder fills Go values from a YAML tree. It continues after a problem, so that it finds all of
-// them at once.
+// Decoder fills Go values from a YAML tree. It continues after a problem, so that it finds all
+// problems of a file at once.
 type Decoder struct {
 	Format *Format
 
-	problems []Problem       // the first maxProblems by line
+	problems []Problem       // at most maxProblems, those on the first lines
 	found    int             // the total number of problems
-	lines    map[string]int  // by path in the file
+	lines    map[string]int  // line of the value at each path
 	bad      map[string]bool // paths of values that have a problem
 }
 
-// NewDecoder returns a decoder for files in this format.
+// NewDecoder returns a decoder for files in the format f.
 func (f *Format) NewDecoder() *Decoder {
 	return &Decoder{Format: f, lines: map[string]int{}, bad: map[string]bool{}}
 }
@@ -38,7 +38,7 @@ func (d *Decoder) Decode(root *yaml.Node, v any) {
 	d.value(root, reflect.ValueOf(v).Elem(), "")
 }
 
-// Fail records a problem with the value at path.
+// Fail records a problem with the value at path, and distrusts the value.
 func (d *Decoder) Fail(line int, path, what, hint string) {
 	d.Distrust(path)
 	d.add(line, path, what, hint)
@@ -55,8 +55,8 @@ func (d *Decoder) Found() int { return d.found }
 // Distrust marks the value at path as one that has a problem.
 func (d *Decoder) Distrust(path string) { d.bad[path] = true }
 
-// Trusts reports whether neither the values at paths, nor any values that enclose them, have a
-// problem.
+// Trusts reports whether all values at paths, and all values that enclose them, are free of
+// problems.
 func (d *Decoder) Trusts(paths ...string) bool {
 	for _, path := range paths {
 		for p := range around(path) {
@@ -68,7 +68,7 @@ func (d *Decoder) Trusts(paths ...string) bool {
 	return true
 }
 
-// TrustsAll reports whether neither the value at path, nor any value inside it, has a problem.
+// TrustsAll reports whether the value at path, and all values inside it, are free of problems.
 func (d *Decoder) TrustsAll(path string) bool {
 	for bad := range d.bad {
 		for p := range around(bad) {
@@ -80,7 +80,8 @@ func (d *Decoder) TrustsAll(path string) bool {
 	return true
 }
 
-// Line returns the line of path, or of the innermost enclosing value that is in the file.
+// Line returns the line of the value at path. If the file omits that value, it returns the line of
+// the innermost enclosing value that is in the file.
 func (d *Decoder) Line(path string) int {
 	for p := range around(path) {
 		if line, ok := d.lines[p]; ok {
@@ -102,7 +103,7 @@ func around(path string) iter.Seq[string] {
 // value decodes n into v, which is addressable.
 func (d *Decoder) value(n *yaml.Node, v reflect.Value, path string) {
 	d.lines[path] = n.Line
-	if n.Kind == yaml.AliasNode { // already refused, see refuseIndirection
+	if n.Kind == yaml.AliasNode { // refuseIndirection has already recorded a problem
 		d.Distrust(path)
 		return
 	}
@@ -173,7 +174,7 @@ func (d *Decoder) Pairs(n *yaml.Node, path string, each func(key, value *yaml.No
 	for i := 0; i+1 < len(n.Content); i += 2 {
 		key, value := n.Content[i], n.Content[i+1]
 		switch {
-		case key.Kind == yaml.AliasNode || key.Tag == "!!merge": // already refused
+		case key.Kind == yaml.AliasNode || key.Tag == "!!merge": // see refuseIndirection
 			d.Distrust(path)
 		case key.Kind != yaml.ScalarNode:
 			d.Fail(key.Line, path, "a key is "+Describe(key), "keys are plain words")
@@ -187,8 +188,8 @@ func (d *Decoder) Pairs(n *yaml.Node, path string, each func(key, value *yaml.No
 	}
 }
 
-// unknownKey records that key is not one of known. It distrusts the key that was probably meant, so
-// that it is not reported as missing, too.
+// unknownKey records that key is not one of known. It distrusts the known key that the user
+// probably meant, so that this one is not also reported as missing.
 func (d *Decoder) unknownKey(key *yaml.Node, path string, known []string) {
 	if near := Nearest(key.Value, known); near != "" {
 		d.Distrust(Join(path, near))
@@ -214,7 +215,8 @@ func (d *Decoder) list(n *yaml.Node, v reflect.Value, path string) {
 	}
 }
 
-// tooLong records that n has more than MaxLen entries or keys.
+// tooLong records that n has more than MaxLen entries or keys. The parameters found and of are
+// their number and the noun for them.
 func (d *Decoder) tooLong(n *yaml.Node, path string, found int, of string) {
 	what, hint := fmt.Sprintf("%d %s", found, of), fmt.Sprintf("at most %d", d.Format.MaxLen)
 	d.Fail(n.Line, path, what, hint)
@@ -228,7 +230,7 @@ func Join(path, key string) string {
 	return path + "." + key
 }
 
-// within returns the start of a message about path; "" for the top of the file.
+// within returns the beginning of a message about path. It is "" for the top of the file.
 func within(path string) string {
 	if path == "" {
 		return ""

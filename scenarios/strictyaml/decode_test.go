@@ -11,7 +11,7 @@ import (
 	"go.yaml.in/yaml/v4"
 )
 
-// recipe is the kind of file that the tests use.
+// recipe is the content of the files that the tests decode.
 type recipe struct {
 	Name   string        `yaml:"name"`
 	Oven   oven          `yaml:",inline"`
@@ -33,7 +33,7 @@ type step struct {
 	Share float64 `yaml:"share,omitempty"`
 }
 
-// degrees is a TextDecoder: "180C".
+// degrees is a TextDecoder. It is written as "180C".
 type degrees int
 
 func (d degrees) String() string { return strconv.Itoa(int(d)) + "C" }
@@ -51,7 +51,7 @@ func (d *degrees) DecodeText(text string, s Setting) *Problem {
 	return nil
 }
 
-// spices is a NodeDecoder and a NodeEncoder: name → amount.
+// spices is a NodeDecoder and a NodeEncoder. It maps names to amounts.
 type spices map[string]string
 
 func (s *spices) DecodeYAML(d *Decoder, n *yaml.Node, path string) {
@@ -266,12 +266,12 @@ func TestProblems(t *testing.T) {
 	}
 }
 
-// A value with a problem is not trusted, nor are the values inside it; its neighbours are.
+// Neither a value with a problem nor the values inside it are trusted. Neighbouring values are.
 func TestTrusts(t *testing.T) {
 	_, d, _ := parse("name: x\nsteps:\n- {do: stir}\n- {do: fry}\nhaet: 200C\n")
 	for path, want := range map[string]bool{
 		"name": true, "steps[0].do": true, "steps[1].do": false, "steps[1].do.how": false,
-		"heat":  false, // haet is probably a misspelt heat
+		"heat":  false, // the unknown key haet is probably a misspelling of heat
 		"steps": true,  // trusted as a list; TrustsAll looks inside
 	} {
 		if got := d.Trusts(path); got != want {
@@ -295,8 +295,8 @@ func TestTrusts(t *testing.T) {
 	}
 }
 
-// Problems that the caller adds are listed with those of the decoder. Fail distrusts a value; Add
-// does not.
+// Err also returns problems that the caller has recorded with Fail and Add. Fail distrusts a value;
+// Add does not.
 func TestFailAndAdd(t *testing.T) {
 	_, d, err := parse("name: x\nrest: 10\n")
 	if err != nil {
@@ -319,7 +319,7 @@ func TestFailAndAdd(t *testing.T) {
 	}
 }
 
-// The first problems by line are listed, each once; the others are counted.
+// Err lists the problems on the first lines, each once, and counts the other problems.
 func TestManyProblems(t *testing.T) {
 	_, d, _ := parse("name: x\n")
 	for line := 30; line > 0; line-- {
@@ -341,8 +341,8 @@ func TestManyProblems(t *testing.T) {
 	}
 }
 
-// Messages contain no characters that a terminal could act on. Such characters are replaced in text
-// from the file, and the name of the file is quoted.
+// Messages contain no characters on which a terminal could act. Such characters are replaced in
+// text from the file, and the name of the file is quoted.
 func TestPrintable(t *testing.T) {
 	p := Problem{File: "a\x1b.yaml", Line: 2, What: "x", Hint: "y"}
 	if got, want := p.String(), `"a\x1b.yaml":2: x; y`; got != want {
@@ -410,7 +410,8 @@ func TestFormatDuration(t *testing.T) {
 	}
 }
 
-// An optional value can be decoded from a scalar. Text that is not a number leaves it unchanged.
+// An optional value, which is a pointer, can be decoded from a scalar. If the scalar is not a
+// number, the value stays unchanged.
 func TestPointers(t *testing.T) {
 	var r recipe
 	if got := Text(&r.Rest); got != "" {

@@ -12,22 +12,22 @@ import (
 	"go.yaml.in/yaml/v4"
 )
 
-// NodeEncoder is a type with a syntax of its own. EncodeYAML returns the tree that its DecodeYAML
-// reads.
+// NodeEncoder is implemented by the types that implement NodeDecoder. EncodeYAML returns the tree
+// from which DecodeYAML reads the same value.
 type NodeEncoder interface {
 	EncodeYAML() *yaml.Node
 }
 
 // Marshal returns the text of a file that decodes to the struct v. The file has every value,
-// including defaults. Mappings below the top are in flow style, one per line.
+// including defaults. Mappings below the top level are in flow style, each on one line.
 func Marshal(v any) ([]byte, error) {
 	return yaml.Dump(encode(reflect.ValueOf(v)), yaml.WithLineWidth(-1))
 }
 
-// Text returns the single value v, or the value that it points to, as it is written in a file.
+// Text formats the single value v, or the value to which v points, as in a file.
 func Text(v any) string { return encode(reflect.ValueOf(v)).Value }
 
-// encode returns the tree that decodes to v: the reverse of Decoder.value.
+// encode returns the tree that Decoder.value decodes to v.
 func encode(v reflect.Value) *yaml.Node {
 	if v.Kind() == reflect.Pointer {
 		if v.IsNil() { // a missing value
@@ -104,7 +104,7 @@ func encodeMap(v reflect.Value) *yaml.Node {
 	return mapping
 }
 
-// Scalar returns text as a plain scalar, with the type that YAML gives it.
+// Scalar returns text as a plain scalar, with the tag that YAML resolves it to.
 func Scalar(text string) *yaml.Node {
 	n := &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!str", Value: text}
 	var document yaml.Node

@@ -34,9 +34,9 @@ func fieldNames(t reflect.Type) []string {
 	return names
 }
 
-// Lookup returns a pointer to the value at a dotted path in the struct that v points to, and
-// whether the path exists. In the path, "[]" after the name of a list stands for a zero element,
-// and NAME inside a map for a zero entry.
+// Lookup returns a pointer to the value at a dotted path in the struct to which v points, and
+// whether the path exists. In the path, "[]" after the name of a list stands for an element with
+// the zero value, and NAME after the name of a map for an entry with the zero value.
 func Lookup(v any, path string) (field any, ok bool) {
 	at := reflect.ValueOf(v).Elem()
 	for key := range strings.SplitSeq(path, ".") {
@@ -63,7 +63,7 @@ func Lookup(v any, path string) (field any, ok bool) {
 	return at.Addr().Interface(), true
 }
 
-// SetDefaults sets the values that have a default, below the struct that v points to.
+// SetDefaults sets, in the struct to which v points, all values that have a default.
 func (f *Format) SetDefaults(v any) {
 	for _, s := range f.Settings {
 		if s.Default == "" {
@@ -71,7 +71,7 @@ func (f *Format) SetDefaults(v any) {
 		}
 		if field, ok := Lookup(v, s.Path); ok {
 			if p := DecodeScalar(Scalar(s.Default), field, s); p != nil {
-				panic("strictyaml: default of " + s.Path + ": " + p.What) // a bug in the format
+				panic("strictyaml: default of " + s.Path + ": " + p.What) // f is wrong
 			}
 		}
 	}

@@ -6,7 +6,7 @@ import (
 	"unicode"
 )
 
-// Nearest returns the candidate that word was probably meant to be, or "".
+// Nearest returns the candidate of which word is probably a misspelling, or "".
 func Nearest(word string, candidates []string) string {
 	if near := similar(word, candidates); len(near) > 0 {
 		return near[0]
@@ -17,8 +17,9 @@ func Nearest(word string, candidates []string) string {
 // mostNear is the maximum number of candidates in a hint.
 const mostNear = 3
 
-// Near returns up to three candidates that word may have been meant to be. They are those with the
-// most similar spelling or, if no spelling is similar, those that contain word or a part of it.
+// Near returns up to three candidates that the user may have meant by word: the candidates with the
+// most similar spelling or, if no spelling is similar, the candidates that contain word or a part
+// of it.
 func Near(word string, candidates []string) []string {
 	near := similar(word, candidates)
 	if len(near) == 0 {
@@ -28,7 +29,7 @@ func Near(word string, candidates []string) []string {
 }
 
 // DidYouMean returns the hint for a word that is not one of candidates. The hint names the
-// candidates near the word. If there are none, the hint is otherwise.
+// candidates that Near returns. If there are none, the hint is the text otherwise.
 func DidYouMean(word string, candidates []string, otherwise string) string {
 	near := Near(word, candidates)
 	for i, candidate := range near {
@@ -44,7 +45,7 @@ func DidYouMean(word string, candidates []string, otherwise string) string {
 	}
 }
 
-// similar returns the candidates at the least edit distance from word, if that is small.
+// similar returns the candidates with the least edit distance from word, if that distance is small.
 func similar(word string, candidates []string) (near []string) {
 	least := 1 + max(1, min(3, len(word)/3))
 	for _, candidate := range candidates {
@@ -58,11 +59,12 @@ func similar(word string, candidates []string) (near []string) {
 	return near
 }
 
-// leastPart is the minimum length of a word to search for. A part of a word must be longer.
+// leastPart is the minimum length of a word for which related searches. A part of a word must be
+// longer than this.
 const leastPart = 3
 
-// related returns the candidates that contain word. If there are none, it returns those that
-// contain a part of word: a run of letters and digits.
+// related returns the candidates that contain word. If there are none, it returns the candidates
+// that contain a part of word. A part is a run of letters and digits.
 func related(word string, candidates []string) []string {
 	if len(word) < leastPart {
 		return nil
@@ -80,7 +82,7 @@ func related(word string, candidates []string) []string {
 	return having(candidates, parts...)
 }
 
-// having returns the candidates that contain one of parts.
+// having returns the candidates that contain at least one of parts.
 func having(candidates []string, parts ...string) (all []string) {
 	for _, candidate := range candidates {
 		for _, part := range parts {
@@ -93,8 +95,9 @@ func having(candidates []string, parts ...string) (all []string) {
 	return all
 }
 
-// editDistance returns the number of insertions, deletions and substitutions of a byte, and swaps
-// of two adjacent bytes, that turn a into b (optimal string alignment), or limit if there are more.
+// editDistance returns the least number of edits that turn a into b, or limit if it is larger. An
+// edit inserts, deletes or substitutes a byte, or swaps two adjacent bytes (optimal string
+// alignment).
 func editDistance(a, b string, limit int) int {
 	if d := len(a) - len(b); d >= limit || -d >= limit {
 		return limit

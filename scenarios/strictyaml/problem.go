@@ -29,14 +29,14 @@ func (p Problem) String() string {
 	return s + ": " + p.What + "; " + p.Hint
 }
 
-// maxProblems is the maximum number of problems listed for a file. More would scroll the first ones
-// off the screen.
+// maxProblems is the maximum number of problems listed for a file. A longer list would scroll its
+// beginning off the screen.
 const maxProblems = 20
 
-// Problems is the error of an invalid file.
+// Problems is the error for an invalid file.
 type Problems struct {
-	Problems []Problem // the first ones by line, at least one
-	More     int       // number of other problems
+	Problems []Problem // sorted by line; at least one
+	More     int       // number of problems that are not listed
 }
 
 // Error lists the problems, one per line, and says how many more there are.
@@ -51,8 +51,8 @@ func (p *Problems) Error() string {
 	return strings.Join(lines, "\n")
 }
 
-// Err returns the problems found so far as *Problems, sorted by line and with the name of the file.
-// It returns nil if there are none.
+// Err returns the problems found so far as *Problems, sorted by line. It sets the File of each to
+// file. It returns nil if there are no problems.
 func (d *Decoder) Err(file string) error {
 	if len(d.problems) == 0 {
 		return nil
@@ -64,8 +64,8 @@ func (d *Decoder) Err(file string) error {
 	return &Problems{Problems: first, More: d.found - len(first)}
 }
 
-// Add records a problem without distrusting a value, for example that values contradict each other.
-// It keeps only the first maxProblems by line.
+// Add records a problem without distrusting a value, for example because two values contradict each
+// other. It keeps at most maxProblems, those on the first lines.
 func (d *Decoder) Add(p Problem) {
 	p.What, p.Hint = oneLine(p.What, maxText), oneLine(p.Hint, maxText)
 	if slices.Contains(d.problems, p) {
@@ -73,18 +73,18 @@ func (d *Decoder) Add(p Problem) {
 	}
 	d.found++
 	at, _ := slices.BinarySearchFunc(d.problems, p, func(q, p Problem) int {
-		return cmp.Or(cmp.Compare(q.Line, p.Line), -1) // after those of the same line
+		return cmp.Or(cmp.Compare(q.Line, p.Line), -1) // insert after the problems of the same line
 	})
 	d.problems = slices.Insert(d.problems, at, p)
 	d.problems = d.problems[:min(len(d.problems), maxProblems)]
 }
 
-// maxText is the maximum length of each text of a problem, in bytes. The text may quote a long
-// value from the file.
+// maxText is the maximum length of What and of Hint of a Problem, in bytes, because these may quote
+// a long value from the file.
 const maxText = 512
 
-// oneLine makes text that may quote a file safe to print. It replaces characters that are not
-// printable, including line breaks, by spaces, and cuts the text off after limit bytes.
+// oneLine makes a text, which may quote a file, safe to print. It replaces unprintable characters,
+// including line breaks, by spaces, and truncates the text to limit bytes.
 func oneLine(s string, limit int) string {
 	s = strings.Map(func(r rune) rune {
 		if unicode.IsPrint(r) {
@@ -95,7 +95,7 @@ func oneLine(s string, limit int) string {
 	return cut(s, limit)
 }
 
-// cut shortens s to limit bytes plus an ellipsis, if s is longer.
+// cut truncates s to limit bytes and appends an ellipsis, if s is longer than limit.
 func cut(s string, limit int) string {
 	if len(s) <= limit {
 		return s
@@ -106,5 +106,5 @@ func cut(s string, limit int) string {
 	return s[:limit] + "…"
 }
 
-// Quote returns a word for a message: quoted as by %q, and cut off if it is very long.
+// Quote formats a word for a message: quoted as by %q, and truncated if it is longer than maxText.
 func Quote(word string) string { return strconv.Quote(cut(word, maxText)) }

@@ -12,8 +12,9 @@ import (
 	"go.yaml.in/yaml/v4"
 )
 
-// TextDecoder is a single value with its own syntax. DecodeText sets the value from text and checks
-// it against s. If that fails, it returns a Problem without File and Line, and changes nothing.
+// TextDecoder is implemented by single values that have their own syntax. DecodeText sets the value
+// from text and checks it against s. On failure it returns a Problem without File and Line, and
+// leaves the value unchanged.
 type TextDecoder interface {
 	DecodeText(text string, s Setting) *Problem
 }
@@ -25,8 +26,8 @@ type KeyedNumber interface {
 	NumberKey() string
 }
 
-// Single returns the node with the single value for v. This is n itself, unless v is a KeyedNumber
-// and n is its mapping. In that case it is the number in the mapping.
+// Single returns the node that contains the single value for v: n itself or, if v is a KeyedNumber
+// and n is the mapping with its key, the number in that mapping.
 func Single(n *yaml.Node, v any) *yaml.Node {
 	keyed, ok := v.(KeyedNumber)
 	if ok && n.Kind == yaml.MappingNode && len(n.Content) == 2 &&
@@ -36,8 +37,8 @@ func Single(n *yaml.Node, v any) *yaml.Node {
 	return n
 }
 
-// DecodeScalar sets the single value that v points to from n and checks it against s. If that
-// fails, it returns a Problem without File and Line, and changes nothing.
+// DecodeScalar sets the single value to which v points from n and checks it against s. On failure
+// it returns a Problem without File and Line, and leaves the value unchanged.
 func DecodeScalar(n *yaml.Node, v any, s Setting) *Problem {
 	return decodeScalar(n, reflect.ValueOf(v).Elem(), s)
 }
@@ -91,7 +92,7 @@ func decodeString(text string, v reflect.Value, s Setting) *Problem {
 	return p
 }
 
-// CheckChoice checks that text is one of the choices, if there are any.
+// CheckChoice checks that text is one of the choices of s, if s has any.
 func CheckChoice(text string, s Setting) *Problem {
 	values := s.Values()
 	if len(values) == 0 || slices.Contains(values, text) {
@@ -104,7 +105,7 @@ func CheckChoice(text string, s Setting) *Problem {
 	return &Problem{What: fmt.Sprintf("unknown value %q", text), Hint: hint}
 }
 
-// checkJoined checks choices that are joined by +.
+// checkJoined checks that text consists of choices of s, joined by +.
 func checkJoined(text string, s Setting) *Problem {
 	seen := map[string]bool{}
 	for name := range strings.SplitSeq(text, "+") {
@@ -159,7 +160,7 @@ func decodeFloat(n *yaml.Node, v reflect.Value, s Setting) *Problem {
 	return nil
 }
 
-// notNumber returns the problem with a value that is not the expected kind of number.
+// notNumber returns the Problem for a value that is not the expected kind of number.
 func notNumber(expected string, n *yaml.Node, s Setting) *Problem {
 	hint := s.hint()
 	if n.Style&(yaml.SingleQuotedStyle|yaml.DoubleQuotedStyle) != 0 && IsNumber(n.Value) {
@@ -192,18 +193,19 @@ func ParseDuration(text string, s Setting) (time.Duration, *Problem) {
 	return duration, nil
 }
 
-// durationHint says how to write a duration. An example follows it.
+// durationHint is the beginning of a hint about how to write a duration. Its user appends an
+// example.
 const durationHint = "write a number and a unit (ns, us, ms, s, m, h), for example "
 
-// withUnit returns the number in text with a likely unit that makes it a duration that s allows,
-// and whether there is one. People mean seconds by most fractions, and milliseconds by most whole
-// numbers.
+// withUnit appends a likely unit to the number in text, so that the result is a duration that s
+// allows. ok is false if no unit does that. People mean seconds by most fractions, and milliseconds
+// by most whole numbers.
 func withUnit(text string, s Setting) (with string, ok bool) {
 	units := []string{"ms", "s", "us"}
 	if strings.Contains(text, ".") {
 		units[0], units[1] = "s", "ms"
 	}
-	number := strings.ReplaceAll(text, "_", "") // a duration has none
+	number := strings.ReplaceAll(text, "_", "") // durations have no underscores
 	for _, unit := range units {
 		d, err := time.ParseDuration(number + unit)
 		if err == nil && s.Allows(float64(d)) && (s.Multiple == 0 || d%s.Multiple == 0) {

@@ -6,23 +6,23 @@ import (
 	"time"
 )
 
-// Setting describes one value of a file beyond its Go type. The decoder, the defaults, a schema and
-// documentation use it.
+// Setting describes a value of a file in more detail than its Go type does. Decoding, defaults,
+// schemas and documentation all depend on it.
 type Setting struct {
 	Path     string // dotted; [] is any element of a list, NAME any key of a map
 	Doc      string // its meaning, in sentences
 	Choices  []Choice
 	Joined   bool    // choices may be joined by +
-	Min, Max float64 // for a duration in ns; for a TextDecoder in the unit that it checks
-	Above    bool    // Min itself is not allowed
+	Min, Max float64 // in ns for a duration, and for a TextDecoder in the unit in which it checks
+	Above    bool    // the value must be greater than Min
 	OrZero   bool    // 0 is allowed, too, even if it is less than Min
-	// Multiple is what a duration should be a multiple of, for hints; 0 means anything. The caller
-	// checks it.
+	// A duration should be a multiple of Multiple, unless Multiple is 0. Hints respect this; the
+	// caller must check it.
 	Multiple time.Duration
-	Default  string // as written in a file; "" is the zero value
-	Example  string // for a hint
-	Unset    string // the value if a file omits it, unless Default says so
-	Needs    string // the settings without which it has no effect, such as "path: haproxy"
+	Default  string // as written in a file; "" means the zero value
+	Example  string // a valid value, for hints
+	Unset    string // describes the value if a file omits it, for values without Default
+	Needs    string // the settings without which the value has no effect, such as "path: haproxy"
 }
 
 // Choice is one allowed value of a setting.
@@ -40,7 +40,7 @@ func (s Setting) Values() []string {
 	return values
 }
 
-// Allows reports whether x, in the unit of Min and Max, is in range. NaN is not.
+// Allows reports whether x, in the unit of Min and Max, is in range. NaN is never in range.
 func (s Setting) Allows(x float64) bool {
 	if s.OrZero && x == 0 {
 		return true
@@ -48,13 +48,13 @@ func (s Setting) Allows(x float64) bool {
 	return (x > s.Min || x == s.Min && !s.Above) && x <= s.Max
 }
 
-// OutOfRange returns the problem of a value that s does not allow. text is the value for the
-// message; format formats the bounds.
+// OutOfRange returns the Problem for a value that s does not allow. text is the value as the
+// message quotes it; format formats the bounds.
 func (s Setting) OutOfRange(text string, format func(float64) string) *Problem {
 	return &Problem{What: text + " is out of range", Hint: "allowed: " + s.Range(format)}
 }
 
-// Range returns the allowed numbers as text. format formats the bounds.
+// Range describes the allowed numbers. format formats the bounds.
 func (s Setting) Range(format func(float64) string) string {
 	bounds := format(s.Min) + " to " + format(s.Max)
 	if s.Above {
@@ -82,7 +82,8 @@ func (s Setting) hint() string {
 	return "write one text, in quotes if it holds brackets, commas, # or a colon"
 }
 
-// FormatDuration writes d as in a file: in ASCII, without trailing zero parts.
+// FormatDuration formats d as in a file: in ASCII, and without trailing parts that are zero, as in
+// "1m" for 1m0s.
 func FormatDuration(d time.Duration) string {
 	s := strings.Replace(d.String(), "µs", "us", 1)
 	if strings.HasSuffix(s, "m0s") {
@@ -94,5 +95,5 @@ func FormatDuration(d time.Duration) string {
 	return s
 }
 
-// FormatNumber writes x in decimal, without an exponent.
+// FormatNumber formats x in decimal, without an exponent.
 func FormatNumber(x float64) string { return strconv.FormatFloat(x, 'f', -1, 64) }

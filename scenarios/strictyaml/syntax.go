@@ -10,7 +10,8 @@ import (
 	"go.yaml.in/yaml/v4"
 )
 
-// checkText returns the first problem that keeps data from being text, or nil.
+// checkText returns a Problem for the first byte or character in data that cannot be in a text
+// file, or nil.
 func checkText(data []byte) *Problem {
 	for i := 0; i < len(data); {
 		r, size := utf8.DecodeRune(data[i:])
@@ -21,8 +22,8 @@ func checkText(data []byte) *Problem {
 		case r == 0:
 			what = "the file holds a NUL byte"
 			hint = "remove it, or save the file as UTF-8 if it is UTF-16 or UTF-32"
-		// These are not c-printable in YAML 1.2. Surrogates are not, either, but they are invalid
-		// in UTF-8.
+		// These characters are not c-printable in YAML 1.2. Nor are surrogates, but these are
+		// invalid in UTF-8 anyway.
 		case r < ' ' && !strings.ContainsRune("\t\n\r", r), r == 0xFFFE, r == 0xFFFF:
 			what = fmt.Sprintf("the file holds the control character %U", r)
 			hint = `remove it, or write it in double quotes as "\u` + fmt.Sprintf(`%04X"`, r)
@@ -35,12 +36,12 @@ func checkText(data []byte) *Problem {
 	return nil
 }
 
-// A syntaxRule replaces a message of the YAML library with our own words.
+// A syntaxRule replaces a message of the YAML library by words of our own.
 type syntaxRule struct {
 	message string // a part of the library's message
 	what    string
 	hint    string
-	opens   bool // something is not closed; the message adds where it starts
+	opens   bool // a construct is not closed; the message adds its first line
 }
 
 const (
@@ -85,7 +86,8 @@ var syntaxRules = []syntaxRule{
 	{"tag", "a tag (!) is not allowed", plainHint, false},
 }
 
-// syntaxProblem returns the problem of data that is not YAML.
+// syntaxProblem returns the Problem for data that is not YAML. err is the error of the YAML
+// library.
 func (d *Decoder) syntaxProblem(err error, data []byte) Problem {
 	var load *yaml.LoadError
 	if !errors.As(err, &load) {
@@ -119,7 +121,7 @@ func (d *Decoder) syntaxProblem(err error, data []byte) Problem {
 	return p
 }
 
-// badStart describes the character at the mark, with which no value can start.
+// badStart describes the character at the position at, with which no value can begin.
 func badStart(data []byte, at yaml.Mark) (what, hint string) {
 	lines := bytes.Split(data, []byte("\n"))
 	if at.Line > len(lines) {

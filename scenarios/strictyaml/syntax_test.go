@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// A syntax error is reported in our words, with its line and a hint.
+// A syntax error is reported in words of our own, with its line and a hint.
 func TestSyntax(t *testing.T) {
 	tests := []struct{ text, want string }{
 		{"name: x\nsteps:\n\tdo: stir\n", "f:3: not YAML: a tab is part of the indentation; indent with spaces"},

@@ -10,9 +10,9 @@ import (
 	"go.yaml.in/yaml/v4/plugin/loaderlimits"
 )
 
-// Parse parses data as one YAML document. It returns its top mapping, and a decoder with the
-// problems found so far; root is nil if there is nothing to decode. Anchors, aliases, merge keys
-// and tags are problems, but the rest of such a file can still be decoded.
+// Parse parses data as one YAML document. It returns the document's top mapping, and a decoder with
+// the problems found so far. root is nil if there is nothing to decode. Anchors, aliases, merge
+// keys and tags are problems, but the rest of the document can still be decoded.
 func (f *Format) Parse(data []byte) (root *yaml.Node, d *Decoder) {
 	d = f.NewDecoder()
 	return d.parse(data), d
@@ -61,7 +61,7 @@ func (d *Decoder) parse(data []byte) *yaml.Node {
 	return root
 }
 
-// refuseSecond records a problem if another document follows.
+// refuseSecond records a problem if a second document follows the first.
 func (d *Decoder) refuseSecond(loader *yaml.Loader, data []byte) {
 	var second yaml.Node
 	err := loader.Load(&second)
@@ -77,7 +77,7 @@ func (d *Decoder) refuseSecond(loader *yaml.Loader, data []byte) {
 	}
 }
 
-// refuseIndirection records anchors, aliases, merge keys and tags anywhere under n.
+// refuseIndirection records a problem for each anchor, alias, merge key and tag in the tree n.
 func (d *Decoder) refuseIndirection(n *yaml.Node) {
 	refuse := func(what, hint string) { d.Add(Problem{Line: n.Line, What: what, Hint: hint}) }
 	const hint = inlineHint
