@@ -1,6 +1,6 @@
 package vocabulary
 
-// Pace says how attempts are spread over the duration of the schedule.
+// Pace is the way in which attempts are spread over the duration of the schedule.
 type Pace string
 
 // The paces.
@@ -19,15 +19,15 @@ var paces = []Row[Pace]{
 	{PaceBurst, "load.burst attempts at once, then a pause"},
 }
 
-// Connections says how attempts get a connection.
+// Connections is the way in which attempts get a connection.
 type Connections string
 
 // The ways to get a connection.
 const (
-	// ConnectionsNew: every attempt opens one and asks the server to close it.
+	// ConnectionsNew: every attempt opens a connection and asks the server to close it.
 	ConnectionsNew Connections = "new"
-	// ConnectionsReused: an attempt takes the most recently used idle connection, and opens a new
-	// one if none is idle. A connection that the server has closed is not taken.
+	// ConnectionsReused: an attempt uses the most recently used idle connection that the server has
+	// not closed. If there is none, it opens a new connection.
 	ConnectionsReused Connections = "reused"
 	ConnectionsMixed  Connections = "mixed"
 )
@@ -39,8 +39,8 @@ var connections = []PhrasedRow[Connections]{
 	{ConnectionsMixed, "new and reused connections in turn", "new and kept connections"},
 }
 
-// Jitter says how waits before retries are spread, so that clients that failed together do not
-// retry together.
+// Jitter is the way in which the waits before retries are randomized, so that clients that failed
+// at the same time do not retry at the same time.
 type Jitter string
 
 // The jitters.
@@ -60,7 +60,8 @@ var jitters = []Row[Jitter]{
 // RetryCause is a failure that a client may retry.
 type RetryCause string
 
-// The failures. RetrySafe stands for several, and RetryNonIdempotent extends RetryUnanswered.
+// The failures. RetrySafe stands for several of them, and RetryNonIdempotent extends
+// RetryUnanswered to requests that are not idempotent.
 const (
 	RetrySafe           RetryCause = "safe"
 	RetryRefused        RetryCause = "refused"
@@ -71,12 +72,12 @@ const (
 	RetryNonIdempotent  RetryCause = "non-idempotent"
 )
 
-// A RetryCauseRow is the row of a failure that clients retry.
+// A RetryCauseRow is the row of a RetryCause.
 type RetryCauseRow struct {
 	Name RetryCause
 	Doc  string
-	// Failure means that a try can fail in this way. The other rows stand for several failures, or
-	// extend one.
+	// Failure is true if a try can fail in this way. Rows in which it is false stand for several
+	// failures or extend one.
 	Failure bool
 }
 
@@ -97,8 +98,8 @@ var retryCauses = []RetryCauseRow{
 
 func (r RetryCauseRow) value() Value { return Value{Name: string(r.Name), Doc: r.Doc} }
 
-// SafeRetries returns the failures that RetrySafe stands for. These are all failures, because a
-// retry after any of them does no harm.
+// SafeRetries returns the failures that RetrySafe stands for. These are all rows with Failure,
+// because a retry after any of them does no harm.
 func SafeRetries() (all []RetryCause) {
 	for _, r := range retryCauses {
 		if r.Failure {

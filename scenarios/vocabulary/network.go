@@ -58,7 +58,7 @@ var families = []Row[Family]{
 	{IPv6, "IPv6 addresses"},
 }
 
-// Path says how clients reach the workers.
+// Path is the way in which clients reach the workers.
 type Path string
 
 // The paths.
@@ -76,7 +76,7 @@ type PathRow struct {
 	Doc    string
 	Phrase string // see Value.Phrase
 	InPods bool   // the workers are pods of a cluster
-	ByName bool   // clients may look up a name
+	ByName bool   // clients may resolve a name
 	Needs  []Capability
 }
 
@@ -118,19 +118,20 @@ func Paths() []PathRow { return slices.Clone(paths) }
 // Row returns the row of p, or the zero row if p has none.
 func (p Path) Row() PathRow { return rowOf(paths, p) }
 
-// HealthChecks says how HAProxy itself detects that a worker is gone or back: by periodic TCP
-// connections (configuration manual 5.2, "check").
+// HealthChecks is the way in which HAProxy itself detects that a worker is gone or back: by
+// periodic TCP connections (configuration manual 5.2, "check").
 type HealthChecks string
 
 // The health checks.
 const (
-	// ChecksDefault is a server line with "check" and no other option (5.2, "inter", "fall",
-	// "rise").
+	// ChecksDefault configures "check" and no other option, so that HAProxy's defaults apply (5.2,
+	// "inter", "fall", "rise").
 	ChecksDefault HealthChecks = "default"
-	// ChecksFast checks about as often as is done in practice. One failure may be an accident. One
-	// success proves that the worker listens, and a TCP check asks no more than that.
+	// ChecksFast checks about as often as real installations do. A worker is down after two
+	// failures, because one may be an accident, and up after one success, because a single
+	// connection proves that the worker listens.
 	ChecksFast HealthChecks = "fast"
-	// ChecksOff always counts every worker as up.
+	// ChecksOff configures no checks.
 	ChecksOff HealthChecks = "off"
 )
 
@@ -155,29 +156,29 @@ var redispatches = []Row[Switch]{
 	{On, `"option redispatch": a retry at another worker, at once`},
 }
 
-// DNSCache says how long a client keeps an answer.
+// DNSCache is the way in which a client caches answers of the DNS server.
 type DNSCache string
 
 // The caches.
 const (
-	// DNSCacheTTL keeps an answer, including "no such name" (RFC 2308), until its TTL has passed.
-	// Concurrent lookups of a name wait for one query. systemd-resolved, dnsmasq and a node's DNS
-	// cache do the same. The first answer for a name counts as already cached, with an age drawn
-	// from [0, TTL). Otherwise the answer would expire at the same point of the timeline in all
-	// trials.
+	// DNSCacheTTL keeps an answer, including "no such name" (RFC 2308), until its TTL expires.
+	// Concurrent lookups of a name share one query. systemd-resolved, dnsmasq and a node's DNS
+	// cache do the same. The first answer for a name is treated as if it had been cached before,
+	// with an age drawn from [0, TTL). Otherwise it would expire at the same point of the timeline
+	// in all trials.
 	DNSCacheTTL DNSCache = "ttl"
 	// DNSCacheNone sends a query for every lookup, like Go, and like glibc's getaddrinfo(3) without
 	// nscd.
 	DNSCacheNone DNSCache = "none"
-	// DNSCacheForever keeps the first answer for good, and a failure for ten seconds. JVMs with a
-	// security manager did so: networkaddress.cache.ttl is -1 there (java.security; documented at
-	// java.net.InetAddress, "InetAddress Caching"), and networkaddress.cache.negative.ttl is 10.
+	// DNSCacheForever keeps the first answer forever, and a failure for ten seconds. JVMs with a
+	// security manager did so: with one, networkaddress.cache.ttl is -1 (java.security; documented
+	// at java.net.InetAddress, "InetAddress Caching"), and networkaddress.cache.negative.ttl is 10.
 	// Without a security manager a JVM keeps answers for 30 s whatever their TTL; JEP 486 removed
 	// security managers in JDK 24.
 	DNSCacheForever DNSCache = "forever"
-	// DNSCachePool keeps an answer as long as a connection that was opened with it is open. It
-	// looks names up when the pool is filled, and again when the pool has become empty. It does not
-	// keep failures.
+	// DNSCachePool models a client that resolves the name when it fills its pool of connections,
+	// and again only when the pool has become empty. It keeps an answer as long as a connection to
+	// its address is open. It does not keep failures.
 	DNSCachePool DNSCache = "pool"
 )
 

@@ -2,7 +2,7 @@ package vocabulary
 
 import "slices"
 
-// Placement says on which nodes, and in which network namespaces, pods run.
+// Placement determines the nodes and the network namespaces in which pods run.
 type Placement string
 
 // The placements.
@@ -17,7 +17,7 @@ const (
 type PlacementRow struct {
 	Name Placement
 	Doc  string
-	// SharesNetwork means that all workers are in one network namespace, so that they compete for
+	// SharesNetwork is true if all workers are in one network namespace, so that they compete for
 	// one port.
 	SharesNetwork bool
 }
@@ -43,7 +43,7 @@ func (r PlacementRow) value() Value {
 // Row returns the row of p, or the zero row if p has none.
 func (p Placement) Row() PlacementRow { return rowOf(placements, p) }
 
-// Users are the user ids of the workers.
+// Users determines the user ids of the workers.
 type Users string
 
 // The users.
@@ -80,7 +80,7 @@ func AllUsers() []UsersRow { return slices.Clone(users) }
 // Row returns the row of u, or the zero row if u has none.
 func (u Users) Row() UsersRow { return rowOf(users, u) }
 
-// Readiness says when a pod counts as ready.
+// Readiness is the condition under which a pod counts as ready.
 type Readiness string
 
 // The kinds of readiness.

@@ -9,7 +9,7 @@ type ServerKind string
 const (
 	ServerLoop ServerKind = "loop"
 	ServerHTTP ServerKind = "http"
-	// ServerCommand is a server that this program did not write.
+	// ServerCommand is a third-party server, started by a command.
 	ServerCommand ServerKind = "command"
 )
 
@@ -18,7 +18,7 @@ type ServerKindRow struct {
 	Name   ServerKind
 	Doc    string
 	Phrase string     // see Value.Phrase
-	Accept AcceptMode // the default; "" for servers whose accept mode is unknown
+	Accept AcceptMode // the default accept mode; "" if the accept mode is unknown
 }
 
 var serverKinds = []ServerKindRow{
@@ -40,7 +40,7 @@ func (r ServerKindRow) value() Value {
 // ServerKinds returns the table of kinds of server.
 func ServerKinds() []ServerKindRow { return slices.Clone(serverKinds) }
 
-// WorkerKinds returns the kinds of the workers of this program.
+// WorkerKinds returns the rows of the kinds of server that are workers of this program.
 func WorkerKinds() []ServerKindRow {
 	third := func(r ServerKindRow) bool { return r.Name == ServerCommand }
 	return slices.DeleteFunc(ServerKinds(), third)
@@ -49,10 +49,10 @@ func WorkerKinds() []ServerKindRow {
 // Row returns the row of k, or the zero row if k has none.
 func (k ServerKind) Row() ServerKindRow { return rowOf(serverKinds, k) }
 
-// Start says when the process of a worker is started, if a step starts the worker.
+// Start is the time at which the process of a worker is started, if a step starts the worker.
 type Start string
 
-// The ways to start.
+// The values of Start.
 const (
 	StartParked Start = "parked"
 	StartCold   Start = "cold"
@@ -64,7 +64,7 @@ var starts = []Row[Start]{
 	{StartCold, "by the step, so that the step includes the start of the process"},
 }
 
-// Distribution says how service time varies from request to request.
+// Distribution is the distribution of the service times of requests.
 type Distribution string
 
 // The distributions.
@@ -83,7 +83,7 @@ var distributions = []Row[Distribution]{
 // Distributions returns the table of distributions.
 func Distributions() []Row[Distribution] { return slices.Clone(distributions) }
 
-// Pin says on which CPUs a worker may run.
+// Pin determines the CPUs on which a worker may run.
 type Pin string
 
 // The pins.
@@ -98,7 +98,7 @@ var pins = []Row[Pin]{
 		"number"},
 }
 
-// Sockets says how the workers of a generation listen.
+// Sockets is the way in which the workers of a generation listen.
 type Sockets string
 
 // The ways to listen.
@@ -136,7 +136,7 @@ var listens = []Row[Listen]{
 		"too"},
 }
 
-// AcceptMode says how a worker gets the connections of its listening socket.
+// AcceptMode is the way in which a worker gets the connections of its listening socket.
 type AcceptMode string
 
 // The accept modes.
@@ -159,7 +159,8 @@ type AcceptModeRow struct {
 	Kind        Only[ServerKind]
 	Sockets     Only[Sockets]
 	Connections Only[Connections]
-	// Passes means that an extra process accepts for all workers and passes the connections on.
+	// Passes is true if an additional process accepts all connections and passes them to the
+	// workers.
 	Passes bool
 	Needs  []Capability
 }
@@ -240,15 +241,15 @@ type SelectorRow struct {
 	Doc     string
 	Phrase  string // see Value.Phrase
 	Source  string // see Value.Source
-	BPF     bool   // it is an eBPF program; see servers/selector
+	BPF     bool   // the selector is an eBPF program; see servers/selector
 	Kind    Only[ServerKind]
 	Sockets Only[Sockets]
 	Pin     Only[Pin]
-	// Inherits means that the selector keeps working when a socket is handed over instead of bound
-	// anew.
+	// Inherits is true if the selector also works when a new worker takes over the socket of an old
+	// one instead of binding its own.
 	Inherits bool
-	// LeavesOut means that the selector's eBPF program can leave out a worker whose socket still
-	// listens.
+	// LeavesOut is true if the selector's eBPF program can skip a worker although the worker's
+	// socket still listens.
 	LeavesOut bool
 	Needs     []Capability
 }
@@ -322,7 +323,7 @@ func Selectors() []SelectorRow { return slices.Clone(selectors) }
 // Row returns the row of s, or the zero row if s has none.
 func (s Selector) Row() SelectorRow { return rowOf(selectors, s) }
 
-// Stall says how a step keeps a worker from serving for a while.
+// Stall is the way in which a step keeps a worker from serving for a while.
 type Stall string
 
 // The ways to stall.

@@ -2,7 +2,7 @@ package vocabulary
 
 import "slices"
 
-// StepName names a step of the timeline: the value of its key do.
+// StepName is the name of a step: the value of the key do of an element of the timeline.
 type StepName string
 
 // The steps.
@@ -26,18 +26,18 @@ const (
 	StepRestart       StepName = "restart"
 )
 
-// Target is the kind of object that the key target of a step counts.
+// Target is the kind of object to whose number the key target of a step refers.
 type Target int
 
 // The targets.
 const (
 	TargetNone   Target = iota // the step has no target
-	TargetWorker               // a worker, among those that run at that time
+	TargetWorker               // a worker, among those that run when the step is due
 	TargetNode                 // a node, 0 or 1
-	TargetSocket               // a socket, among those that the supervisor holds at that time
+	TargetSocket               // a socket, among those that the supervisor then holds
 )
 
-// A StepKind is the row of a step: what steps of that name do to workers.
+// A StepKind is the row of a StepName. It describes the effect of steps with that name on workers.
 type StepKind struct {
 	Name   StepName
 	Doc    string
@@ -46,17 +46,17 @@ type StepKind struct {
 	Plain    bool          // it works with workers that are not pods
 	Pods     bool          // it works with pods: path service, dns or pod
 	Command  bool          // it works with server.kind: command
-	Restarts bool          // its losses count in dropped_per_restart
+	Restarts bool          // it counts as a restart in dropped_per_restart
 	Starts   bool          // it starts workers
 	Stops    bool          // it ends workers by the stop mode; their listeners are closed
 	Kills    bool          // it ends workers by SIGKILL
-	Lasts    bool          // it has a length, the value of the key for
+	Lasts    bool          // it has a duration, the value of the key for
 	Replicas bool          // it sets the number of pods, by the key replicas
-	Targets  Target        // the objects that the key target counts
+	Targets  Target        // the kind of object to which the key target refers
 	Sockets  Only[Sockets] // the values of sockets that it works with
 }
 
-// Ends reports whether steps of the kind end workers.
+// Ends reports whether steps of kind k end workers.
 func (k StepKind) Ends() bool { return k.Stops || k.Kills }
 
 var inGroup = Only[Sockets]{[]Sockets{SocketsReuseport},

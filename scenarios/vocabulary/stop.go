@@ -2,7 +2,7 @@ package vocabulary
 
 import "slices"
 
-// StopMode says how a worker ends.
+// StopMode is the way in which a worker is stopped.
 type StopMode string
 
 // The stop modes.
@@ -21,7 +21,7 @@ const (
 	StopShutdown       StopMode = "shutdown"
 )
 
-// Handover says how a worker's successor gets the listening socket.
+// Handover is the way in which a worker's successor gets the listening socket.
 type Handover string
 
 // The ways to pass a listening socket on.
@@ -33,21 +33,21 @@ const (
 	// worker at execve(2), by systemd's convention: LISTEN_FDS, LISTEN_PID and LISTEN_FDNAMES
 	// (sd_listen_fds(3)).
 	SocketActivation Handover = "socket-activation"
-	// SCMRights: a worker connects to its predecessor, an unrelated process, over a Unix socket,
-	// and receives the listening socket as SCM_RIGHTS (unix(7)). HAProxy ("expose-fd listeners"
-	// and -x) and Meta's Zero Downtime Release do the same.
+	// SCMRights: a worker connects to its predecessor, which is not its parent, over a Unix socket,
+	// and receives the listening socket in an SCM_RIGHTS message (unix(7)). HAProxy ("expose-fd
+	// listeners" and -x) and Meta's Zero Downtime Release do the same.
 	SCMRights Handover = "scm-rights"
-	// Tableflip: the predecessor starts its successor and passes it the socket, with
-	// cloudflare/tableflip.
+	// Tableflip: the predecessor starts its successor, which inherits the socket, by means of the
+	// library cloudflare/tableflip.
 	Tableflip Handover = "tableflip"
 )
 
-// Closing says when a worker closes its listener after it is told to stop.
+// Closing is the time at which a worker that has been told to stop closes its listener.
 type Closing int
 
-// The ways to close a listener.
+// The values of Closing.
 const (
-	ClosesNever    Closing = iota // the kernel closes it when the process ends
+	ClosesNever    Closing = iota // the kernel closes the listener when the process exits
 	ClosesAtOnce                  // before anything else
 	ClosesEmpty                   // when its accept queue is empty
 	ClosesShutdown                // http.Server.Shutdown closes it
@@ -63,15 +63,16 @@ type StopModeRow struct {
 	Sockets Only[Sockets]
 	Kind    Only[ServerKind]
 	Path    Only[Path]
-	Pods    bool // pods can end in this way
-	// Handover says how the successor gets the listener. With NoHandover it has its own.
+	Pods    bool // pods can be stopped in this way
+	// Handover is the way in which the successor gets the listener. With NoHandover the successor
+	// has its own.
 	Handover Handover
-	// Start lists the ways to start a worker's successor.
+	// Start lists the values of server.start with which the stop mode works.
 	Start Only[Start]
-	// Rebinds means that the successor can bind only after the old worker has closed its socket.
+	// Rebinds is true if the successor can bind only after the old worker has closed its socket.
 	Rebinds bool
-	// Unlists means that an eBPF program stops choosing the worker before the worker is told to
-	// stop.
+	// Unlists is true if an eBPF program stops choosing the worker's socket before the worker is
+	// told to stop.
 	Unlists bool
 	Needs   []Capability
 }
@@ -135,7 +136,7 @@ var stopModes = []StopModeRow{
 		Doc: "the successor asks the old worker for its listening socket over a Unix socket, as " +
 			"HAProxy -x does (SCM_RIGHTS); the old worker finishes the connections it had " +
 			"accepted, and exits"},
-	// This row follows the examples in tableflip's documentation.
+	// The worker behaves as the examples in tableflip's documentation do.
 	{Name: StopTableflip, Phrase: "passing the socket on with cloudflare/tableflip",
 		Closes: ClosesShutdown, Sockets: passedOn, Handover: Tableflip,
 		Source: "https://pkg.go.dev/github.com/cloudflare/tableflip",

@@ -11,10 +11,11 @@ import (
 	"testing"
 )
 
-// notWords are the types whose constants are in no table: rows use them, scenarios do not.
+// notWords are the types whose constants are in no table, because only rows use them, not
+// scenarios.
 var notWords = []string{"Capability", "Handover"}
 
-// constants returns the values of the package's string constants by type.
+// constants returns the values of the package's string constants, keyed by the name of their type.
 func constants(t *testing.T) map[string][]string {
 	t.Helper()
 	files, err := filepath.Glob("*.go")
@@ -52,7 +53,8 @@ func constants(t *testing.T) map[string][]string {
 	return all
 }
 
-// Every constant has a row, every row a constant and an explanation, and every table is a word.
+// Every constant has a row, every row has a constant and an explanation, and every table is that of
+// a word in Words.
 func TestTables(t *testing.T) {
 	types := constants(t)
 	same := func(values []string, w Word) bool {
@@ -92,8 +94,8 @@ func TestTables(t *testing.T) {
 	}
 }
 
-// Reports make sentences with the values of these words, so each value has a phrase. Values of
-// other words have none.
+// Reports build sentences from the values of these words, so each of these values has a phrase.
+// Values of all other words have none.
 func TestPhrases(t *testing.T) {
 	for _, setting := range []string{
 		"stop", "sockets", "selector", "accept", "server.kind", "path", "network",
@@ -113,7 +115,7 @@ func TestPhrases(t *testing.T) {
 	}
 }
 
-// A row is found by its value, and a value without a row has the zero row.
+// Row returns the row of a value, and the zero row for a value without a row.
 func TestRow(t *testing.T) {
 	if got := StopBPFDrain.Row(); got.Name != StopBPFDrain || !got.Unlists {
 		t.Errorf("the row of %s is %+v", StopBPFDrain, got)

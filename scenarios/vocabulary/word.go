@@ -5,22 +5,23 @@ import (
 	"strings"
 )
 
-// A Word is a setting of a scenario whose value is one of a list.
+// A Word is a setting of a scenario that has a fixed list of allowed values.
 type Word struct {
 	Setting string // its path in a scenario file, for example server.kind
 	Noun    string // the noun for one of its values, for example "server kind"
 	Values  []Value
 }
 
-// A Value is one value of a word.
+// A Value is one allowed value of a word.
 type Value struct {
 	Name string
 	Doc  string // its meaning, as a phrase
-	// Phrase stands for the value in a sentence of a report, for example "one shared socket". For
-	// stop modes and steps it is a participle: "closing the listener". It may be "".
+	// Phrase is the text that stands for the value in sentences of reports, for example "one shared
+	// socket". For stop modes and steps it begins with a participle, as in "closing the listener".
+	// It may be "".
 	Phrase string
-	// Needs lists what the value needs: settings such as "server.kind: http", "root", and probes of
-	// doctor that must answer yes, such as "probe veth".
+	// Needs lists the requirements of the value: settings such as "server.kind: http", "root", and
+	// probes of package doctor that must answer yes, such as "probe veth".
 	Needs []string
 	// Source is a manual page, a kernel source file or a URL with more information. It is often "".
 	Source string
@@ -77,7 +78,7 @@ func Phrase(path, value string) string {
 	return ""
 }
 
-// A Row is a row of a table that only explains its values.
+// A Row is a row of a table in which values have an explanation and no properties.
 type Row[T ~string] struct {
 	Name T
 	Doc  string
@@ -95,7 +96,7 @@ func (r PhrasedRow[T]) value() Value {
 	return Value{Name: string(r.Name), Doc: r.Doc, Phrase: r.Phrase}
 }
 
-// A row is a row of any table.
+// A row is implemented by the rows of all tables.
 type row interface{ value() Value }
 
 func values[R row](table []R) []Value {
@@ -124,8 +125,8 @@ func rowOf[R row, T ~string](table []R, name T) (r R) {
 	return r
 }
 
-// Only lists the values of another word that a value works with, and says why it does not work with
-// the others. The zero value allows all.
+// Only lists the values of another word with which a value works, and the reason why it does not
+// work with that word's remaining values. The zero value allows all.
 type Only[T ~string] struct {
 	Values []T
 	Why    string
@@ -134,7 +135,7 @@ type Only[T ~string] struct {
 // Allows reports whether the value works with v.
 func (o Only[T]) Allows(v T) bool { return len(o.Values) == 0 || slices.Contains(o.Values, v) }
 
-// needs returns the entry of Value.Needs for the setting that o is about.
+// needs returns the entries of Value.Needs that say that the setting must have one of o's values.
 func (o Only[T]) needs(setting string) []string {
 	if len(o.Values) == 0 {
 		return nil
@@ -142,20 +143,20 @@ func (o Only[T]) needs(setting string) []string {
 	return []string{setting + ": " + Join(o.Values, " or ")}
 }
 
-// A Capability is a feature that a machine may lack. Its value is the name of doctor's probe for
-// it.
+// A Capability is a feature that a machine may lack. Its value is the name of the probe for the
+// feature in package doctor.
 type Capability string
 
-// NeedsRoot reports whether only root has the capability. User namespaces give an ordinary user all
-// other capabilities.
+// NeedsRoot reports whether only root has the capability. An ordinary user can get every other
+// capability with the help of a user namespace.
 func (c Capability) NeedsRoot() bool {
 	return slices.Contains([]Capability{
 		UserIDs, SKReuseport, SKMigrate, SockArray, TraceIterTCP,
 	}, c)
 }
 
-// capabilityNeeds returns the entries of Value.Needs for capabilities. "root" stands for those that
-// only root has.
+// capabilityNeeds returns the entries of Value.Needs for capabilities. The entry "root" stands for
+// all capabilities that only root has.
 func capabilityNeeds(all []Capability) (needs []string) {
 	for _, c := range all {
 		need := "probe " + string(c)
