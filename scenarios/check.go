@@ -16,8 +16,8 @@ var namePattern = sync.OnceValue(func() *regexp.Regexp {
 	return regexp.MustCompile(`^[a-z0-9]+(-[a-z0-9]+)*$`)
 })
 
-// checkScenario checks the scenario and its variants, and stores the variants in s. d is the
-// decoder that decoded s.
+// checkScenario checks the scenario and its variants, records problems with d, and stores the
+// variants in s. d is the decoder that decoded s.
 func checkScenario(s *Scenario, d *strictyaml.Decoder) {
 	switch {
 	case !d.Trusts("name"):
@@ -57,10 +57,10 @@ func checkScenario(s *Scenario, d *strictyaml.Decoder) {
 	checkGates(s, d)
 }
 
-// checkVariants checks all variants and returns them. It reports a problem at the line of the
-// setting if every variant has the problem, and the file without its matrix has it, too. It reports
-// any other problem at the matrix, once per block, with the labels of the first variant that has
-// it.
+// checkVariants checks all variants and returns them. If every variant has a problem, and the setup
+// outside the matrix has the same problem, checkVariants reports it at the line of the setting. It
+// reports any other problem at the matrix, once per block, with the labels of the block's first
+// variant that has the problem.
 func checkVariants(s *Scenario, d *strictyaml.Decoder, all []point) []Variant {
 	type place struct {
 		finding
@@ -117,7 +117,7 @@ func matrixLine(s *Scenario, d *strictyaml.Decoder, block int, path string) int 
 	return d.Line(fmt.Sprintf("matrix[%d]", block))
 }
 
-// checkDuplicates refuses variants with the same setup.
+// checkDuplicates records a problem for each variant that has the same setup as an earlier one.
 func checkDuplicates(d *strictyaml.Decoder, all []point, variants []Variant) {
 	for i, p := range all {
 		for j := range i {
@@ -136,8 +136,8 @@ func checkDuplicates(d *strictyaml.Decoder, all []point, variants []Variant) {
 	}
 }
 
-// checkBaseline sets s.Baseline to all labels of the one variant that it selects. The default is
-// the first variant.
+// checkBaseline replaces s.Baseline, which must select exactly one variant, by all labels of that
+// variant. By default the baseline is the first variant.
 func checkBaseline(s *Scenario, d *strictyaml.Decoder, all []point) {
 	if !d.Trusts("baseline") {
 		return
@@ -166,7 +166,7 @@ func checkBaseline(s *Scenario, d *strictyaml.Decoder, all []point) {
 }
 
 // labelsHint returns the hint for labels that no variant has. The hint names the key or value that
-// was probably meant, and lists the variants.
+// the user probably meant, and lists the variants.
 func labelsHint(labels Labels, all []point) string {
 	values := map[string][]string{} // the values that variants have for each key
 	for _, p := range all {
@@ -187,7 +187,7 @@ func labelsHint(labels Labels, all []point) string {
 	return variantsHint(all)
 }
 
-// variantsHint lists the variants, at most eight of them.
+// variantsHint lists the variants, up to eight of them.
 func variantsHint(all []point) string {
 	const most = 8
 	var names []string

@@ -12,18 +12,19 @@ import (
 	"reuseport-bench/scenarios/vocabulary"
 )
 
-// finding is a problem with a setup as a whole. It has a path, but no line yet.
+// finding is a problem with the combination of values in a setup. It has a path, but no line yet.
 type finding struct{ path, what, hint string }
 
-// setupCheck collects the findings of one setup. It skips a rule if a value that the rule reads has
-// a problem of its own, so that each mistake is reported only once.
+// setupCheck collects the findings of one setup. It skips a rule if the decoder has already found a
+// problem with a value that the rule reads, so that each mistake is reported only once.
 type setupCheck struct {
 	*Setup
 	d     *strictyaml.Decoder
 	found []finding
 }
 
-// checkSetup returns a finding for each value that is missing or contradicts another one.
+// checkSetup returns a finding for each value that is missing or contradicts another value of the
+// setup.
 func checkSetup(s *Setup, d *strictyaml.Decoder) []finding {
 	c := &setupCheck{Setup: s, d: d}
 	if s.ByCommand() && d.Trusts("server.kind") {
@@ -47,7 +48,7 @@ func checkSetup(s *Setup, d *strictyaml.Decoder) []finding {
 	return c.found
 }
 
-// ownWorkers checks the settings of the workers of this program.
+// ownWorkers checks the settings of workers that are this program's own, not a third-party server.
 func (c *setupCheck) ownWorkers() {
 	c.stopAndSockets()
 	c.exclusive()
@@ -100,15 +101,16 @@ func (c *setupCheck) stopAndSockets() {
 	}
 }
 
-// needs adds the finding that the value at path works only with some values of another setting.
+// needs adds a finding if the value at path does not work with the setup's value of another
+// setting.
 func needs[V, T ~string](c *setupCheck, path string, value V, setting string,
 	only vocabulary.Only[T]) {
 	values := vocabulary.Join(only.Values, " or ")
 	c.add(path, fmt.Sprintf(": %s needs %s: %s", value, setting, values), only.Why)
 }
 
-// forMany removes SocketsExclusive, which is for a single worker, from the values of only. It keeps
-// SocketsExclusive if that is the only value.
+// forMany removes SocketsExclusive, which is for a single worker, from only.Values, unless there
+// are no other values.
 func forMany(only vocabulary.Only[vocabulary.Sockets]) vocabulary.Only[vocabulary.Sockets] {
 	many := slices.DeleteFunc(slices.Clone(only.Values), func(s vocabulary.Sockets) bool {
 		return s == vocabulary.SocketsExclusive
@@ -119,14 +121,14 @@ func forMany(only vocabulary.Only[vocabulary.Sockets]) vocabulary.Only[vocabular
 	return only
 }
 
-// exclusive checks the settings against sockets: exclusive. No second socket can be bound to the
-// address of an exclusive one.
+// exclusive checks the settings that sockets: exclusive rules out. No second socket can be bound to
+// the address of an exclusive socket.
 func (c *setupCheck) exclusive() {
 	if c.Sockets != vocabulary.SocketsExclusive ||
 		!c.d.Trusts("sockets", "workers", "workers_per_cpu", "timeline", "stop") {
 		return
 	}
-	// HAProxy connects to each worker at a different port.
+	// Behind HAProxy each worker has a port of its own, so there may be several workers.
 	proxied := c.Path == vocabulary.PathHAProxy && c.d.Trusts("path")
 	if !proxied && (c.Workers != 1 || c.WorkersPerCPU != 0) {
 		c.add("workers", ": sockets: exclusive is for one worker",
@@ -150,8 +152,8 @@ func (c *setupCheck) exclusive() {
 	}
 }
 
-// roundTrip checks that the other settings allow a round trip, and that the round trip leaves time
-// for an attempt.
+// roundTrip checks that the other settings allow an added round trip, and that an attempt can
+// complete within its timeout despite the round trip.
 func (c *setupCheck) roundTrip() {
 	if c.RoundTrip == 0 ||
 		!c.d.Trusts("round_trip", "network", "load.timeout", "load.retry") {
@@ -211,8 +213,8 @@ func (c *setupCheck) proxy() {
 	}
 }
 
-// podStops returns the names of the stop modes for pods. Those that ask the worker to end come
-// first.
+// podStops returns the names of the stop modes for pods: first those that ask the worker to stop,
+// then those that do not ask.
 func podStops() []string {
 	var asked, unasked []string
 	for _, m := range vocabulary.StopModes() {
@@ -226,7 +228,8 @@ func podStops() []string {
 	return append(asked, unasked...)
 }
 
-// placement checks that the placement and the users of pods go with the path and the timeline.
+// placement checks that the placement and the users of pods are compatible with the path and the
+// timeline.
 func (c *setupCheck) placement() {
 	if !c.d.Trusts("path", "kube", "timeline") || !c.InPods() {
 		return
@@ -324,8 +327,8 @@ func (c *setupCheck) cluster() {
 	}
 }
 
-// ports checks load.ports. Attempts from the same port must be so far apart that they can be
-// distinguished.
+// ports checks load.ports. Two attempts from the same port must be further apart than the timeout,
+// so that their packets can be distinguished.
 func (c *setupCheck) ports() {
 	l := c.Load
 	if l.Ports == 0 || !c.d.Trusts("load", "path") {
@@ -402,7 +405,7 @@ func (c *setupCheck) rollout() {
 	deletes := c.doesAny(func(k vocabulary.StepKind) bool { return k.Pods && k.Stops })
 	switch {
 	case k.ProbePeriod > 0 && k.Readiness != vocabulary.ReadinessProbe &&
-		k.Readiness != vocabulary.ReadinessStarted: // a matrix may list both
+		k.Readiness != vocabulary.ReadinessStarted: // a matrix may compare the two
 		c.add("kube.probe_period", ": only readiness: probe has a probe period",
 			"use kube.readiness: probe, or remove probe_period")
 	case (k.MaxSurge > 0 || k.MaxUnavailable > 0) && !update:
@@ -435,7 +438,7 @@ func (c *setupCheck) rollout() {
 	}
 }
 
-// drains checks that a node remains for the pods.
+// drains checks that after each step at least one node remains for the pods.
 func (c *setupCheck) drains() {
 	left := map[int]bool{0: true, 1: true}
 	down := false
@@ -467,7 +470,8 @@ func (c *setupCheck) filters() (n int) {
 	return n
 }
 
-// coldStart checks the settings that a cold-start needs, and those that need a cold-start.
+// coldStart checks the settings that a step cold-start needs, and the settings that need such a
+// step.
 func (c *setupCheck) coldStart() {
 	if !c.d.Trusts("timeline", "server.cold", "selector") {
 		return
@@ -486,7 +490,7 @@ func (c *setupCheck) coldStart() {
 	}
 }
 
-// start checks server.start against the steps that start workers.
+// start checks that server.start is compatible with the timeline and the stop mode.
 func (c *setupCheck) start() {
 	if c.Server.Start.IsZero() || !c.d.Trusts("timeline", "server.start", "stop", "server.kind") {
 		return
@@ -510,8 +514,8 @@ func (c *setupCheck) start() {
 	}
 }
 
-// listen checks server.listen against the way in which workers get their sockets. It also checks
-// server.defer_accept.
+// listen checks that server.listen is compatible with the way in which workers get their sockets.
+// It also checks server.defer_accept.
 func (c *setupCheck) listen() {
 	const path = "server.listen"
 	if !c.d.Trusts(path, "server.defer_accept", "sockets", "stop", "selector", "timeline") {
@@ -542,7 +546,7 @@ func (c *setupCheck) listen() {
 	}
 }
 
-// users checks the user ids of workers.
+// users checks that the user ids of workers are compatible with the other settings.
 func (c *setupCheck) users() {
 	users := c.Server.Users
 	if users == vocabulary.UsersOne || !c.d.Trusts("server.users", "path", "stop", "timeline") {
@@ -606,7 +610,8 @@ func (c *setupCheck) sysctl() {
 	}
 }
 
-// dropped checks that the supervisor holds a socket for each drop-socket to close.
+// dropped checks that for each step drop-socket, the supervisor holds a socket that the step can
+// close.
 func (c *setupCheck) dropped() {
 	drops := slices.IndexFunc(c.Timeline, func(s Step) bool {
 		return s.Do == vocabulary.StepDropSocket
@@ -664,8 +669,8 @@ func (c *setupCheck) accept() {
 	}
 }
 
-// selector checks that the selector works with the sockets, the pins and the servers. It also
-// checks canary.
+// selector checks that the selector works with the sockets, the pinning and the kind of server. It
+// also checks canary.
 func (c *setupCheck) selector() {
 	if !c.d.Trusts("selector", "sockets") {
 		return
@@ -749,7 +754,8 @@ func (c *setupCheck) load() {
 	}
 	c.duration()
 	c.pace()
-	// A share of the capacity becomes a rate only when the capacity has been measured.
+	// The number of attempts is unknown if the rate is a share of a capacity, which is measured
+	// later.
 	if l.Rate.PerSecond == 0 || l.Duration == 0 || !c.d.Trusts("load.rate", "load.duration") {
 		return
 	}
@@ -757,7 +763,7 @@ func (c *setupCheck) load() {
 		l.Rate.PerSecond*l.Duration.Seconds())
 }
 
-// attempts checks n, the number of attempts. The message of a finding begins with what.
+// attempts checks n, the number of attempts. The message of a finding begins with the text what.
 func (c *setupCheck) attempts(what string, n float64) {
 	n = math.Round(n*1e6) / 1e6 // so that 0.1/s over 10 s is exactly one attempt
 	switch {
@@ -805,7 +811,7 @@ func (c *setupCheck) closedLoop() {
 	c.pace()
 }
 
-// stages checks each stage, and all of them together.
+// stages checks each stage, and the duration and number of attempts of all stages together.
 func (c *setupCheck) stages() {
 	l := c.Load
 	const path = "load.stages"
@@ -853,7 +859,7 @@ func (c *setupCheck) stages() {
 	c.attempts("the stages schedule", n)
 }
 
-// retry checks that the settings of retries go with each other and with the load.
+// retry checks that the settings of retries are compatible with each other and with the load.
 func (c *setupCheck) retry() {
 	r := c.Load.Retry
 	const path = "load.retry"
@@ -973,7 +979,7 @@ func (c *setupCheck) step(i int) {
 	}
 }
 
-// target checks the target of a step, as far as that is possible before the trial.
+// target checks the target of a step, as far as it can be known before the trial.
 func (c *setupCheck) target(path string, step Step) {
 	switch step.Do.Kind().Targets {
 	case vocabulary.TargetNode:

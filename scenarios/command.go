@@ -16,8 +16,8 @@ import (
 	"reuseport-bench/scenarios/vocabulary"
 )
 
-// ServerCommand holds the keys of server that are for kind: command only. Their texts may contain
-// variables: see package bench/internal/foreign.
+// ServerCommand holds the keys of server that only kind: command uses. Texts in them may contain
+// variables; see package bench/internal/foreign.
 type ServerCommand struct {
 	Forks         bool               `yaml:"forks,omitempty"`
 	PIDFile       string             `yaml:"pid_file,omitempty"`
@@ -34,11 +34,11 @@ type ServerCommand struct {
 	Beside        map[string]Beside  `yaml:"beside,omitempty"`
 }
 
-// Actions are the actions of a restart, in order.
+// Actions are the actions of a restart, in the order in which they are done.
 type Actions = []Action
 
-// Ready says when a server is ready. At most one condition is set; if none is, the server is ready
-// when it listens.
+// Ready is the condition under which a process is ready. At most one of HTTP, Listening, Notify,
+// Stdout and Run is set. If none is set, a server is ready when it listens.
 type Ready struct {
 	HTTP      string        `yaml:"http,omitempty"`
 	Status    int           `yaml:"status,omitempty"` // 0: 200 to 399
@@ -49,13 +49,13 @@ type Ready struct {
 	Within    time.Duration `yaml:"within,omitempty"` // 0: 20 s
 }
 
-// ServerStop says how a server is stopped.
+// ServerStop configures how a server is stopped.
 type ServerStop struct {
 	Signal Signal        `yaml:"signal,omitempty"` // "": TERM
 	Grace  time.Duration `yaml:"grace,omitempty"`  // 0: 10 s
 }
 
-// Identify names the response headers by which a server says who answers.
+// Identify names the response headers in which a server identifies the process that answers.
 type Identify struct {
 	Worker     string `yaml:"worker,omitempty"`
 	Generation string `yaml:"generation,omitempty"`
@@ -76,7 +76,7 @@ type Action struct {
 	Within time.Duration     `yaml:"within,omitempty"` // 0: 10 s
 }
 
-// A Condition is what an action waits for. At most one field is set.
+// A Condition is the event for which an action waits. At most one field is set.
 type Condition struct {
 	Ready      string `yaml:"ready,omitempty"` // "next"
 	Listening  bool   `yaml:"listening,omitempty"`
@@ -88,18 +88,19 @@ type Condition struct {
 	Stdout     string `yaml:"stdout,omitempty"` // a regular expression
 }
 
-// Beside is a process that the server needs: a database, say. It starts before the server and ends
-// after it.
+// Beside is a process that the server needs, such as a database. It is started before the server
+// and stopped after it.
 type Beside struct {
 	Start Command           `yaml:"start"`
-	Port  int               `yaml:"port,omitempty"` // {{port}}, and where it is to listen
+	Port  int               `yaml:"port,omitempty"` // on which it should listen; {{port}} in texts
 	Files map[string]File   `yaml:"files,omitempty"`
 	Env   map[string]string `yaml:"env,omitempty"`
 	Ready Ready             `yaml:"ready,omitempty"`
 	Stop  ServerStop        `yaml:"stop,omitempty"`
 }
 
-// Request says what the load asks for, and which answers serve an attempt.
+// Request describes the request that the load sends, and the response statuses that count the
+// attempt as served.
 type Request struct {
 	Method  string            `yaml:"method,omitempty"` // "": GET, or POST with a body
 	Path    string            `yaml:"path,omitempty"`   // "": /
@@ -107,12 +108,13 @@ type Request struct {
 	Status  Statuses          `yaml:"status,omitempty"`
 }
 
-// isZero reports whether nothing is set.
+// isZero reports whether no field is set.
 func (r *Request) isZero() bool {
 	return r.Method == "" && r.Path == "" && len(r.Headers) == 0 && r.Status == ""
 }
 
-// A Command is a line, which is split at spaces without a shell, or a list of words.
+// A Command is a command to execute without a shell: a line, which is split into words at spaces,
+// or a list of words.
 type Command struct {
 	Line string
 	List []string
@@ -121,7 +123,8 @@ type Command struct {
 // IsZero reports whether there is no command.
 func (c Command) IsZero() bool { return c.Line == "" && len(c.List) == 0 }
 
-// Program returns the first word as it is written, or "".
+// Program returns the first word of the command, with its variables not replaced. It returns "" if
+// there is no command.
 func (c Command) Program() string {
 	words := c.List
 	if c.Line != "" {
@@ -133,7 +136,7 @@ func (c Command) Program() string {
 	return words[0]
 }
 
-// String formats a line as it is, and a list with spaces between the words.
+// String returns the line, or the words of the list with spaces between them.
 func (c Command) String() string {
 	if c.Line != "" {
 		return c.Line
@@ -147,7 +150,7 @@ const (
 	bracesHint = "put a text that starts with {{ in quotes"
 )
 
-// DecodeYAML reads a line or a list of words; see strictyaml.NodeDecoder.
+// DecodeYAML decodes a line or a list of words; see strictyaml.NodeDecoder.
 func (c *Command) DecodeYAML(d *strictyaml.Decoder, n *yaml.Node, path string) {
 	*c = Command{}
 	switch {
@@ -187,14 +190,14 @@ func text(s string) *yaml.Node {
 	return n
 }
 
-// Start is the value of server.start: when the workers of this program are started or, with kind:
-// command, the command that starts the server.
+// Start is the value of server.start. For workers of this program it is the time at which they are
+// started. With kind: command it is the command that starts the server.
 type Start struct {
 	When vocabulary.Start
 	Command
 }
 
-// IsZero reports whether neither is set.
+// IsZero reports whether neither When nor Command is set.
 func (s Start) IsZero() bool { return s.When == "" && s.Command.IsZero() }
 
 // String formats s as in a scenario.
@@ -205,7 +208,7 @@ func (s Start) String() string {
 	return s.Command.String()
 }
 
-// DecodeYAML reads one of the words of vocabulary.Start, or a command.
+// DecodeYAML decodes one of the words of vocabulary.Start, or a command.
 func (s *Start) DecodeYAML(d *strictyaml.Decoder, n *yaml.Node, path string) {
 	*s = Start{}
 	if n.Kind == yaml.ScalarNode && slices.Contains(startWords(), n.Value) {
@@ -223,7 +226,7 @@ func (s Start) EncodeYAML() *yaml.Node {
 	return s.Command.EncodeYAML()
 }
 
-// DecodeText reads a value of an axis of the matrix; see strictyaml.TextDecoder.
+// DecodeText decodes a value in the matrix; see strictyaml.TextDecoder.
 func (s *Start) DecodeText(text string, _ strictyaml.Setting) *strictyaml.Problem {
 	if strings.TrimSpace(text) == "" {
 		return &strictyaml.Problem{
@@ -245,14 +248,14 @@ func startWords() (words []string) {
 	return words
 }
 
-// A File is a file that the server needs: a text with variables, or the path of a file that is
-// copied as it is. A relative path starts at the directory of the scenario file.
+// A File is a file that the server needs. It is either a text with variables or a copy of the file
+// at a path. A relative path is relative to the directory of the scenario file.
 type File struct {
 	Text string
 	Copy string
 }
 
-// DecodeYAML reads a text, or {copy: PATH}.
+// DecodeYAML decodes a text, or {copy: PATH}.
 func (f *File) DecodeYAML(d *strictyaml.Decoder, n *yaml.Node, path string) {
 	*f = File{}
 	if n.Kind == yaml.ScalarNode {
@@ -288,7 +291,7 @@ func (f File) EncodeYAML() *yaml.Node {
 // Signal is the name of a signal, without SIG.
 type Signal string
 
-// DecodeText reads the name of a signal, such as HUP or SIGHUP.
+// DecodeText decodes the name of a signal, such as HUP or SIGHUP.
 func (s *Signal) DecodeText(text string, _ strictyaml.Setting) *strictyaml.Problem {
 	name := strings.TrimPrefix(strings.ToUpper(text), "SIG")
 	if unix.SignalNum("SIG"+name) == 0 {
@@ -310,10 +313,10 @@ func (s Signal) Number() unix.Signal {
 	return unix.SignalNum("SIG" + string(s))
 }
 
-// Statuses are HTTP statuses, joined by +: 200, 2xx or 200-299. "" means 200.
+// Statuses are HTTP statuses such as 200, 2xx and 200-299, joined by +. "" means 200.
 type Statuses string
 
-// DecodeText checks the statuses.
+// DecodeText sets s to text if text has the form of Statuses.
 func (s *Statuses) DecodeText(text string, _ strictyaml.Setting) *strictyaml.Problem {
 	for one := range strings.SplitSeq(text, "+") {
 		if _, _, ok := statusRange(one); !ok {
@@ -353,7 +356,7 @@ func statusRange(text string) (from, to int, ok bool) {
 	return from, to, 200 <= from && from <= to && to <= 599
 }
 
-// varsPath is the path of the variables of a server. The matrix can vary each of them.
+// varsPath is the path of the variables of a server. The matrix can vary each variable.
 const varsPath = "server.vars"
 
 // variableName returns the name of the variable at path, such as server.vars.binary.
@@ -361,7 +364,7 @@ func variableName(path string) (name string, is bool) {
 	return strings.CutPrefix(path, varsPath+".")
 }
 
-// with returns the variables with one of them replaced.
+// with returns a copy of vars in which the variable name has the given value.
 func with(vars map[string]string, name, value string) map[string]string {
 	vars = maps.Clone(vars)
 	if vars == nil {

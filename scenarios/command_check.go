@@ -11,7 +11,7 @@ import (
 	"reuseport-bench/scenarios/vocabulary"
 )
 
-// command checks the settings of a server that a command starts.
+// command checks the settings of a third-party server.
 func (c *setupCheck) command() {
 	c.noWorkers()
 	if c.d.Trusts("server.start") {
@@ -45,7 +45,7 @@ func (c *setupCheck) command() {
 	c.commandSockets()
 }
 
-// noWorkers refuses what is for the workers of this program.
+// noWorkers refuses settings that apply only to workers of this program.
 func (c *setupCheck) noWorkers() {
 	var fresh Setup
 	format().SetDefaults(&fresh)
@@ -100,7 +100,7 @@ func (c *setupCheck) noWorkers() {
 	}
 }
 
-// commandSockets checks the sockets that are passed to the server.
+// commandSockets checks the settings of the sockets that are passed to a third-party server.
 func (c *setupCheck) commandSockets() {
 	if !c.d.Trusts("sockets") {
 		return
@@ -117,12 +117,12 @@ func (c *setupCheck) commandSockets() {
 	}
 }
 
-// conditions returns the number of conditions that are set.
+// conditions returns the number of conditions in r that are set.
 func (r Ready) conditions() int {
 	return set(r.HTTP != "", r.Listening, r.Notify, r.Stdout != "", !r.Run.IsZero())
 }
 
-// set returns the number of conditions that hold.
+// set returns the number of arguments that are true.
 func set(all ...bool) (n int) {
 	for _, s := range all {
 		if s {
@@ -160,7 +160,7 @@ func (c *setupCheck) path(path, text string) {
 	}
 }
 
-// restarts checks the restarts and the one that is chosen.
+// restarts checks all of server.restarts, and the key restart, which chooses one of them.
 func (c *setupCheck) restarts() {
 	all := c.Server.Restarts
 	names := slices.Sorted(maps.Keys(all))
@@ -234,7 +234,7 @@ func (c *setupCheck) action(path string, a Action) {
 	c.path(path+".wait.http", w.HTTP)
 }
 
-// withoutCommand refuses what is for servers that a command starts.
+// withoutCommand refuses settings that apply only to third-party servers.
 func (c *setupCheck) withoutCommand() {
 	s := &c.Server.ServerCommand
 	for _, of := range []struct {

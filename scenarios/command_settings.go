@@ -4,10 +4,10 @@ import (
 	"reuseport-bench/scenarios/strictyaml"
 )
 
-// aCommand is the need of settings that are for servers of the user's own.
+// aCommand is the value of Needs for settings of third-party servers.
 const aCommand = "server.kind: command"
 
-// choices returns choices that explain themselves.
+// choices returns choices that need no explanation.
 func choices(values ...string) (all []strictyaml.Choice) {
 	for _, v := range values {
 		all = append(all, strictyaml.Choice{Value: v})
@@ -15,7 +15,7 @@ func choices(values ...string) (all []strictyaml.Choice) {
 	return all
 }
 
-// commandSettings returns the settings of a server that a command starts.
+// commandSettings returns the settings of third-party servers.
 func commandSettings() []strictyaml.Setting {
 	const action = "server.restarts.NAME[]."
 	const wait = action + "wait."
@@ -88,7 +88,8 @@ func commandSettings() []strictyaml.Setting {
 	}...)
 }
 
-// readySettings returns the settings of when a process is ready, with this prefix.
+// readySettings returns the settings of the condition under which a process is ready. Their paths
+// begin with prefix.
 func readySettings(prefix string) []strictyaml.Setting {
 	return []strictyaml.Setting{
 		{Path: prefix + "http", Example: "/health", Needs: aCommand,
@@ -111,7 +112,7 @@ func readySettings(prefix string) []strictyaml.Setting {
 	}
 }
 
-// stopSettings returns the settings of how a process is stopped, with this prefix.
+// stopSettings returns the settings of stopping a process. Their paths begin with prefix.
 func stopSettings(prefix string) []strictyaml.Setting {
 	return []strictyaml.Setting{
 		{Path: prefix + "signal", Example: "QUIT", Needs: aCommand, Unset: "TERM",
@@ -122,7 +123,7 @@ func stopSettings(prefix string) []strictyaml.Setting {
 	}
 }
 
-// besideSettings returns the settings of processes that a server needs.
+// besideSettings returns the settings of the processes that run beside a third-party server.
 func besideSettings() []strictyaml.Setting {
 	const one = "server.beside.NAME."
 	all := []strictyaml.Setting{
@@ -134,7 +135,7 @@ func besideSettings() []strictyaml.Setting {
 	return append(append(all, readySettings(one+"ready.")...), stopSettings(one+"stop.")...)
 }
 
-// requestSettings returns the settings of what the load asks of a server.
+// requestSettings returns the settings of the request that the load sends.
 func requestSettings() []strictyaml.Setting {
 	return []strictyaml.Setting{
 		{Path: "request.method", Example: "HEAD", Needs: aCommand,

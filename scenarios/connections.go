@@ -8,7 +8,7 @@ import (
 	"reuseport-bench/scenarios/vocabulary"
 )
 
-// Connections says how attempts get a connection.
+// Connections is the way in which attempts get a connection.
 type Connections struct {
 	How vocabulary.Connections
 	// Count is the number of connections to open before the load and keep, or 0 if no number is

@@ -9,8 +9,8 @@ import (
 	"reuseport-bench/scenarios/vocabulary"
 )
 
-// Connections are written as a word, as a number, or as a mapping with a number. Explained files
-// and the labels of variants contain the plain number.
+// Connections are written as a word, as a number, or as a mapping with a number. The output of
+// Explain and the labels of variants contain the number, not the mapping.
 func TestConnections(t *testing.T) {
 	eight := Connections{How: vocabulary.ConnectionsReused, Count: 8}
 	for text, want := range map[string]Connections{

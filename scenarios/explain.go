@@ -14,9 +14,10 @@ import (
 	"reuseport-bench/scenarios/vocabulary"
 )
 
-// Explain writes the scenario with every default written out. Comments after it list the variants,
-// how each differs from the baseline, and the meanings of the values in the matrix. The output is
-// again a scenario file, unless it is too large. s must be valid, as returned by Load.
+// Explain writes the scenario with every default written out. Comments at the end list the
+// variants, the differences of each from the baseline, and the meanings of the values in the
+// matrix. The output can be loaded as a scenario file unless it exceeds maxFileSize. s must be
+// valid, as returned by Load.
 func (s *Scenario) Explain(w io.Writer) error {
 	file, err := strictyaml.Marshal(*s)
 	if err != nil {
@@ -85,10 +86,10 @@ func (s *Scenario) explainValues(out *bytes.Buffer) {
 	}
 }
 
-// difference lists the settings of the matrix in which other differs from base, for example "stop:
-// close -> drain".
+// difference lists the settings in the matrix whose values in base and other differ, for example
+// "stop: close -> drain".
 func (s *Scenario) difference(base, other Setup) string {
-	keys := Labels{} // for results.LabelKeys, which sorts them
+	keys := Labels{} // a map, because results.LabelKeys sorts the keys of one
 	for _, block := range s.Matrix {
 		for _, axis := range block {
 			keys[axis.Key] = ""
@@ -104,7 +105,8 @@ func (s *Scenario) difference(base, other Setup) string {
 	return strings.Join(differences, ", ")
 }
 
-// settingText returns the value at a dotted path in the form of a file, or "none" if it is empty.
+// settingText formats the value at a dotted path as in a scenario file. It returns "none" if the
+// value is empty.
 func settingText(s Setup, path string) string {
 	if name, is := variableName(path); is {
 		return cmp.Or(s.Server.Vars[name], "none")

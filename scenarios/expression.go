@@ -18,8 +18,8 @@ import (
 	"reuseport-bench/scenarios/strictyaml"
 )
 
-// An evaluation evaluates an expectation. It refuses an expectation that does not follow this
-// grammar:
+// An evaluation evaluates an expectation. It returns a Problem for an expectation that does not
+// follow this grammar:
 //
 //	condition  = comparison | condition ("and" | "or") condition | "not" condition
 //	comparison = number ("<" | "<=" | ">" | ">=" | "==" | "!=") number
@@ -27,19 +27,20 @@ import (
 //	           | ("abs" | "min" | "max") "(" number, ... ")"
 //
 // The grammar is a small part of the language of expr-lang/expr, whose parser reads the
-// expectation. The rest of that language is refused, because it has expressions that do not mean
-// what they seem to mean.
+// expectation. The rest of that language is not allowed, because some of its expressions do not
+// mean what users would expect.
 //
 // Numbers are evaluated as intervals. When a scenario is loaded, the interval of a figure is the
-// range of its metric. A comparison that has the same result for the whole range decides nothing,
-// so it is refused. When results are judged, the interval is the single number that was measured.
+// range of values that its metric can have. A comparison that has the same result for the whole
+// range decides nothing, so it is a Problem. When results are judged, the interval of a figure is
+// the single number that was measured.
 type evaluation struct {
 	known    figureNames
-	value    func(name string) interval // by the name of a figure in run.json
-	measured bool                       // values are measured, so comparisons may be constant
+	value    func(name string) interval // the interval of a figure, by its name in run.json
+	measured bool                       // value returns measured numbers
 
-	names []string // the figures found, as in run.json
-	equal []string // the figures on either side of == or !=
+	names []string // the figures in the expectation, by their names in run.json
+	equal []string // those of names on either side of == or !=
 }
 
 const (
@@ -73,7 +74,7 @@ func parseExpectation(expect string) (ast.Node, *Problem) {
 	return tree.Node, nil
 }
 
-// unseen refuses input that the parser accepts but leaves out of the tree.
+// unseen returns a Problem for input that the parser accepts but omits from the tree.
 func unseen(expect string) *Problem {
 	switch {
 	case strings.Contains(expect, ";"):
@@ -118,8 +119,8 @@ func (e *evaluation) condition(node ast.Node) (truth, *Problem) {
 	}
 }
 
-// joined evaluates two conditions joined by "and" or "or". It skips the second if the first
-// decides, as in attempts == 0 or lost / attempts < 0.1.
+// joined evaluates two conditions joined by "and" or "or". It skips the second condition if the
+// first determines the result, as in attempts == 0 or lost / attempts < 0.1.
 func (e *evaluation) joined(n *ast.BinaryNode) (truth, *Problem) {
 	left, problem := e.condition(n.Left)
 	or := n.Operator == "or" || n.Operator == "||"
@@ -159,7 +160,7 @@ func (e *evaluation) comparison(n *ast.BinaryNode) (truth, *Problem) {
 	return is, nil
 }
 
-// constant returns the problem of a comparison that always has the same result.
+// constant returns the Problem for a comparison that always has the same result.
 func (e *evaluation) constant(n *ast.BinaryNode, is truth, names []string) *Problem {
 	what := "can never be true"
 	if is.always() {
@@ -200,7 +201,7 @@ func (e *evaluation) number(node ast.Node) (interval, *Problem) {
 	return interval{}, notAllowed(node)
 }
 
-// signed evaluates a number with a sign.
+// signed evaluates a number with a sign before it.
 func (e *evaluation) signed(n *ast.UnaryNode) (interval, *Problem) {
 	switch n.Operator {
 	case "+":
@@ -309,8 +310,8 @@ func dotted(node ast.Node) (name string, ok bool) {
 	return "", false
 }
 
-// unknownMetric returns the problem with a name that is not a metric. The name may be the beginning
-// of several metrics' names.
+// unknownMetric returns the Problem for a name that is not a metric. If the names of several
+// metrics begin with it, the hint lists these.
 func unknownMetric(name string, known []string) *Problem {
 	var inside []string
 	for _, k := range known {
@@ -336,7 +337,7 @@ var unexpected = sync.OnceValue(func() *regexp.Regexp {
 	return regexp.MustCompile(`unexpected token \w+\("(.*)"\)`)
 })
 
-// parseMessage rewrites an error of the parser in our words.
+// parseMessage rewrites an error message of the parser in terms of expectations.
 func parseMessage(err error) string {
 	var detail *file.Error
 	if !errors.As(err, &detail) {
@@ -367,7 +368,7 @@ var (
 
 const durationHint = "write a duration such as 5ms"
 
-// nanoseconds replaces durations such as 5ms with their numbers of nanoseconds.
+// nanoseconds replaces each duration in an expectation, such as 5ms, by the number of nanoseconds.
 func nanoseconds(expect string) (string, *Problem) {
 	var problem *Problem
 	expect = word().ReplaceAllStringFunc(expect, func(literal string) string {

@@ -10,8 +10,8 @@ import (
 	"github.com/expr-lang/expr/ast"
 )
 
-// An expectation is refused as constant if, and only if, one of its comparisons has the same result
-// for all values that can be measured.
+// Compile refuses an expectation as constant if and only if one of its comparisons has the same
+// result for all values that can be measured.
 func TestConstantComparisons(t *testing.T) {
 	const (
 		count  = "lost is a whole number, 0 or more"
@@ -67,7 +67,7 @@ func TestConstantComparisons(t *testing.T) {
 		{"lost_share < 1", ""},
 		{"lost_share >= 1", ""},
 		{"lost_share > 0", ""},
-		{"lost - lost == 0", ""}, // intervals do not detect that this is constant
+		{"lost - lost == 0", ""}, // always true, but intervals do not show it
 		{"lost - attempts < 0", ""},
 		{"lost / attempts <= 0", ""},
 		{"pod_ready_ns < 0", ""},
@@ -93,8 +93,9 @@ func TestConstantComparisons(t *testing.T) {
 	}
 }
 
-// The result of an operation on two numbers lies in the result of the operation on their intervals.
-// A comparison that is certain for the intervals is true for the numbers.
+// For all numbers x in an interval a and y in an interval b, the result of an operation on x and y
+// lies in the result of the operation on a and b. If a comparison of a and b has only one possible
+// result, the comparison of x and y has this result.
 func TestIntervals(t *testing.T) {
 	random := rand.New(rand.NewPCG(1, 2))
 	ends := []float64{math.Inf(-1), -7, -1, -0.5, 0, 0.5, 1, 2, 1e9, math.Inf(1)}
@@ -179,8 +180,8 @@ func (a interval) number(random *rand.Rand) float64 {
 	return x
 }
 
-// An expectation is refused with a hint, or it can be evaluated for all values that figures can
-// have. The only errors are then divisions by zero and overflow. A comparison that is refused as
+// An expectation is either refused with a hint or can be evaluated for all values that figures can
+// have, with no errors except for division by zero and overflow. A comparison that is refused as
 // constant is constant.
 func FuzzExpectation(f *testing.F) {
 	for _, name := range Names() {
@@ -242,8 +243,7 @@ func comparing(n *ast.BinaryNode) bool {
 	return slices.Contains([]string{"<", "<=", ">", ">=", "==", "!="}, n.Operator)
 }
 
-// measured returns an evaluation in which each figure has one of its possible values, chosen at
-// random.
+// measured returns an evaluation in which each figure has a random value from its range.
 func measured(random *rand.Rand) *evaluation {
 	known, values := allFigures(), map[string]float64{}
 	return &evaluation{known: known, measured: true, value: func(name string) interval {

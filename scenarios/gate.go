@@ -14,18 +14,18 @@ import (
 
 // An Expectation is the compiled expression of a gate.
 type Expectation struct {
-	// Names are the names of the figures in the expression, as in run.json, sorted. Names of the
-	// baseline's figures begin with BaselinePrefix.
+	// Names are the sorted names of the figures in the expression, in the spelling of run.json.
+	// Names of figures of the baseline begin with BaselinePrefix.
 	Names []string
 
 	gate  Gate
 	tree  ast.Node
-	equal []string // those of Names on either side of == or !=
+	equal []string // the elements of Names on either side of == or !=
 	known figureNames
 }
 
-// Compile compiles the gate's expression. It fails if the expression is not valid; Load refuses
-// such a gate.
+// Compile compiles the gate's expression. It fails if the expression is not valid, which cannot
+// happen with a gate that Load returned.
 func (g Gate) Compile() (*Expectation, error) {
 	e, problem := g.compile()
 	if problem != nil {
@@ -52,8 +52,8 @@ func (g Gate) compile() (*Expectation, *Problem) {
 	}, nil
 }
 
-// Figures returns the sorted names of the figures in the expression that have an interval, without
-// BaselinePrefix.
+// Figures returns the sorted names, without BaselinePrefix, of those figures in the expression that
+// have a confidence interval.
 func (e *Expectation) Figures() (names []string) {
 	for _, name := range e.Names {
 		if !e.known.figure(name).exact {
@@ -65,8 +65,8 @@ func (e *Expectation) Figures() (names []string) {
 }
 
 // Eval reports whether the expectation is met. It calls value for each of Names. It fails if value
-// returns false or NaN, which mean that the figure was not measured. It also fails if the
-// expectation divides by a figure that is 0.
+// returns false or NaN, either of which means that the figure was not measured. It also fails if
+// the expectation divides by 0.
 func (e *Expectation) Eval(value func(name string) (float64, bool)) (bool, error) {
 	measured := map[string]interval{}
 	for _, name := range e.Names {
@@ -87,8 +87,8 @@ func (e *Expectation) Eval(value func(name string) (float64, bool)) (bool, error
 	return is.always(), nil
 }
 
-// gatingMetrics returns the names of the metrics with an interval that gates use. lines holds, for
-// each, the line of the first gate that uses it.
+// gatingMetrics returns the names of the metrics in gates that have a confidence interval. lines
+// has, for each name, the line of the first gate that uses the metric.
 func gatingMetrics(gates []Gate) (names []string, lines []int) {
 	for _, g := range gates {
 		e, err := g.Compile()
@@ -104,8 +104,8 @@ func gatingMetrics(gates []Gate) (names []string, lines []int) {
 	return names, lines
 }
 
-// equalFigure returns a figure with an interval that stands on either side of == or !=. It returns
-// "" if there is none.
+// equalFigure returns the name of a figure that has a confidence interval and is on one side of ==
+// or !=. It returns "" if there is no such figure.
 func (e *Expectation) equalFigure() string {
 	for _, name := range e.equal {
 		if !e.known.figure(name).exact {
@@ -115,7 +115,7 @@ func (e *Expectation) equalFigure() string {
 	return ""
 }
 
-// checkGates checks all gates together.
+// checkGates checks the gates together, such as the number of metrics in them.
 func checkGates(s *Scenario, d *strictyaml.Decoder) {
 	if names, lines := gatingMetrics(s.Gates); len(names) > metrics.MaxGating {
 		d.Fail(lines[metrics.MaxGating], "gates", fmt.Sprintf("the gates judge %d metrics by "+
@@ -124,8 +124,8 @@ func checkGates(s *Scenario, d *strictyaml.Decoder) {
 	}
 }
 
-// checkGate checks gate i of s. clean means that the whole matrix could be read, so that the
-// variants that the gate selects can be checked, too.
+// checkGate checks gate i of s. If clean, the whole matrix could be read, so checkGate also checks
+// the variants that the gate selects.
 func checkGate(s *Scenario, d *strictyaml.Decoder, i int, all []point, clean bool) {
 	g, path := s.Gates[i], fmt.Sprintf("gates[%d]", i)
 	selects := slices.ContainsFunc(all, func(p point) bool { return p.labels.Includes(g.When) })
@@ -165,7 +165,7 @@ func checkGate(s *Scenario, d *strictyaml.Decoder, i int, all []point, clean boo
 				"give the variant's own a bound")
 		}
 	}
-	// A gate on a figure that the timeline never produces would stay undecided after all trials.
+	// Refuse a figure that no trial has: its gate would stay undecided.
 	for _, name := range expectation.Names {
 		if needs := expectation.known.figure(name).needs; d.Trusts("timeline") && !s.does(needs) {
 			d.Fail(g.Line, path+".expect", name+" is never measured",
@@ -183,8 +183,8 @@ func checkGate(s *Scenario, d *strictyaml.Decoder, i int, all []point, clean boo
 	}
 }
 
-// otherLoop returns the first variant that has the labels, but another kind of load than loop. It
-// returns nil if there is none.
+// otherLoop returns the first variant with the labels whose kind of load, open or closed, differs
+// from loop. It returns nil if there is no such variant.
 func (s *Scenario) otherLoop(loop metrics.Loop, labels Labels) *Variant {
 	closed := loop == metrics.ClosedLoop
 	for i := range s.Variants {
@@ -196,7 +196,7 @@ func (s *Scenario) otherLoop(loop metrics.Loop, labels Labels) *Variant {
 	return nil
 }
 
-// variantName returns the name of a variant in messages.
+// variantName returns the name by which messages call the variant with the labels.
 func variantName(labels Labels) string {
 	if len(labels) == 0 {
 		return "the only variant"
@@ -204,7 +204,7 @@ func variantName(labels Labels) string {
 	return labels.String()
 }
 
-// loopHint says what to do about a figure that needs another kind of load.
+// loopHint returns the hint for a figure that only the given kind of load has.
 func loopHint(loop metrics.Loop) string {
 	if loop == metrics.ClosedLoop {
 		return "only a closed loop has it: give load.concurrency instead of load.rate, let when " +

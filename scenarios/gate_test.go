@@ -29,8 +29,8 @@ func eval(expect string, v values) (bool, error) {
 	return e.Eval(v.of)
 }
 
-// An expectation can name every count and every metric as in run.json, and percentiles also by
-// their older names. Each name evaluates to the figure with that name.
+// An expectation can name every count and every metric by its name in run.json, and a percentile
+// also by its older name. Each name evaluates to the value of its figure.
 func TestEveryFigure(t *testing.T) {
 	spelled := map[string]string{}
 	for _, c := range metrics.Counts() {
@@ -50,7 +50,7 @@ func TestEveryFigure(t *testing.T) {
 		for _, prefix := range []string{"", BaselinePrefix} {
 			x := float64(len(v) + 1)
 			if _, exact := metrics.FindCount(name); !exact {
-				x /= 1000 // some are shares
+				x /= 1000 // because some figures are shares
 			}
 			v[prefix+name] = x
 		}
@@ -87,7 +87,7 @@ func TestGateEval(t *testing.T) {
 	}{
 		{"lost == 3", "true"},
 		{"lost == 0", "false"},
-		{"lost_by_cause.reset_at_close == 0", "true"}, // not in the map, as it did not occur
+		{"lost_by_cause.reset_at_close == 0", "true"}, // 0, because this cause did not occur
 		{"lost_by_cause.timeout > 2 && lost <= 0.003 * attempts", "true"},
 		{"gap_ns < 5ms", "true"},
 		{"gap_ns < 4999us", "false"},
@@ -110,7 +110,7 @@ func TestGateEval(t *testing.T) {
 		{"response.p99 == 1_500_000", "true"},
 		{"response_p99_ns == 1500us and response_p99_ns == response.p99", "true"},
 		{"response.p99 == 1.5e6", "true"},
-		{"lost * 9223372036854775807 > 0", "true"}, // with integers it would overflow
+		{"lost * 9223372036854775807 > 0", "true"}, // would overflow with integers
 		{"tail_ns < 1s", `gate "tail_ns < 1s": tail_ns was not measured`},
 		{"lost == 3 || baseline.gap_ns > 0", `gate "lost == 3 || baseline.gap_ns > 0": baseline.gap_ns was not measured`},
 		{"lots == 3", `gate "lots == 3": unknown metric "lots"`},
@@ -118,7 +118,7 @@ func TestGateEval(t *testing.T) {
 		{"lost_by_cause.client / lost_by_cause.unknown < 1",
 			`gate "lost_by_cause.client / lost_by_cause.unknown < 1": ` +
 				"division by zero: lost_by_cause.client / lost_by_cause.unknown"},
-		{"served == 0 or lost / served < 1", "true"}, // the first operand decides
+		{"served == 0 or lost / served < 1", "true"}, // the second operand is not evaluated
 		{"served > 0 and lost / served < 1", "false"},
 		{"lost * 1e308 > 1", `gate "lost * 1e308 > 1": lost * 1e+308 is too large a number`},
 		{"gap_ns / tail_ns < 1", `gate "gap_ns / tail_ns < 1": tail_ns was not measured`},
@@ -135,7 +135,8 @@ func TestGateEval(t *testing.T) {
 	}
 }
 
-// Every cause can have a gate, which passes if the cause did not occur and fails if it did.
+// Every cause can have a gate, which passes if no attempt was lost for the cause and fails if one
+// was.
 func TestEveryCause(t *testing.T) {
 	for _, c := range cause.All() {
 		expect := "lost_by_cause." + c.Name + " == 0"
@@ -148,8 +149,8 @@ func TestEveryCause(t *testing.T) {
 	}
 }
 
-// Constructs of the library's language that are not in our grammar are refused: they could have
-// another meaning than users expect.
+// Constructs of the language of expr-lang/expr that are not in the grammar of expectations are
+// refused, because users might misunderstand them.
 func TestGrammar(t *testing.T) {
 	const (
 		several = `a ";" is not allowed: an expectation is one expression`
@@ -249,7 +250,7 @@ func TestGateOnEveryStep(t *testing.T) {
 			"restart"
 		restarts = "replace roll crash rolling-update restart"
 	)
-	only := map[string]string{ // all steps have the other metrics
+	only := map[string]string{ // all steps have the metrics that are not listed here
 		"lost_sent_after_close": ends, "tail_ns": ends, "half_open_lost": ends,
 		"takeover_ns":    starts,
 		"ready_after_ns": starts,
@@ -292,7 +293,7 @@ func TestGateOnEveryStep(t *testing.T) {
 		var want []string
 		for _, m := range figures() {
 			if m.loop == metrics.ClosedLoop {
-				continue // the load is an open one
+				continue // this scenario has an open loop
 			}
 			lines += "  - expect: " + m.name + " < 1\n"
 			if of, limited := only[m.name]; limited &&

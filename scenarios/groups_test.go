@@ -7,7 +7,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// Every embedded scenario is in one group, and a group has no other names.
+// Every embedded scenario is in exactly one group, and groups contain no other names.
 func TestGroups(t *testing.T) {
 	var names []string
 	for _, g := range Groups() {
@@ -19,7 +19,7 @@ func TestGroups(t *testing.T) {
 	}
 }
 
-// A scenario is loaded by its old name, too.
+// A renamed scenario can still be loaded by its former name.
 func TestOldNames(t *testing.T) {
 	s, err := Load("rolling-restart")
 	if err != nil {

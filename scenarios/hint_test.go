@@ -15,11 +15,11 @@ import (
 	"reuseport-bench/scenarios/strictyaml"
 )
 
-// suggested matches a value in the hint for a number without a unit.
+// suggested matches a value that the hint for a number without a unit suggests.
 var suggested = regexp.MustCompile(`(?:write|or|for example) ([-+.0-9]\S*?)(?:[,; ]|$)`)
 
-// The value that the hint for a number without a unit suggests is a value of the setting, for every
-// setting that is a duration, a lag or a rate.
+// If a duration, a lag or a rate is written without a unit, the hint suggests values. The setting
+// accepts each of them.
 func TestHintsAreAccepted(t *testing.T) {
 	numbers := []string{
 		"0.9", "5", "7", "900", "1000", "1_000", "20000", "0.25", ".5", "+3", "0.0005", "0.00",
@@ -86,7 +86,8 @@ func decodeText(text string, field any, s strictyaml.Setting) *strictyaml.Proble
 	return strictyaml.DecodeScalar(&yaml.Node{Kind: yaml.ScalarNode, Value: text}, field, s)
 }
 
-// A suggestion passes the checks of the whole file, too, where they know more than the setting.
+// Suggested values also pass the checks of the whole file, where these are stricter than the
+// setting.
 func TestHintsAreAcceptedInAFile(t *testing.T) {
 	for _, file := range []string{
 		"load: {rate: 100/s, duration: 1s, timeout: %s}\nnetwork: loopback\n",

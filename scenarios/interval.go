@@ -3,10 +3,10 @@ package scenarios
 import "math"
 
 // An interval is the range of values that a number in an expectation may have. The bounds lo and hi
-// may be infinite. For a known number they are equal.
+// may be infinite. The bounds of a known number are equal.
 type interval struct {
 	lo, hi float64
-	whole  bool // whole numbers only
+	whole  bool // contains only whole numbers
 }
 
 // exactly returns the interval of a known number.
@@ -23,7 +23,7 @@ func (a interval) minus(b interval) interval { return a.plus(b.negative()) }
 func (a interval) times(b interval) interval {
 	product := func(x, y float64) float64 {
 		if x == 0 || y == 0 {
-			return 0 // even if the other bound is infinite: all values are finite
+			return 0 // even if the other bound is infinite, because all values are finite
 		}
 		return x * y
 	}
@@ -31,8 +31,8 @@ func (a interval) times(b interval) interval {
 		product(a.hi, b.hi))
 }
 
-// over returns a / b. b must contain a number other than 0. If b also contains 0, over ignores the
-// 0.
+// over returns the interval of x / y for x in a and y in b, except for y = 0. b must contain a
+// number other than 0.
 func (a interval) over(b interval) interval {
 	if b.lo < 0 && b.hi > 0 {
 		return interval{lo: math.Inf(-1), hi: math.Inf(1)}
@@ -42,7 +42,7 @@ func (a interval) over(b interval) interval {
 		switch {
 		case x == 0 || math.IsInf(y, 0):
 			return 0
-		case y == 0 && negative: // close to 0, from below
+		case y == 0 && negative: // the divisor approaches 0 from below
 			return x * math.Inf(-1)
 		case y == 0:
 			return x * math.Inf(1)
@@ -70,7 +70,7 @@ func greatest(a, b interval) interval {
 	return interval{max(a.lo, b.lo), max(a.hi, b.hi), a.whole && b.whole}
 }
 
-// hull returns the smallest interval that contains the bounds.
+// hull returns the smallest interval that contains all of bounds.
 func hull(whole bool, bounds ...float64) interval {
 	h := interval{bounds[0], bounds[0], whole}
 	for _, x := range bounds[1:] {
@@ -79,8 +79,8 @@ func hull(whole bool, bounds ...float64) interval {
 	return h
 }
 
-// A truth says two things about a condition: whether it holds for some numbers, and whether it
-// fails for some.
+// A truth reports about a condition whether it holds for some numbers in the intervals, and whether
+// it fails for some.
 type truth struct{ holds, fails bool }
 
 // always reports whether the condition holds for all numbers.
@@ -91,7 +91,7 @@ func (t truth) never() bool { return t.fails && !t.holds }
 
 func (t truth) not() truth { return truth{t.fails, t.holds} }
 
-// compare returns the truth of x operator y for x in a and y in b.
+// compare returns the truth of the comparison "x operator y" for all x in a and y in b.
 func (a interval) compare(operator string, b interval) truth {
 	switch operator {
 	case "<":

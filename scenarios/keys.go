@@ -10,17 +10,17 @@ import (
 	"reuseport-bench/scenarios/vocabulary"
 )
 
-// A Key describes one key of scenario files to readers.
+// A Key describes a key of scenario files, for documentation.
 type Key struct {
-	Path    string // dotted; [] stands for any element of a list
+	Path    string // dotted; [] stands for every element of a list
 	Doc     string // its meaning, in sentences
-	Type    string // "duration", "word", "list of …"
-	Range   string // "1ms to 1m", or "" if it has no bounds
+	Type    string // such as "duration", "word" or "list of …"
+	Range   string // such as "1ms to 1m", or "" if the value has no bounds
 	Default string // the value if a file omits the key, or ""
 	Example string // a value if the type does not show how to write one, or ""
-	Needs   string // the settings without which it has no effect, or ""
+	Needs   string // the settings without which the key has no effect, or ""
 	Values  []vocabulary.Value
-	// Kubernetes lists the fields and objects of Kubernetes that stand for the key.
+	// Kubernetes lists the fields and objects of Kubernetes that correspond to the key.
 	Kubernetes []string
 }
 
@@ -42,7 +42,8 @@ func Keys() []Key {
 	return keys
 }
 
-// paths returns the paths of all keys below a struct, in the order of its fields.
+// paths returns the paths of all keys in a struct type and in the structs inside it, in the order
+// of the fields. Each path begins with prefix.
 func paths(t reflect.Type, prefix string) (all []string) {
 	for i := range t.NumField() {
 		field := t.Field(i)
@@ -90,7 +91,7 @@ func settingKey(s strictyaml.Setting) Key {
 	return k
 }
 
-// inKubernetes maps keys to the fields and objects of Kubernetes that stand for them.
+// inKubernetes maps keys to the corresponding fields and objects of Kubernetes.
 func inKubernetes() map[string][]string {
 	return map[string][]string{
 		"kube.placement":       {"nodeName", "hostNetwork"},
@@ -124,7 +125,7 @@ func fieldAt(path string) any {
 	inside, isElement := strings.CutSuffix(path, "[]")
 	field, ok := strictyaml.Lookup(new(Scenario), inside)
 	if !ok {
-		panic("scenarios: no key " + path) // a mistake in the tables; every test finds it
+		panic("scenarios: no key " + path) // a mistake in the tables, which any test finds
 	}
 	if isElement {
 		return reflect.New(reflect.TypeOf(field).Elem().Elem()).Interface()
@@ -184,8 +185,8 @@ func keyType(path string) string {
 }
 
 // description returns the text that editors show for the key: its meaning, its needs, its default,
-// and the meaning of each value. The range is included only for values that are written as text,
-// because the schema has fields for the bounds of numbers.
+// and the meaning of each value. It includes the range only of values that are written as text,
+// such as durations. The ranges of numbers are in fields of the schema.
 func (k Key) description() string {
 	var b strings.Builder
 	b.WriteString(k.Doc)

@@ -2,7 +2,7 @@ package scenarios
 
 import "testing"
 
-// The table of names in Kubernetes has keys of scenario files only.
+// Every key in the table inKubernetes is a key of scenario files.
 func TestInKubernetes(t *testing.T) {
 	known := map[string]bool{}
 	for _, k := range Keys() {

@@ -10,7 +10,7 @@ import (
 )
 
 // String formats the labels as in "sockets=reuseport stop=close": sockets first, then stop, then
-// the others in alphabetical order. Without labels it returns "".
+// all other keys in alphabetical order. Without labels it returns "".
 func (l Labels) String() string {
 	if len(l) == 0 {
 		return ""
@@ -21,7 +21,7 @@ func (l Labels) String() string {
 // Includes reports whether l has every label of other. It returns true if other is empty.
 func (l Labels) Includes(other Labels) bool { return results.Includes(l, other) }
 
-// Equal reports whether l and other have the same labels. Nil equals empty.
+// Equal reports whether l and other have the same labels. Nil labels equal empty labels.
 func (l Labels) Equal(other Labels) bool { return maps.Equal(l, other) }
 
 // DecodeYAML sets l from a mapping of single values; see strictyaml.NodeDecoder.

@@ -10,7 +10,8 @@ import (
 	"reuseport-bench/scenarios/strictyaml"
 )
 
-// A Lag is a fixed duration, or one that is drawn from a distribution each time.
+// A Lag is either a fixed duration or a distribution, from which a duration is drawn for each
+// event.
 type Lag struct {
 	// Distribution is the distribution of the lag: "" (always A), "uniform" (from A to B),
 	// "exponential" (with mean A) or "lognormal" (with median A and 99th percentile B).
@@ -31,8 +32,8 @@ func (l Lag) String() string {
 	return fmt.Sprintf("%s(%s..%s)", l.Distribution, a, b)
 }
 
-// Typical returns a fixed lag itself, the middle of a uniform lag's range, the mean of an
-// exponential lag, or the median of a lognormal lag.
+// Typical returns the duration of a fixed lag, the midpoint of a uniform one, the mean of an
+// exponential one, or the median of a lognormal one.
 func (l Lag) Typical() time.Duration {
 	if l.Distribution == "uniform" {
 		return l.A + (l.B-l.A)/2
@@ -40,14 +41,14 @@ func (l Lag) Typical() time.Duration {
 	return l.A
 }
 
-// Long returns a duration that at most one lag in a thousand exceeds.
+// Long returns a duration that is exceeded by at most one in a thousand durations drawn from l.
 func (l Lag) Long() time.Duration {
 	switch l.Distribution {
 	case "uniform":
 		return l.B
 	case "exponential":
 		return 7 * l.A // e^-7 is 0.0009
-	case "lognormal": // 3.09 standard deviations; the 99th percentile is at 2.33
+	case "lognormal": // at 3.09 standard deviations; B, the 99th percentile, is at 2.33
 		return 2 * l.B
 	}
 	return l.A

@@ -5,7 +5,8 @@ import (
 	"time"
 )
 
-// A lag is written as it was read, and has a typical and a long value.
+// A lag is formatted in the form in which it was read, and has the right typical and long
+// durations.
 func TestLag(t *testing.T) {
 	tests := []struct {
 		text, want    string

@@ -28,8 +28,8 @@ type Problem = strictyaml.Problem
 type Problems = strictyaml.Problems
 
 // Load reads a scenario. If nameOrPath ends in .yaml or .yml or contains a slash, it is the path of
-// a file. Otherwise it is the current or an old name of an embedded scenario. Mistakes in the file
-// are returned as *Problems.
+// a file. Otherwise it is the current or an old name of an embedded scenario. If the file has
+// mistakes, the error is a *Problems.
 func Load(nameOrPath string) (*Scenario, error) {
 	extensions := []string{".yaml", ".yml"}
 	if strings.Contains(nameOrPath, "/") || slices.Contains(extensions, path.Ext(nameOrPath)) {
@@ -51,14 +51,14 @@ func Load(nameOrPath string) (*Scenario, error) {
 	return Parse("scenarios/"+file, data) // its path in the repository
 }
 
-// loadHint is the hint for a file that cannot be read.
+// loadHint returns the hint for a file that cannot be read.
 func loadHint() string {
 	return "name a YAML file, or a scenario of '" + command.Line("list") + "'"
 }
 
 func loadFile(name string) (*Scenario, error) {
 	fail := func(err error) error {
-		var at *fs.PathError // its Path may be unsafe to print
+		var at *fs.PathError // unwrapped below, because its Path may be unsafe to print
 		if errors.As(err, &at) {
 			err = fmt.Errorf("%s: %w", input.Name(name), at.Err)
 		}
@@ -76,8 +76,8 @@ func loadFile(name string) (*Scenario, error) {
 	return Parse(name, data)
 }
 
-// Parse reads a scenario from data. file is the name of the file, for messages. All mistakes are
-// returned together, as *Problems.
+// Parse reads a scenario from data. file is the name of the file, for messages. If data has
+// mistakes, the error is a *Problems that lists them all.
 func Parse(file string, data []byte) (*Scenario, error) {
 	root, d := format().Parse(data)
 	if root == nil {

@@ -61,7 +61,7 @@ func TestEmbedded(t *testing.T) {
 	}
 }
 
-// defaults returns the setup of a file that has only the required keys.
+// defaults returns the setup of the scenario head, which has only the required keys.
 func defaults() Setup {
 	return Setup{
 		Network: "loopback", Family: "ipv4", Path: "direct", Workers: 2, Pin: "none",
@@ -207,7 +207,7 @@ min_valid: 3
 	}
 }
 
-// The baseline may be named by some of its labels, if only one variant has them.
+// A file may name the baseline by some of its labels if only one variant has these.
 func TestBaselineByFewerLabels(t *testing.T) {
 	const matrix = "matrix: [{sockets: [shared, reuseport], workers: [1]}]\n"
 	s, err := Parse("f", []byte(head+matrix+"baseline: {sockets: reuseport}\n"))
@@ -256,8 +256,8 @@ func TestLoadFile(t *testing.T) {
 	}
 }
 
-// Load fails at once if a file is missing or not regular, and says what to name instead. It quotes
-// names with characters that a terminal could act on.
+// Load fails at once if a file is missing or not regular, with a hint. In the error it quotes names
+// that contain characters on which a terminal could act.
 func TestLoadNoFile(t *testing.T) {
 	dir := t.TempDir()
 	pipe := filepath.Join(dir, "pipe.yaml")
@@ -286,7 +286,7 @@ func TestLoadNoFile(t *testing.T) {
 	}
 }
 
-// Load reads unnamed pipes, like /dev/stdin and a shell's <(…), which have a writer.
+// Load reads unnamed pipes, such as /dev/stdin and a shell's <(…), because they have a writer.
 func TestLoadPipe(t *testing.T) {
 	in, out, err := os.Pipe()
 	if err != nil {
@@ -342,9 +342,9 @@ func FuzzParse(f *testing.F) {
 			return
 		}
 		if len(explain(t, s)) > maxFileSize {
-			return // with every default written out it is too large for a file
+			return // with every default written out, it exceeds maxFileSize
 		}
-		// A valid scenario can be written out, and read back unchanged.
+		// A valid scenario can be written with Explain and parsed again without a change.
 		again := explained(t, s)
 		if diff := cmp.Diff(again.Variants, s.Variants, likeFile); diff != "" {
 			t.Fatalf("variants after Explain (-got +want):\n%s", diff)
@@ -357,7 +357,7 @@ func FuzzParse(f *testing.F) {
 	})
 }
 
-// The name safe stands for all safe causes. Each other name stands for one cause.
+// In load.retry.on, safe stands for all safe causes, and every other name for one cause.
 func TestRetryCauses(t *testing.T) {
 	harmless := vocabulary.SafeRetries()
 	for on, want := range map[string][]vocabulary.RetryCause{

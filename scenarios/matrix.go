@@ -15,7 +15,7 @@ import (
 	"reuseport-bench/scenarios/vocabulary"
 )
 
-// DecodeYAML decodes one product block of the matrix. It omits keys and values with a problem. See
+// DecodeYAML decodes one block of the matrix. It omits keys and values with a problem. See
 // strictyaml.NodeDecoder.
 func (b *Block) DecodeYAML(d *strictyaml.Decoder, n *yaml.Node, path string) {
 	if n.Kind == yaml.MappingNode && len(n.Content) == 0 {
@@ -80,8 +80,8 @@ func axisKey(d *strictyaml.Decoder, key *yaml.Node, path string) bool {
 	return false
 }
 
-// axisValues decodes the list of values of an axis. It checks each value as strictly as a value of
-// the setting itself.
+// axisValues decodes the list of values of an axis. It checks each value in the same way as a value
+// outside the matrix.
 func axisValues(d *strictyaml.Decoder, n *yaml.Node, axis *Axis, path string) {
 	if n.Kind != yaml.SequenceNode {
 		hint := "write a list"
@@ -114,8 +114,9 @@ func axisValues(d *strictyaml.Decoder, n *yaml.Node, axis *Axis, path string) {
 	}
 }
 
-// variable returns the paths that a matrix may vary: those of the single values in Setup that are
-// not inside lists or maps. The variables of a server can vary, too; see variableName.
+// variable returns the paths that a matrix may vary: the paths of the single values in Setup that
+// are not inside lists or maps. A matrix may also vary the entries of server.vars; see
+// variableName.
 var variable = sync.OnceValue(func() (paths []string) {
 	for _, s := range settings() {
 		if _, ok := strictyaml.Lookup(new(Setup), s.Path); ok &&
@@ -126,7 +127,7 @@ var variable = sync.OnceValue(func() (paths []string) {
 	return paths
 })
 
-// complete adds the defaults that depend on other settings.
+// complete sets the defaults that depend on other settings.
 func (s *Setup) complete() {
 	if s.Accept == "" {
 		s.Accept = s.Server.Kind.Row().Accept
@@ -139,7 +140,7 @@ func (s *Setup) complete() {
 			s.Server.Start.When = vocabulary.StartCold
 		}
 	}
-	// Where there is only one way to restart, it need not be named.
+	// A third-party server's only way to restart is the default.
 	if s.Restart == "" && len(s.Server.Restarts) == 1 {
 		for name := range s.Server.Restarts {
 			s.Restart = name
@@ -158,19 +159,19 @@ func (s *Setup) complete() {
 	}
 }
 
-// otherUsers reports whether workers in pods run under other user ids than this program. Such a
-// worker has no permission to enter a pod's network namespace, so it must be started in it.
+// otherUsers reports whether workers in pods run under user ids that differ from this program's.
+// Such a worker may not enter its pod's network namespace itself, so it must be started there.
 func (k *Kube) otherUsers() bool { return k.Users != "" && k.Users != vocabulary.UsersOne }
 
-// point is a variant that has not been decoded yet.
+// point is a point of the matrix: a variant that has not been decoded yet.
 type point struct {
 	labels Labels
-	block  int // index into the matrix
+	block  int // index of its block in the matrix
 }
 
 // points returns the variants of a matrix in the order of the file. Within a block, the last key
 // varies fastest. An empty matrix has one variant, without labels. If there are more than
-// maxVariants, points returns nil and false.
+// maxVariants variants, points returns nil and false.
 func points(matrix []Block) (all []point, ok bool) {
 	if len(matrix) == 0 {
 		return []point{{labels: Labels{}}}, true
@@ -201,8 +202,9 @@ func points(matrix []Block) (all []point, ok bool) {
 	return all, true
 }
 
-// setup returns the setup of p: a copy of base, the setup of the file, with the values of p's
-// labels and the missing defaults. The labels are valid, because axisValues omits invalid values.
+// setup returns the setup of p: a copy of base, which is the setup of the file, with the values in
+// p's labels and with the defaults of complete. The values are valid, because axisValues omits
+// invalid ones.
 func (p point) setup(base Setup, f *strictyaml.Format) Setup {
 	s := base
 	for path, value := range p.labels {

@@ -9,17 +9,18 @@ import (
 	"reuseport-bench/results/metrics"
 )
 
-// BaselinePrefix begins the names of the baseline's figures.
+// BaselinePrefix is the beginning of the names of the baseline's figures in expectations.
 const BaselinePrefix = "baseline."
 
-// A figure is something that an expectation can name: a metric, which has an interval, or a count.
+// A figure is a number that an expectation can name: a metric, which has a confidence interval, or
+// a count, which is exact.
 type figure struct {
 	name     string // as in run.json
 	needs    metrics.Need
 	loop     metrics.Loop
-	values   interval // the values that it can have
-	exact    bool     // it is a count, which has no interval
-	compared bool     // it can be compared with the baseline's figure
+	values   interval // the range of possible values
+	exact    bool     // it is a count
+	compared bool     // it can be compared with the same figure of the baseline
 }
 
 // allowed describes the values that the figure can have.
@@ -55,8 +56,8 @@ func figures() (all []figure) {
 	return all
 }
 
-// aliases returns the older names of percentiles, by the names in run.json. For example,
-// response_p99_ns was response.p99.
+// aliases maps the names of percentiles in run.json to their older names: "response_p99_ns" to
+// "response.p99".
 func aliases() map[string]string {
 	old := map[string]string{}
 	for _, of := range []string{"response", "service"} {
@@ -67,11 +68,11 @@ func aliases() map[string]string {
 	return old
 }
 
-// A figureNames holds the names that expectations may use.
+// A figureNames holds the names that expectations may use, and the figures that they name.
 type figureNames struct {
 	spelled []string          // every name, in the order in which hints list them
-	names   map[string]string // as spelled → as in run.json, with BaselinePrefix for the baseline
-	figures map[string]figure // by the name as in run.json, without BaselinePrefix
+	names   map[string]string // as spelled → as in run.json; both may have BaselinePrefix
+	figures map[string]figure // by the name in run.json, without BaselinePrefix
 }
 
 // allFigures returns the names of every figure.
@@ -96,7 +97,7 @@ func newFigureNames() figureNames {
 	return v
 }
 
-// figure returns the figure with the given name, which is as in run.json and may begin with
+// figure returns the figure with the given name in run.json. The name may begin with
 // BaselinePrefix.
 func (v figureNames) figure(name string) figure {
 	return v.figures[strings.TrimPrefix(name, BaselinePrefix)]

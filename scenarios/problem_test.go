@@ -15,11 +15,11 @@ import (
 	"reuseport-bench/servers/testkit"
 )
 
-// head is the smallest valid scenario.
+// head is the shortest valid scenario, to which tests append other keys.
 const head = "name: x\nload: {rate: 100/s, duration: 1s}\n"
 
-// The cases are in testdata/problems, an archive for each subject: CASE.yaml is a scenario, and
-// CASE.problems lists its problems. For a new case, write CASE.yaml. The flag -update adds
+// The cases are in testdata/problems, in an archive for each subject: CASE.yaml is a scenario, and
+// CASE.problems lists its problems. To add a case, write CASE.yaml; the flag -update adds
 // CASE.problems.
 func TestParseProblems(t *testing.T) {
 	names, err := filepath.Glob("testdata/problems/*.txtar")
@@ -83,8 +83,8 @@ func problemArchive(t *testing.T, name string) {
 	}
 }
 
-// Cases that no archive can contain: limits that protect against hostile files, and bytes that are
-// not text.
+// These are cases that an archive cannot contain: files that exceed the limits for hostile files,
+// and bytes that are not text.
 func TestParseLimits(t *testing.T) {
 	tests := []struct {
 		name string

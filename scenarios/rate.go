@@ -16,10 +16,11 @@ func (r Rate) String() string {
 	return strictyaml.FormatNumber(r.PerSecond) + "/s"
 }
 
-// ofCapacity is the suffix of a rate that is a share of the capacity.
+// ofCapacity ends a rate that is a share of the capacity.
 const ofCapacity = "*capacity"
 
-// maxOfCapacity is the largest allowed share. Twice the capacity overloads any server.
+// maxOfCapacity is the largest allowed share of the capacity. Twice the capacity overloads any
+// server.
 const maxOfCapacity = 2
 
 // shareable is the path of the only rate that can be a share of the capacity.
@@ -49,8 +50,8 @@ func (r *Rate) DecodeText(text string, s strictyaml.Setting) *strictyaml.Problem
 	return nil
 }
 
-// withoutUnit returns the problem with a rate that is a mere number. Its hint is a rate that s
-// allows, unless none has that number.
+// withoutUnit returns the Problem for a rate without a unit. Its hint suggests the number with the
+// unit. If s does not allow that rate, withoutUnit returns the Problem for it instead.
 func withoutUnit(text string, s strictyaml.Setting) *strictyaml.Problem {
 	var r Rate
 	if p := r.DecodeText(text+"/s", s); p != nil {
@@ -63,7 +64,7 @@ func withoutUnit(text string, s strictyaml.Setting) *strictyaml.Problem {
 	return &strictyaml.Problem{What: text + " has no unit", Hint: hint}
 }
 
-// decodeShare decodes "0.7*capacity".
+// decodeShare decodes a share of the capacity, such as "0.7*capacity".
 func (r *Rate) decodeShare(text string, s strictyaml.Setting) *strictyaml.Problem {
 	number, ok := strings.CutSuffix(strings.ReplaceAll(text, " ", ""), ofCapacity)
 	switch {

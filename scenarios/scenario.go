@@ -1,8 +1,8 @@
 // Package scenarios loads, validates and explains scenarios. A scenario is a YAML file that says
 // what to start, what load to send, what to do during the load, and which variants to compare.
 //
-// A scenario is data. This package knows the vocabulary and which combinations make sense. It
-// starts nothing and measures nothing.
+// This package checks that the values of settings are valid and compatible with each other. It
+// starts no process and measures nothing.
 package scenarios
 
 import (
@@ -13,7 +13,7 @@ import (
 )
 
 // A Scenario is the decoded and valid content of one YAML file. The meaning, range and default of
-// each key are in settings.go. Comments here add what Go code must know.
+// each key are in settings.go. The comments here say only what code needs to know in addition.
 type Scenario struct {
 	Name  string `yaml:"name"`
 	About string `yaml:"about"`
@@ -29,17 +29,17 @@ type Scenario struct {
 	Trials   int `yaml:"trials"`
 	MinValid int `yaml:"min_valid"`
 
-	// Variants are the points of the matrix, block by block in the order of the file. Within a
-	// block they are the product of its lists, and the last key varies fastest. There is at least
-	// one variant, and all are valid.
+	// Variants are the points of the matrix, block by block in the order of the file. The variants
+	// of a block are the Cartesian product of its lists, in which the last key varies fastest.
+	// There is at least one variant, and all variants are valid.
 	Variants []Variant `yaml:"-"`
 	// SHA256 is the hex digest of the file.
 	SHA256 string `yaml:"-"`
-	// File is the name of the file that the scenario was read from, for messages.
+	// File is the name of the file from which the scenario was read, for messages.
 	File string `yaml:"-"`
 }
 
-// Setup holds everything that a variant can change.
+// Setup holds the settings that can differ between variants.
 type Setup struct {
 	Network       vocabulary.Network `yaml:"network"`
 	RoundTrip     time.Duration      `yaml:"round_trip,omitempty"`
@@ -51,7 +51,7 @@ type Setup struct {
 	Workers       int                `yaml:"workers"`
 	WorkersPerCPU int                `yaml:"workers_per_cpu,omitempty"`
 	Pin           vocabulary.Pin     `yaml:"pin"`
-	// Sockets is reuseport by default, or server with Server.Kind ServerCommand.
+	// Sockets is SocketsReuseport by default, or SocketsServer if Server.Kind is ServerCommand.
 	Sockets    vocabulary.Sockets    `yaml:"sockets"`
 	Accept     vocabulary.AcceptMode `yaml:"accept,omitempty"`
 	Selector   vocabulary.Selector   `yaml:"selector"`
@@ -73,19 +73,18 @@ type Setup struct {
 // InPods reports whether the workers are pods.
 func (s *Setup) InPods() bool { return s.Path.Row().InPods }
 
-// ByCommand reports whether the server under test is started by a command: it is not one of this
-// program's own.
+// ByCommand reports whether the server under test is a third-party server, started by a command.
 func (s *Setup) ByCommand() bool { return s.Server.Kind == vocabulary.ServerCommand }
 
-// DNS says how lookups of names are answered and cached.
+// DNS configures how names are resolved and how clients cache the answers.
 type DNS struct {
 	Cache   vocabulary.DNSCache `yaml:"cache,omitempty"`
 	TTL     time.Duration       `yaml:"ttl,omitempty"`     // 0: 5 s
 	Clients int                 `yaml:"clients,omitempty"` // 0: 16
 }
 
-// Kube configures the embedded control plane. It stands in for that of Kubernetes, with lags that
-// can be set.
+// Kube configures the embedded control plane, which takes the place of that of Kubernetes and has
+// configurable lags.
 type Kube struct {
 	Placement      vocabulary.Placement `yaml:"placement,omitempty"`
 	Users          vocabulary.Users     `yaml:"users,omitempty"`
@@ -105,14 +104,15 @@ type Kube struct {
 	Teardown time.Duration `yaml:"teardown,omitempty"` // 0: 200 ms
 }
 
-// HAProxy says how HAProxy is configured.
+// HAProxy configures HAProxy.
 type HAProxy struct {
 	Checks     vocabulary.HealthChecks `yaml:"checks,omitempty"`
 	Redispatch vocabulary.Switch       `yaml:"redispatch,omitempty"`
 }
 
 // Sysctl holds the values of kernel parameters for every host and pod of the lab. Nil means the
-// default of the kernel for a new network namespace, but 65535 for Somaxconn and MaxSYNBacklog.
+// kernel's default for a new network namespace, except that nil means 65535 for Somaxconn and
+// MaxSYNBacklog.
 type Sysctl struct {
 	Somaxconn       *int `yaml:"somaxconn,omitempty"`
 	AbortOnOverflow *int `yaml:"abort_on_overflow,omitempty"`
@@ -146,7 +146,7 @@ type Server struct {
 }
 
 // Listens returns the addresses to which workers bind their sockets. The first is for the workers
-// that run before the load. If there is a second, it is for workers that steps start.
+// that are started before the load. If there is a second, it is for the workers that steps start.
 func (s *Server) Listens() (all []vocabulary.Listen) {
 	for name := range strings.SplitSeq(s.Listen, "+") {
 		all = append(all, vocabulary.Listen(name))
@@ -154,7 +154,7 @@ func (s *Server) Listens() (all []vocabulary.Listen) {
 	return all
 }
 
-// Fault holds defects of known size. The zero value has none.
+// Fault holds faults of known size that a trial injects. The zero value injects none.
 type Fault struct {
 	Resets       int `yaml:"resets"`
 	ResetEvery   int `yaml:"reset_every,omitempty"` // 0: 1
@@ -186,7 +186,7 @@ type LoadSpec struct {
 	Burst       int             `yaml:"burst,omitempty"`
 	Body        int             `yaml:"body,omitempty"` // bytes; 0: GET
 	Aborts      int             `yaml:"aborts,omitempty"`
-	Processes   int             `yaml:"processes,omitempty"` // 0: as many as the rate needs
+	Processes   int             `yaml:"processes,omitempty"` // 0: the number that the rate needs
 	Ports       int             `yaml:"ports,omitempty"`     // 0: any
 	Connections Connections     `yaml:"connections"`
 	MaxRequests int             `yaml:"max_requests,omitempty"` // 0: no limit
@@ -196,7 +196,7 @@ type LoadSpec struct {
 	Timeout     time.Duration   `yaml:"timeout"`
 }
 
-// Stage is a part of the schedule.
+// Stage is a part of the schedule of an open loop.
 type Stage struct {
 	Rate     Rate          `yaml:"rate"`
 	Duration time.Duration `yaml:"duration"`
@@ -226,9 +226,9 @@ func (l *LoadSpec) StageFrom(i int) float64 {
 	return l.Stages[i-1].Rate.PerSecond
 }
 
-// Retry is a client's retry policy. An attempt makes up to 1 + Max tries, until one is served.
-// After a response has begun, nothing is retried. A request that a server may have read is retried
-// if it has no body (GET), or if On contains non-idempotent.
+// Retry is a client's retry policy. An attempt makes up to 1 + Max tries, until one is served. A
+// try whose response has begun is not retried. A request that a server may have read is retried
+// only if it has no body (GET) or On contains non-idempotent.
 type Retry struct {
 	Max            int               `yaml:"max,omitempty"`
 	On             string            `yaml:"on,omitempty"` // names joined by +; see Causes
@@ -240,8 +240,8 @@ type Retry struct {
 	BudgetRatio    float64           `yaml:"budget_ratio,omitempty"`    // tokens; 0: 0.1
 }
 
-// Causes returns the failures that On names. The name safe, which is the default, stands for
-// several.
+// Causes returns the failures that On names. It replaces safe, the default, by the failures for
+// which it stands.
 func (r Retry) Causes() []vocabulary.RetryCause {
 	if r.On == "" {
 		return vocabulary.SafeRetries()
@@ -258,8 +258,8 @@ func (r Retry) Causes() []vocabulary.RetryCause {
 }
 
 // Search configures the search for the highest rate at which nothing is dropped and response times
-// stay within a limit. Each trial is then a bisection, and each try of the bisection is itself a
-// trial. load.rate is not set.
+// stay within a limit. Each planned trial is then a bisection, which measures each rate that it
+// tries in a trial of its own. load.rate must not be set.
 type Search struct {
 	P99       time.Duration `yaml:"p99,omitempty"`       // 0: no search
 	Precision float64       `yaml:"precision,omitempty"` // 0: 0.03
@@ -269,24 +269,24 @@ type Search struct {
 // means that no rate is set.
 type Rate struct {
 	PerSecond float64
-	// OfCapacity is the rate as a share of the capacity: the rate at which the servers answer while
-	// they always have work. The capacity is measured before the trials.
+	// OfCapacity is the rate as a share of the servers' capacity. The capacity, measured before the
+	// trials, is the rate at which the servers answer while they always have work.
 	OfCapacity float64
 }
 
 // Step is an event of the timeline.
 type Step struct {
-	At    time.Duration       `yaml:"at"` // from the first scheduled attempt
+	At    time.Duration       `yaml:"at"` // since the first scheduled attempt
 	Every time.Duration       `yaml:"every,omitempty"`
 	Do    vocabulary.StepName `yaml:"do"`
 	// Target is the number of a worker, node or socket (see StepKind.Targets), counted from 0 among
-	// those that exist at that time. Nil: the first; for a stall, all workers.
+	// those that exist at the time of the step. Nil means the first; for a stall, all workers.
 	Target   *int          `yaml:"target,omitempty"`
 	Replicas *int          `yaml:"replicas,omitempty"`
 	For      time.Duration `yaml:"for,omitempty"`
 }
 
-// Node returns the number of the node that a node-down or drain-node acts on. It is Target, or 0 if
+// Node returns the number of the node on which a step node-down or drain-node acts: Target, or 0 if
 // Target is nil.
 func (s *Step) Node() int {
 	if s.Target == nil {
@@ -295,11 +295,11 @@ func (s *Step) Node() int {
 	return *s.Target
 }
 
-// Validity holds the limits within which a trial counts as a measurement of the servers.
+// Validity holds limits. A trial that exceeds one does not count as a measurement of the servers.
 type Validity struct {
-	// Schedule lag never makes a trial invalid if its p99 is below LagFloor, or below a tenth of
-	// p99 response time. Losses are known in spite of such lag. Reports mark a latency if a tenth
-	// of it or more is lag.
+	// A trial is invalid if the p99 of its schedule lag exceeds both LagFloor and a tenth of the
+	// p99 of response time. Smaller lags do not affect the counts of losses. Reports mark a latency
+	// of which a tenth or more is lag.
 	LagFloor time.Duration `yaml:"lag_floor"`
 	StepLag  time.Duration `yaml:"step_lag"`
 	Achieved float64       `yaml:"achieved"`
@@ -308,10 +308,11 @@ type Validity struct {
 	Harness  float64       `yaml:"harness"`
 }
 
-// Block is one block of a matrix: the product of its axes, in the order of the file.
+// Block is one block of a matrix: its axes, in the order of the file. The block's variants are the
+// Cartesian product of the axes.
 type Block []Axis
 
-// Axis is one key of a product block.
+// Axis is one key of a block with the values that it takes.
 type Axis struct {
 	Key    string   // dotted path of a single value in Setup
 	Values []string // as written in the file
@@ -323,10 +324,9 @@ type Labels map[string]string
 
 // Gate is an expectation about the metrics of the variants that When selects.
 type Gate struct {
-	When   Labels `yaml:"when"` // empty: every variant
+	When   Labels `yaml:"when"` // empty selects every variant
 	Expect string `yaml:"expect"`
-	// Soft means that the gate does not fail the run if it stays undecided because intervals are
-	// too wide.
+	// If Soft, the gate may stay undecided: intervals that are too wide do not fail the run.
 	Soft bool `yaml:"soft,omitempty"`
 	// Line is the line of Expect in the file.
 	Line int `yaml:"-"`

@@ -14,7 +14,8 @@ import (
 )
 
 // Schema returns a JSON Schema (draft 2020-12) of scenario files, for editors. It has the keys, the
-// allowed values, the ranges and the defaults. Only Load checks combinations.
+// allowed values, the ranges and the defaults. It does not check combinations of values, as Load
+// does.
 func Schema() ([]byte, error) {
 	reflector := &jsonschema.Reflector{
 		FieldNameTag:               "yaml",
@@ -34,13 +35,14 @@ func Schema() ([]byte, error) {
 	for _, s := range settings() {
 		limit(s, schemaAt(schema, s.Path))
 	}
-	schemaAt(schema, "server.start").AnyOf[0].Enum = nil // one of its words, or any command
+	schemaAt(schema, "server.start").AnyOf[0].Enum = nil // allow any command beside the words
 	for _, k := range Keys() {
 		schemaAt(schema, k.Path).Description = k.description()
 	}
 	schemaAt(schema, "name").Pattern = namePattern().String()
 
-	// A matrix key takes a list of values of the setting. A label takes one of its values.
+	// The value of a key in the matrix is a list of values of that setting. The value of a label is
+	// one of them.
 	block, labels := objectSchema(), objectSchema()
 	for _, path := range variable() {
 		one := *schemaAt(schema, path)
@@ -72,8 +74,8 @@ func Schema() ([]byte, error) {
 
 const durationPattern = `(0|(([0-9]+(\.[0-9]*)?|\.[0-9]+)(ns|us|µs|ms|s|m|h))+)`
 
-// schemaOf returns the schema of a type whose form in a file differs from its form in Go. For other
-// types it returns nil.
+// schemaOf returns the schema of a type whose values are not written in a file as the Go type
+// suggests. For all other types it returns nil.
 func schemaOf(t reflect.Type) *jsonschema.Schema {
 	switch t {
 	case reflect.TypeFor[time.Duration]():
@@ -117,7 +119,7 @@ func schemaOf(t reflect.Type) *jsonschema.Schema {
 	return nil
 }
 
-// commandSchema returns the schema of a command: a line, or a list of words.
+// commandSchema returns the schema of a command, which is a line or a list of words.
 func commandSchema() *jsonschema.Schema {
 	words := &jsonschema.Schema{Type: "array", Items: &jsonschema.Schema{Type: "string"}}
 	return &jsonschema.Schema{AnyOf: []*jsonschema.Schema{{Type: "string"}, words}}
@@ -148,7 +150,7 @@ func isNumber(schema *jsonschema.Schema) bool {
 	return schema.Type == "integer" || schema.Type == "number"
 }
 
-// bound limits schema, and the schemas inside it, to the words and numbers that s allows.
+// bound restricts schema, and the schemas inside it, to the words and numbers that s allows.
 func bound(s strictyaml.Setting, schema *jsonschema.Schema) {
 	for _, one := range schema.AnyOf {
 		bound(s, one)

@@ -30,7 +30,7 @@ func readSchema(t *testing.T) *jsonschema.Schema {
 	return &schema
 }
 
-// The embedded scenarios conform to the schema, as they are and as Explain writes them.
+// The embedded scenarios conform to the schema, and so does the output of Explain for them.
 func TestSchemaCoversEmbedded(t *testing.T) {
 	schema := readSchema(t)
 	if got, want := schema.Version, "https://json-schema.org/draft/2020-12/schema"; got != want {
@@ -50,7 +50,7 @@ func TestSchemaCoversEmbedded(t *testing.T) {
 	}
 }
 
-// The schema refuses the single values that the loader refuses.
+// The schema does not allow single values that Load refuses.
 func TestSchemaRefuses(t *testing.T) {
 	schema := readSchema(t)
 	const safe = `(safe|refused|unreachable|connect-timeout|unsent|unanswered|non-idempotent)`
@@ -121,7 +121,7 @@ func TestSchemaDescribesEverything(t *testing.T) {
 	walk(readSchema(t), "")
 }
 
-// The schema has the same defaults as the loader.
+// The schema has the same defaults as Load.
 func TestSchemaDefaults(t *testing.T) {
 	schema := readSchema(t)
 	s, err := Parse("f", []byte(head))
@@ -131,7 +131,7 @@ func TestSchemaDefaults(t *testing.T) {
 	for _, path := range variable() {
 		want := settingText(s.Setup, path)
 		if set := format().Setting(path); set.Default == "" {
-			// It has no default, or one that depends on another setting.
+			// The setting has no default, or its default depends on another setting.
 			if want = "<nil>"; set.Max > 0 && set.Unset == "" && path != "load.rate" &&
 				path != "load.duration" {
 				t.Errorf("%s: a number without a default", path)
@@ -143,7 +143,7 @@ func TestSchemaDefaults(t *testing.T) {
 	}
 }
 
-// violations returns the violations of a schema in a document. It knows the part of JSON Schema
+// violations returns the violations of a schema in a document. It supports the part of JSON Schema
 // that Schema uses.
 func violations(t *testing.T, schema *jsonschema.Schema, text string) []string {
 	t.Helper()
@@ -173,7 +173,7 @@ func validate(schema *jsonschema.Schema, n *yaml.Node, path string, found *[]str
 		return
 	}
 	if schema.Type == "" {
-		return // anything
+		return // the schema allows anything
 	}
 	types := map[string]string{
 		"!!map": "object", "!!seq": "array", "!!str": "string", "!!int": "integer",
@@ -188,7 +188,7 @@ func validate(schema *jsonschema.Schema, n *yaml.Node, path string, found *[]str
 	case yaml.SequenceNode:
 		for _, item := range n.Content {
 			if schema.Items == nil {
-				break // anything
+				break // the schema allows anything
 			}
 			validate(schema.Items, item, path+"[]", found)
 		}
@@ -240,7 +240,8 @@ func validateObject(
 	}
 }
 
-// propertyOf returns the schema of a property of objects, or nil if it may have any value.
+// propertyOf returns the schema for the value of an object's property, or nil if the property may
+// have any value.
 func propertyOf(schema *jsonschema.Schema, key string) *jsonschema.Schema {
 	if schema.Properties != nil {
 		if property, ok := schema.Properties.Get(key); ok {

@@ -8,22 +8,22 @@ import (
 	"reuseport-bench/scenarios/vocabulary"
 )
 
-// Bounds on a whole file, so that no input makes the loader work for long.
+// Limits on a file, so that no input makes Load take long.
 const (
-	maxFileSize    = 128 << 10 // bytes; the largest scenario here has 2700
+	maxFileSize    = 128 << 10 // bytes; the largest embedded scenario has 2700
 	maxDepth       = 20        // levels of nested lists and mappings; a scenario needs 4
 	maxAbout       = 2000      // bytes
 	maxExpectation = 1000      // bytes
 	maxVariants    = 256
 	maxListLen     = 256 // steps, gates, stages, blocks of the matrix
 	maxAttempts    = 10_000_000
-	maxDuration    = time.Hour // of the stages of a load
+	maxDuration    = time.Hour // of all stages together
 	maxSteps       = 20_000    // in a trial; one every 100 ms for half an hour is 18,000
 )
 
-// settings lists every single value of a scenario file that is not free text. Those that are words
-// have the choices of the vocabulary. The decoder, the schema, 'explain' and docs/reference.md all
-// read this list.
+// settings lists every single value of a scenario file that is not free text. A value that is a
+// word has its choices from package vocabulary. The decoder, the schema, the command explain and
+// docs/reference.md all use this list.
 func settings() []strictyaml.Setting {
 	all := slices.Concat(labSettings(), podSettings(), workerSettings(), sysctlSettings(),
 		serverSettings(), commandSettings(), besideSettings(), requestSettings(), loadSettings(),
@@ -36,20 +36,20 @@ func settings() []strictyaml.Setting {
 	return all
 }
 
-// Units of a setting's bounds.
+// Units for the bounds of settings.
 const (
 	ms     = float64(time.Millisecond)
 	minute = float64(time.Minute)
 	hour   = float64(time.Hour)
 )
 
-// What some durations must be a multiple of, because the kernel or a protocol counts in it.
+// Units in which the kernel or a protocol counts, and the durations that must be multiples of them.
 const (
 	wholeSeconds = time.Second          // dns.ttl, server.defer_accept
 	twoHalves    = 2 * time.Microsecond // round_trip: half of it in each direction
 )
 
-// Needs that several settings share.
+// Values of Needs that several settings share.
 const (
 	aService = "path: service"
 	aCluster = "path: service, dns or pod"
@@ -59,8 +59,8 @@ const (
 	kept     = "load.connections: reused, mixed or a number"
 )
 
-// labSettings returns the settings of the network between clients and workers, and of what is
-// observed in the lab.
+// labSettings returns the settings of the network between clients and workers, and of the observers
+// in the lab.
 func labSettings() []strictyaml.Setting {
 	return []strictyaml.Setting{
 		{Path: "network", Default: string(vocabulary.NetworkLoopback),
@@ -212,7 +212,7 @@ func sysctlSettings() []strictyaml.Setting {
 	}
 }
 
-// serverSettings returns the settings of a worker's program.
+// serverSettings returns the settings of the server that a worker runs.
 func serverSettings() []strictyaml.Setting {
 	return []strictyaml.Setting{
 		{Path: "server.kind", Default: string(vocabulary.ServerLoop),
@@ -291,7 +291,7 @@ func serverSettings() []strictyaml.Setting {
 	}
 }
 
-// loadSettings returns the settings of what clients send.
+// loadSettings returns the settings of the load.
 func loadSettings() []strictyaml.Setting {
 	return []strictyaml.Setting{
 		{Path: "load.rate", Above: true, Max: 1e6, Example: "2000/s",
@@ -438,10 +438,10 @@ func runSettings() []strictyaml.Setting {
 	}
 }
 
-// A section is a key that holds other keys, or free text.
+// A section is a key that contains other keys or free text.
 type section struct{ path, doc, unset string }
 
-// sections lists the keys that are not settings.
+// sections lists the keys that are not in settings.
 func sections() []section {
 	return []section{
 		{"name", "The scenario's name: lower-case words and numbers joined by hyphens, at most " +
@@ -517,7 +517,7 @@ func sections() []section {
 	}
 }
 
-// format describes scenario files to the decoder.
+// format returns the description of scenario files for the decoder.
 func format() *strictyaml.Format {
 	return &strictyaml.Format{
 		Noun:      "scenario",

@@ -8,8 +8,8 @@ import (
 	"reuseport-bench/scenarios/vocabulary"
 )
 
-// stepNames returns the names of the kinds of step for which is returns true, in the order of the
-// vocabulary.
+// stepNames returns the names of the kinds of step that satisfy the predicate is, in the order of
+// the vocabulary.
 func stepNames(is func(vocabulary.StepKind) bool) []string {
 	var names []string
 	for _, k := range vocabulary.StepKinds() {
@@ -25,7 +25,7 @@ func (s Setup) Restarts() bool {
 	return slices.ContainsFunc(s.Timeline, func(step Step) bool { return step.Do.Kind().Restarts })
 }
 
-// occurrences returns the number of steps before the load ends.
+// occurrences returns the number of steps that are due before the load ends.
 func (s Setup) occurrences() (n int) {
 	for _, step := range s.Timeline {
 		switch left := s.Load.Lasts() - step.At; {
@@ -62,7 +62,7 @@ func (s Setup) does(n metrics.Need) bool {
 	})
 }
 
-// wanted returns the names of the kinds of step that satisfy n, for a message.
+// wanted lists the kinds of step that satisfy n, for a message.
 func (s Setup) wanted(n metrics.Need) string {
 	if n == metrics.Steps {
 		return "step"
@@ -71,17 +71,17 @@ func (s Setup) wanted(n metrics.Need) string {
 	return strings.Join(kinds, " or ")
 }
 
-// doesAny reports whether is returns true for the kind of any step of the timeline.
+// doesAny reports whether the kind of any step of the timeline satisfies the predicate is.
 func (s Setup) doesAny(is func(vocabulary.StepKind) bool) bool {
 	return slices.ContainsFunc(s.Timeline, func(step Step) bool { return is(step.Do.Kind()) })
 }
 
-// starts reports whether a step starts workers.
+// starts reports whether any step of the timeline starts workers.
 func (s Setup) starts() bool {
 	return s.doesAny(func(k vocabulary.StepKind) bool { return k.Starts })
 }
 
-// allows reports whether the setup's servers can have a step of kind k.
+// allows reports whether a step of kind k works with the setup's servers.
 func (s Setup) allows(k vocabulary.StepKind) bool {
 	switch {
 	case s.ByCommand():
@@ -92,7 +92,7 @@ func (s Setup) allows(k vocabulary.StepKind) bool {
 	return k.Plain
 }
 
-// has reports whether the timeline has a step with one of the names.
+// has reports whether the timeline has a step with any of the names.
 func (s Setup) has(names ...vocabulary.StepName) bool {
 	return slices.ContainsFunc(s.Timeline, func(step Step) bool {
 		return slices.Contains(names, step.Do)

@@ -55,8 +55,8 @@ func TestVariantsWithoutMatrix(t *testing.T) {
 	}
 }
 
-// The matrix sets missing values, including nested ones, and overrides those of the file. Variants
-// do not affect each other.
+// The matrix sets values, including nested ones, that the file omits, and overrides values that the
+// file has. Variants do not affect each other.
 func TestVariantsOverride(t *testing.T) {
 	s, err := Parse("f", []byte("name: x\nload: {rate: 100/s}\nmatrix:\n- {load.duration: [1s, "+
 		"2s], load.rate: [50/s]}\n- {server.work.sleep: [1ms], load.duration: [1s]}\n"))
@@ -77,7 +77,8 @@ func TestVariantsOverride(t *testing.T) {
 	}
 }
 
-// variantDefaults returns the result of defaults with the derived values of a variant.
+// variantDefaults returns the setup of the only variant of head: defaults with the values that
+// complete sets.
 func variantDefaults() Setup {
 	s := defaults()
 	s.Accept = "epoll"

@@ -10,8 +10,8 @@ import (
 	"reuseport-bench/scenarios/vocabulary"
 )
 
-// Every word of the vocabulary is a setting with a field of the word's type, and every setting with
-// a field of such a type is a word.
+// Every word of the vocabulary is a setting whose field has a type of package vocabulary, and every
+// setting whose field has such a type is a word.
 func TestWordsAreSettings(t *testing.T) {
 	words := map[string]bool{}
 	for _, w := range vocabulary.Words() {
@@ -38,7 +38,7 @@ func TestWordsAreSettings(t *testing.T) {
 		typed := of.PkgPath() == reflect.TypeFor[vocabulary.Path]().PkgPath() ||
 			of == reflect.TypeFor[Connections]() || // a word, or a number
 			of == reflect.TypeFor[Start]() // a word, or a command
-		// load.retry.on joins several values, so it is text.
+		// The field of load.retry.on, which joins several values, is a string.
 		if is := words[s.Path]; is != typed && !s.Joined {
 			t.Errorf("%s: in the vocabulary: %t; its field, a %v, has such a type: %t", s.Path, is,
 				of, typed)
