@@ -34,11 +34,11 @@ type finished struct {
 	resident       int64 // upper bound, in bytes
 }
 
-// end runs the program and waits until it exits.
+// end runs the program with the given standard input and waits until it exits.
 func (p *program) end(t *testing.T, stdin io.Reader, args ...string) finished {
 	t.Helper()
-	// The peak of a child is at least the memory of its parent: the child has that memory until its
-	// execve(2) (exec_mmap in fs/exec.c).
+	// Release memory first: a child's peak includes the memory of its parent, which the child has
+	// until its execve(2) (exec_mmap in fs/exec.c).
 	debug.FreeOSMemory()
 	if err := sys.ReleaseProgram(); err != nil {
 		t.Log(err)
@@ -59,15 +59,15 @@ func (p *program) end(t *testing.T, stdin io.Reader, args ...string) finished {
 }
 
 // A hostile file is small when compressed by gzip and large when unpacked. It consists of head, a
-// text repeated many times, and tail. A number in the text differs each time.
+// text repeated many times, and tail. Each repetition has a different number in it.
 type hostile struct {
 	head, text string
 	times      int
 	tail       string
 }
 
-// write writes the file in pieces to keep this process small, because children start with the
-// memory that it has resident.
+// write writes the file in pieces to keep this process small, because a child starts with the
+// resident memory of its parent.
 func (h hostile) write(t *testing.T, path string) {
 	t.Helper()
 	f, err := os.Create(path)
@@ -84,7 +84,7 @@ func (h hostile) write(t *testing.T, path string) {
 		}
 		packed.Close()
 	} else {
-		const member = 1 << 20 // gzip members follow one another (RFC 1952, 2.2)
+		const member = 1 << 20 // a gzip file may have many members (RFC 1952, 2.2)
 		repeat := max(1, member/len(h.text))
 		piece := compress([]byte(strings.Repeat(h.text, repeat)))
 		for range max(1, h.times/repeat) {
@@ -103,7 +103,7 @@ const (
 	trialHead   = variantHead + `{"valid":true,`
 )
 
-// Reading a hostile run takes little memory. The error says where the file is wrong and what to do.
+// Reading a hostile run takes little memory. The error gives the place of the mistake and a hint.
 func TestHostileRuns(t *testing.T) {
 	const many = 1 << 30 // bytes
 	p := newProgram(t)
@@ -166,8 +166,8 @@ func refuses(t *testing.T, p *program, file string, args ...string) {
 		errors.New(strings.TrimSuffix(message, "\n")))
 }
 
-// Every command that reads runs refuses hostile files in the same way, also uncompressed files and
-// the trials of an unfinished run.
+// Every command that reads runs refuses hostile files in the same way. This includes uncompressed
+// files and the trials of an unfinished run.
 func TestHostileFiles(t *testing.T) {
 	p := newProgram(t)
 	good, unfinished := filepath.Join(t.TempDir(), "good"), filepath.Join(t.TempDir(), "unfinished")
@@ -187,7 +187,7 @@ func TestHostileFiles(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, file := range []string{run, trials} {
-		if err := os.Truncate(file, 10<<30); err != nil { // sparse: takes no room on disk
+		if err := os.Truncate(file, 10<<30); err != nil { // sparse: uses no disk space
 			t.Fatal(err)
 		}
 	}
@@ -203,7 +203,7 @@ func TestHostileFiles(t *testing.T) {
 	} {
 		refuses(t, p, trials, args...)
 	}
-	// Many trials, each of them valid.
+	// Each of these trials is well formed, but there are too many.
 	line := lines[:bytes.IndexByte(lines, '\n')+1]
 	f, err := os.Create(trials)
 	if err != nil {
@@ -218,7 +218,8 @@ func TestHostileFiles(t *testing.T) {
 	refuses(t, p, trials, "report", unfinished)
 }
 
-// A path that is not a regular file is rejected at once, by name. The pipes here have no writer.
+// A path that is not a regular file is rejected at once, and the error names it. No process writes
+// to the pipes of this test, so reading one would block.
 func TestNoFiles(t *testing.T) {
 	p := newProgram(t)
 	pipe := func(path string) {
@@ -284,7 +285,7 @@ func TestNoFiles(t *testing.T) {
 	}
 }
 
-// A pipe without a name has a writer, so it is read.
+// An unnamed pipe on standard input is read, because it has a writer.
 func TestRunFromPipe(t *testing.T) {
 	p := newProgram(t)
 	content := storedRuns(t)["finished"].runFile

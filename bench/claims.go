@@ -35,7 +35,7 @@ newest under ` + runsDir + `.`,
 	return c
 }
 
-// A describedClaim is a claim with its verdict. Its JSON form is a contract.
+// A describedClaim is a claim with its verdict. Other programs read its JSON form.
 type describedClaim struct {
 	ID       string   `json:"id"`
 	Sentence string   `json:"sentence"`

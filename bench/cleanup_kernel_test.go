@@ -25,8 +25,8 @@ var (
 		"draws those instants; 0: another one each time")
 )
 
-// TestKernelNothingIsLeft ends runs in the middle, by signals including SIGKILL, and checks that
-// nothing is left.
+// TestKernelNothingIsLeft interrupts runs with signals, including SIGKILL, and checks that no
+// process is left.
 func TestKernelNothingIsLeft(t *testing.T) {
 	requireLab(t)
 	t.Run("stopped workers, parked successors", func(t *testing.T) {
@@ -89,8 +89,8 @@ func ownNginx(t *testing.T) string {
 	return name
 }
 
-// nothingIsLeft ends half of the runs at a random instant, which may be before the first trial. It
-// ends the other half after a trial has been stored, while others are running.
+// nothingIsLeft interrupts half of its runs at a random instant, which may be before the first
+// trial. It interrupts the other half during a later trial, after the first has been stored.
 func nothingIsLeft(t *testing.T, scenario string) {
 	t.Helper()
 	p := newProgram(t)
@@ -113,11 +113,11 @@ func nothingIsLeft(t *testing.T, scenario string) {
 	}
 }
 
-// TestKernelNothingIsLeftOfWaits does the same to workers behind an acceptor, and to processes that
-// wait in a system call that the Go runtime does not know about.
+// TestKernelNothingIsLeftOfWaits interrupts a run with workers behind an acceptor, and with
+// processes that block in a system call without the Go runtime's knowledge.
 func TestKernelNothingIsLeftOfWaits(t *testing.T) {
 	requireLab(t)
-	// Three stored trials include one of each accept mode. The next trial is running.
+	// The signal comes after three stored trials, among which is at least one of each accept mode.
 	newProgram(t).interrupt(t, `
 name: waits
 about: Workers that wait in accept, or behind an acceptor.
@@ -145,8 +145,8 @@ func TestKernelSignals(t *testing.T) {
 	}
 }
 
-// A second signal ends the program at once. The labs end with it, and so does the second process
-// that an ordinary user's run has.
+// A second signal ends the program at once. The program's labs end with it and, if the user is not
+// root, so does the child process that the run needs.
 func TestKernelSecondSignal(t *testing.T) {
 	requireLab(t)
 	for _, user := range users(t) {
@@ -176,7 +176,8 @@ func TestKernelSecondSignal(t *testing.T) {
 	}
 }
 
-// TestKernelNoHangUp starts a run as nohup(1) does: a hang-up does not end it.
+// TestKernelNoHangUp starts a run with SIGHUP ignored, as nohup(1) does. SIGHUP does not end the
+// run.
 func TestKernelNoHangUp(t *testing.T) {
 	requireLab(t)
 	for _, user := range users(t) {
@@ -214,7 +215,7 @@ load: {rate: 50/s, duration: 500ms}
 trials: 50
 `
 
-// A user is one of the users that the tests run the program as.
+// A user is a user as whom the tests run the program.
 type user struct {
 	name       string
 	credential *syscall.Credential // nil: the user of the tests
@@ -237,15 +238,16 @@ func users(t *testing.T) []user {
 	return all
 }
 
-// An interruption ends a run by a signal, some time after a number of trials were stored.
+// An interruption ends a run: it sends the signal a time after the given number of trials has been
+// stored.
 type interruption struct {
 	signal syscall.Signal
 	trials int
 	after  time.Duration
 }
 
-// interrupt starts a run of the scenario, ends it, and checks that no process is left and that the
-// stored trials can be reported.
+// interrupt starts a run of the scenario, interrupts it, and checks that no process is left and
+// that report accepts the stored trials.
 func (p *program) interrupt(t *testing.T, scenario, dir string, by interruption) {
 	t.Helper()
 	file, out := filepath.Join(p.dir, "scenario.yaml"), filepath.Join(p.dir, dir)

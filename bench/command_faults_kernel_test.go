@@ -9,8 +9,8 @@ import (
 	"testing"
 )
 
-// faultServer is a Python server with a fault of known size: it does to 137 connections, from the
-// 101st on, what $FAULT says.
+// faultServer is a Python server that mistreats 137 connections, from the 101st on. $FAULT says
+// how.
 const faultServer = `
       import os, socket, struct, time
       fault, n, held = os.environ["FAULT"], 0, []
@@ -42,8 +42,8 @@ const faultServer = `
           c.close()
 `
 
-// A third-party server does harm of a known kind to a known number of connections. It keeps no
-// journal, and yet each loss gets its cause, as root and as an ordinary user.
+// A third-party server mistreats a known number of connections in a known way. Although the server
+// keeps no journal, the ledger finds the right cause of each loss, as root and as an ordinary user.
 func TestKernelCommandFaults(t *testing.T) {
 	requireLab(t)
 	t.Parallel()
@@ -91,7 +91,7 @@ trials: 1
 }
 
 // prober is a client that shares no code with this program: 200 times a second it opens a
-// connection, sends one request, and counts what comes of it.
+// connection, sends one request, and counts the outcome.
 const prober = `
           import json, os, socket, sys, threading, time
           address = (os.environ["HOST"], int(os.environ["PORT"]))
@@ -125,8 +125,9 @@ const prober = `
               time.sleep(max(0, due - time.monotonic()))
 `
 
-// A client in another language probes a server while it is stopped and started again. It sees the
-// same share of a second lost as the load does. The ledger counts its connections as strangers'.
+// A client in another language probes a server during restarts. From its losses and from those of
+// the load follows the same total time without a listener. The ledger counts the client's
+// connections as strangers'.
 func TestKernelIndependentProber(t *testing.T) {
 	requireLab(t)
 	t.Parallel()
@@ -177,7 +178,7 @@ trials: 1
 	}
 	t.Logf("the load lost %d of %d in %d restarts, the prober %.0f of %.0f; %+v", tr.Lost,
 		tr.Attempts, len(tr.Steps), seen.Lost, seen.Sent, tr.Witness)
-	// Both estimate for how long there was no listener: lost requests ÷ rate.
+	// Each client's lost requests ÷ rate estimates the time without a listener, in seconds.
 	const loadRate, probeRate = 500, 200
 	byLoad, byProber := float64(tr.Lost)/loadRate, seen.Lost/probeRate
 	slack := 3 * math.Sqrt(float64(tr.Lost)/loadRate/loadRate+seen.Lost/probeRate/probeRate)

@@ -26,7 +26,7 @@ import (
 
 type compareFunc func(io.Writer, *compare.Comparison) error
 
-// compareFormats returns the formats of a comparison. Only the format text uses look.
+// compareFormats returns the formats of a comparison. Only the text format uses look.
 func compareFormats(look document.Look) map[string]compareFunc {
 	return map[string]compareFunc{
 		"text": func(w io.Writer, c *compare.Comparison) error {
@@ -187,8 +187,9 @@ func (f compareFlags) compare(base, head string) (*compare.Comparison, error) {
 	})
 }
 
-// names returns the labels that --only asks for. It returns an error for a scenario or label that
-// no run has. It replaces the old names of scenarios by the current ones.
+// names checks --scenario and --only. It replaces former scenario names in f.scenarios by the
+// current ones, and returns the labels that --only selects. It returns an error for a scenario or a
+// label that no run has.
 func (f compareFlags) names(runs []*results.Run) (map[string]string, error) {
 	var names []string
 	var labels []map[string]string
@@ -291,7 +292,7 @@ func compareVerdict(c *compare.Comparison) error {
 	list("could not be compared", unmeasured)
 	err := errors.New(strings.Join(lists, "\n"))
 	switch {
-	case len(worse) > 0: // certain, even if other metrics could not be compared
+	case len(worse) > 0: // this is certain even if other metrics could not be compared
 		return &exitError{exitFailed, err}
 	case len(unmeasured) > 0:
 		return notMeasured(err)
@@ -299,8 +300,9 @@ func compareVerdict(c *compare.Comparison) error {
 	return nil
 }
 
-// sideNames returns names for the runs at two paths: the name of each directory, or of a file that
-// is not called run.json. If these are equal, it returns the paths.
+// sideNames returns display names for the runs at two paths. A run is named after its directory or,
+// if its file is not called run.json, after the file. If the two names are equal, sideNames returns
+// the paths.
 func sideNames(base, head string) (string, string) {
 	if b, h := sideName(base), sideName(head); b != h {
 		return b, h

@@ -29,7 +29,8 @@ func TestParseThresholds(t *testing.T) {
 	}
 }
 
-// A side is called by its directory or file. If the names are equal, the paths distinguish them.
+// Each side of a comparison is named after its directory or file. If the two names are equal, the
+// paths are used instead.
 func TestSideNames(t *testing.T) {
 	for _, test := range []struct{ base, head, wantBase, wantHead string }{
 		{"results/runs/old", "results/runs/new/", "old", "new"},

@@ -19,7 +19,7 @@ import (
 // A completer returns the words that may follow the given arguments.
 type completer func(c *cobra.Command, args []string) []string
 
-// always returns a completer whose words do not depend on the arguments.
+// always returns a completer that ignores the arguments and calls the function of.
 func always(of func() []string) completer {
 	return func(*cobra.Command, []string) []string { return of() }
 }
@@ -36,12 +36,14 @@ func completeFlag(c *cobra.Command, flag string, of completer) {
 	}
 }
 
-// beginning returns the words that start with begun. A tab separates a word from its meaning.
+// beginning returns the words that start with begun. In each element of all, the word may be
+// followed by a tab and the word's meaning.
 func beginning(all []string, begun string) []string {
 	return slices.DeleteFunc(all, func(word string) bool { return !strings.HasPrefix(word, begun) })
 }
 
-// completeScenarios completes up to most scenarios: by name or, if no name matches, by YAML file.
+// completeScenarios completes arguments with scenario names or, if no name matches, with YAML
+// files. It completes at most the given number of arguments.
 func completeScenarios(c *cobra.Command, most int) {
 	c.ValidArgsFunction = func(_ *cobra.Command, args []string, begun string) (
 		[]string, cobra.ShellCompDirective,
@@ -62,8 +64,9 @@ func completeScenarios(c *cobra.Command, most int) {
 	}
 }
 
-// completeRuns completes up to most runs. It offers the directories under runsDir, the newest first
-// or, if none matches, any directory.
+// completeRuns completes arguments with runs. It offers the directories under runsDir, newest
+// first, or any directory if none under runsDir matches. It completes at most the given number of
+// arguments.
 func completeRuns(c *cobra.Command, most int) {
 	c.ValidArgsFunction = func(_ *cobra.Command, args []string, begun string) (
 		[]string, cobra.ShellCompDirective,
@@ -78,7 +81,7 @@ func completeRuns(c *cobra.Command, most int) {
 	}
 }
 
-// completeWords completes the words that explain knows.
+// completeWords completes arguments with the words that explain knows.
 func completeWords(c *cobra.Command) {
 	c.ValidArgsFunction = func(c *cobra.Command, _ []string, begun string) (
 		[]string, cobra.ShellCompDirective,
@@ -88,8 +91,8 @@ func completeWords(c *cobra.Command) {
 	}
 }
 
-// runsWith returns the directories under runsDir that contain the named file. Directories are named
-// by time, and the newest comes first.
+// runsWith returns the directories under runsDir that contain the named file. The newest directory
+// comes first. Directories are named by their time.
 func runsWith(file string) []string {
 	files, _ := filepath.Glob(filepath.Join(runsDir, "*", file)) // the pattern is well formed
 	slices.Sort(files)
@@ -103,7 +106,7 @@ func runsWith(file string) []string {
 // unfinishedRuns returns the runs that --resume can continue.
 func unfinishedRuns() []string { return runsWith(results.TrialsFile) }
 
-// labelsOfScenarios completes --only for the scenarios to run.
+// labelsOfScenarios completes --only with the labels of the scenarios that the arguments name.
 func labelsOfScenarios(_ *cobra.Command, args []string) []string {
 	if len(args) == 0 {
 		args = scenarios.Default()
@@ -121,7 +124,7 @@ func labelsOfScenarios(_ *cobra.Command, args []string) []string {
 	return slices.Sorted(maps.Keys(labels))
 }
 
-// labelsOfRuns completes --only for the runs to compare.
+// labelsOfRuns completes --only with the labels of the runs that the arguments name.
 func labelsOfRuns(_ *cobra.Command, args []string) []string {
 	labels := map[string]bool{}
 	for _, path := range args {
@@ -142,7 +145,8 @@ func addLabels(all map[string]bool, labels map[string]string) {
 	}
 }
 
-// scenariosOfRuns completes --scenario: those of the named runs or, by default, of the newest.
+// scenariosOfRuns completes --scenario with the scenarios of the named runs or, if no run is named,
+// of the newest run.
 func scenariosOfRuns(_ *cobra.Command, args []string) (names []string) {
 	if len(args) == 0 {
 		if newest, err := results.Latest(runsDir); err == nil {
@@ -167,7 +171,8 @@ func runsAt(path string) []*results.Run {
 	return all
 }
 
-// trialsOfRun completes --trial: the recordings of the named run or, by default, of the newest.
+// trialsOfRun completes --trial with the names of the recordings in the named run or, if no run is
+// named, in the newest run.
 func trialsOfRun(_ *cobra.Command, args []string) (names []string) {
 	dir := ""
 	if len(args) > 0 {
@@ -188,7 +193,7 @@ func trialsOfRun(_ *cobra.Command, args []string) (names []string) {
 	return names
 }
 
-// isCompletion reports whether c is the hidden command that the shells' scripts call.
+// isCompletion reports whether c is the hidden command that the shell completion scripts call.
 func isCompletion(c *cobra.Command) bool {
 	return c.Name() == cobra.ShellCompRequestCmd || c.Name() == cobra.ShellCompNoDescRequestCmd
 }

@@ -28,7 +28,7 @@ func TestCompletion(t *testing.T) {
 	}
 	relative := func(dir string) string { return filepath.Join(runsDir, filepath.Base(dir)) }
 	for _, test := range []struct {
-		args string // the last one is the beginning of a word
+		args string // the last argument is the beginning of a word
 		want []string
 	}{
 		{"run ro", []string{"roll", "rolling-update", "round-trip"}},

@@ -9,7 +9,8 @@ import (
 	"reuseport-bench/results/cause"
 )
 
-// counted returns both sides of an equality of the trial: the kernel's count and the ledger's.
+// counted returns the two numbers that the trial compares for this counter: the kernel's and the
+// ledger's.
 func counted(t *testing.T, tr *results.Trial, counter string) (kernel, ledger int64) {
 	t.Helper()
 	for _, e := range tr.Equalities {
@@ -21,9 +22,10 @@ func counted(t *testing.T, tr *results.Trial, counter string) (kernel, ledger in
 	return 0, 0
 }
 
-// Eight connections, kept from the start, carry all attempts in turn. So a worker's requests are
-// proportional to its connections. If either side closes a connection after ten requests, another
-// is opened: 320 attempts need 32 connections, and eight of those existed before the load.
+// Eight connections, opened before the load and kept, carry the attempts in turn. So a worker's
+// requests are proportional to its connections. If client or server closes a connection after ten
+// requests, the client opens another: 320 attempts need 32 connections, 24 of them opened while the
+// load runs.
 func TestKernelKeptConnections(t *testing.T) {
 	requireLab(t)
 	t.Parallel()
@@ -58,7 +60,8 @@ trials: 1
 			var all, requests []int64
 			for _, w := range tr.Workers {
 				all, requests = append(all, w.Accepted), append(requests, w.Served)
-				// Connections take turns, unless they wait: 40 requests each, or 10.
+				// Each connection carries about 40 requests, or 10 with max_requests. The numbers
+				// differ a little: a connection with a request in flight misses its turn.
 				each := map[bool]float64{false: 40, true: 10}[limited]
 				got, want := float64(w.Served), each*float64(w.Accepted)
 				if math.Abs(got-want) > 0.25*want+each {
@@ -82,8 +85,8 @@ trials: 1
 	}
 }
 
-// A connection that either side closes because it is idle is not used again. Every attempt opens a
-// new one, and none is lost.
+// Client or server closes a connection as soon as it has been idle for 1 ms. So every attempt opens
+// a new connection, and no attempt is lost.
 func TestKernelIdleConnections(t *testing.T) {
 	requireLab(t)
 	t.Parallel()
@@ -101,7 +104,7 @@ trials: 1
 	for _, v := range run.Scenarios[0].Variants {
 		tr := lastTrial(v)
 		opened, said := counted(t, tr, "TcpActiveOpens")
-		// If the machine pauses for 20 ms, the next attempt may still find the connection open.
+		// If the machine pauses for 20 ms, the next attempt may still use the open connection.
 		if opened != said || opened < 16 || tr.Lost > tr.Attempts-opened {
 			t.Errorf("%s: %d opened for %d attempts, and the ledger says %d; lost %v",
 				results.LabelString(v.Labels), opened, tr.Attempts, said, tr.LostByCause)
@@ -109,8 +112,8 @@ trials: 1
 	}
 }
 
-// A server that closes idle connections while requests are on their way loses some of those. A
-// client that closes its connections sooner than the server loses none.
+// A server that closes an idle connection while a request is on its way loses the request. If the
+// client closes idle connections sooner than the server does, no request is lost.
 func TestKernelKeepaliveRace(t *testing.T) {
 	requireLab(t)
 	t.Parallel()
@@ -136,8 +139,9 @@ trials: 1
 	}
 }
 
-// Kept connections stay with the pods that existed when they were opened, however many are added.
-// New connections go to all pods: two new pods of four get half of the later attempts.
+// Kept connections stay with the pods that existed when the connections were opened, however many
+// pods are added. New connections go to all pods: when two pods have been added to two, the added
+// ones get half of the later attempts.
 func TestKernelScaleUpKept(t *testing.T) {
 	requireLab(t)
 	t.Parallel()
@@ -161,7 +165,7 @@ trials: 1
 			continue
 		}
 		tr := lastTrial(v)
-		var routed int64 // when rules led to the last of the newcomers
+		var routed int64 // when the rules included the last new pod
 		for _, p := range tr.Steps[0].Pods {
 			if p.RulesNS != nil {
 				routed = max(routed, *p.RulesNS)
@@ -178,8 +182,8 @@ trials: 1
 			t.Errorf("%s: lost %v, routed at %d ns, %d workers",
 				what, tr.LostByCause, routed, len(tr.Workers))
 		case !kept:
-			// Half, within five standard deviations, and a few that reached one newcomer before the
-			// other had its rules.
+			// Half of the requests, within five standard deviations, and a few that reached one new
+			// pod before the rules included the other.
 			if got := float64(newcomers); math.Abs(got-after/2) > 5*math.Sqrt(after)/2+25 {
 				t.Errorf("%s: %v requests at newcomers, want about %.0f", what, got, after/2)
 			}

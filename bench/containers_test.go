@@ -10,7 +10,7 @@ import (
 	"go.yaml.in/yaml/v4"
 )
 
-// The file for Docker Compose in docs/containers.md has the options of the first command there.
+// The Docker Compose file in docs/containers.md has the same options as the first command there.
 func TestComposeFile(t *testing.T) {
 	text, err := os.ReadFile("../docs/containers.md")
 	if err != nil {

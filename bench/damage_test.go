@@ -28,7 +28,7 @@ import (
 
 // A storedRun contains the files of a run.
 type storedRun struct {
-	runFile, trials []byte // trials: of an unfinished run
+	runFile, trials []byte // trials is nil unless the run is unfinished
 	packed          bool   // runFile is compressed
 }
 
@@ -49,8 +49,8 @@ func (s *storedRun) write(t *testing.T, dir string) {
 	}
 }
 
-// storedRuns returns the files of three runs: a finished one, the same one compressed, and an
-// unfinished one.
+// storedRuns returns the files of three runs: a finished run, a compressed copy of it, and an
+// unfinished run.
 func storedRuns(t *testing.T) map[string]*storedRun {
 	t.Helper()
 	read := func(dir, name string) []byte {
@@ -81,11 +81,11 @@ func compress(content []byte) []byte {
 	return packed.Bytes()
 }
 
-// jsonValue matches a member of an object with its name, if the value is neither object nor array.
+// jsonValue matches a name and value in a JSON object if the value is neither object nor array.
 var jsonValue = regexp.MustCompile(`"([a-z0-9_]+)": ?("[^"]*"|-?[0-9.e+-]+|true|false|null)`)
 
-// damages lists ways to damage a text. Those called byHand first remove the checksums, to test the
-// checks that come after them.
+// damages lists ways to damage a text. Those made by byHand first remove the checksums, so that the
+// later checks are tested.
 var damages = map[string]func(*rand.Rand, []byte) []byte{
 	"truncated": func(r *rand.Rand, b []byte) []byte { return b[:r.IntN(len(b))] },
 	"bit flipped": func(r *rand.Rand, b []byte) []byte {
@@ -175,7 +175,8 @@ var damages = map[string]func(*rand.Rand, []byte) []byte{
 
 var checksums = regexp.MustCompile(`"checksum": ?"[^"]*", *`)
 
-// byHand changes one value. It first removes the checksums, as the error message suggests.
+// byHand returns a damage that changes one value. The damage first removes the checksums, as the
+// error message about a wrong checksum suggests.
 func byHand(change func(r *rand.Rand, name, value string) string) func(*rand.Rand, []byte) []byte {
 	return func(r *rand.Rand, b []byte) []byte {
 		b = checksums.ReplaceAll(b, nil)
@@ -190,9 +191,9 @@ func byHand(change func(r *rand.Rand, name, value string) string) func(*rand.Ran
 	}
 }
 
-// A damaged run is read as it was written, or rejected with an error that says where the damage is
-// and what to do. A run changed by hand is read or rejected. A run that was read prints in every
-// format.
+// A damaged run is either read with its original content or rejected with an error that gives the
+// place of the damage and a hint. A run changed by hand is either read with the change or rejected.
+// A run that can be read can be printed in every format.
 func TestDamagedRuns(t *testing.T) {
 	kinds := slices.Sorted(maps.Keys(damages))
 	outcomes := map[string]int{}
@@ -249,7 +250,7 @@ func damaged(r *rand.Rand, kind string, run *storedRun) *storedRun {
 		d.runFile = damage(r, bytes.Clone(d.runFile))
 	case bytewise:
 		d.runFile = damage(r, bytes.Clone(d.runFile))
-	default: // damage the content before compression
+	default: // damage the content, then compress it
 		unpacked, err := gzip.NewReader(bytes.NewReader(d.runFile))
 		if err != nil {
 			panic(err)
@@ -263,8 +264,8 @@ func damaged(r *rand.Rand, kind string, run *storedRun) *storedRun {
 	return &d
 }
 
-// sameTrials reports whether got has the trials of want. Trials of an unfinished run may be missing
-// or in another order, as after an interruption.
+// sameTrials reports whether got has the trials of want. If want is unfinished, got may have fewer
+// trials or another order, as after an interruption.
 func sameTrials(want, got *results.Run) bool {
 	if want.FinishedAt != nil {
 		return cmp.Equal(want, got)
@@ -286,11 +287,11 @@ func sameTrials(want, got *results.Run) bool {
 	return true
 }
 
-// hasPlace matches a place in one of the run's files.
+// hasPlace matches FILE:LINE of one of the run's files.
 var hasPlace = regexp.MustCompile(`(^|/)(run\.json|run\.json\.gz|trials\.jsonl):[1-9][0-9]*: `)
 
-// plainMessage checks that an error says where and what is wrong, and what to do, and that it has
-// no words of the libraries.
+// plainMessage checks that an error message names the place, the mistake and a remedy, and that it
+// contains no jargon of Go's libraries.
 func plainMessage(t *testing.T, name, dir string, err error) {
 	t.Helper()
 	message := err.Error()
@@ -346,7 +347,7 @@ func printAll(t *testing.T, name, dir string) {
 	}
 }
 
-// Load reads any files, or rejects them with a plain message. A run that was read can be printed.
+// Load either reads a file or rejects it with a plain message. A run that was read can be printed.
 func FuzzLoad(f *testing.F) {
 	// Small seeds: the fuzzing engine minimizes each input that it finds interesting.
 	const head = `{"schema_version":1,"program":"p","version":"v","seed":1,` +

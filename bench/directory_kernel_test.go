@@ -53,7 +53,7 @@ func TestKernelRunsAtOnce(t *testing.T) {
 	}
 }
 
-// A run whose report cannot be printed is kept, and an error says where.
+// If the report of a run cannot be printed, the run is kept, and the error names its directory.
 func TestKernelNoOutput(t *testing.T) {
 	requireLab(t)
 	p := newProgram(t)

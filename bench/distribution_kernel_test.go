@@ -65,8 +65,8 @@ func switches(tr *results.Trial) (n int64) {
 	return n
 }
 
-// inTurn checks that workers took turns: the counts differ by at most one. A retransmitted SYN may
-// have been assigned twice.
+// inTurn checks that workers took turns: their counts differ by at most one, or more if SYNs were
+// retransmitted, because each of these may have taken two turns.
 func inTurn(t *testing.T, what string, tr *results.Trial, counts []int64) {
 	t.Helper()
 	slack := int64(1)
@@ -78,8 +78,9 @@ func inTurn(t *testing.T, what string, tr *results.Trial, counts []int64) {
 	}
 }
 
-// binomial returns an interval for the number of successes in n tries with probability p. The
-// number is below the interval with a probability less than tail, and above it as well.
+// binomial returns an interval for the number of successes in n tries with probability p each. The
+// number is below lo with a probability less than tail, and above hi with a probability less than
+// tail.
 func binomial(n int64, p, tail float64) (lo, hi int64) {
 	lgamma := func(x int64) float64 { v, _ := math.Lgamma(float64(x) + 1); return v }
 	density := func(k int64) float64 {
@@ -97,7 +98,8 @@ func binomial(n int64, p, tail float64) (lo, hi int64) {
 }
 
 func TestBinomial(t *testing.T) {
-	// Fair coins: 10 tosses give 0 or 1 heads with probability 11/1024, 2 or fewer with 56/1024.
+	// In 10 tosses of a fair coin, at most 1 head has the probability 11/1024, at most 2 have
+	// 56/1024.
 	for tail, want := range map[float64][2]int64{
 		0.0005: {0, 10}, 0.005: {1, 9}, 0.02: {2, 8}, 0.1: {3, 7},
 	} {
@@ -107,8 +109,8 @@ func TestBinomial(t *testing.T) {
 	}
 }
 
-// windows returns the median of value over the windows of a trial. A pause of the machine in one
-// window does not change the median.
+// windows returns the median of value over the fairness windows of a trial. A pause of the machine
+// in one window hardly changes the median.
 func windows(tr *results.Trial, value func(results.FairnessWindow) float64) float64 {
 	var all []float64
 	for _, w := range tr.Fairness.Windows {
@@ -135,7 +137,8 @@ matrix:
 trials: 1
 ` + lenient
 
-// Each way to distribute connections does what its name says, at a rate that leaves workers idle.
+// Each way to distribute connections does what its name says, at a rate at which the workers are
+// often idle.
 func TestKernelDistribution(t *testing.T) {
 	requireSelectors(t)
 	run := carriedOut(t, distributionScenario, "--seed", "11")
@@ -164,8 +167,8 @@ func TestKernelDistribution(t *testing.T) {
 		queuesOf(t, what, tr, v.Labels["sockets"] == "shared")
 		asNamed(t, what, v.Labels, tr, counts, run.Environment.LoadCPUs)
 	}
-	// A connection wakes either one worker or all: about 550 wake-ups against 1600 on a quiet
-	// machine. On a machine that pauses there are fewer.
+	// A connection wakes one worker with epoll-exclusive, and all idle workers with epoll: about
+	// 550 wake-ups against 1600 on a quiet machine, and fewer on a machine that pauses.
 	all := byLabels(run)
 	one := switches(all["sockets=shared accept=epoll-exclusive"])
 	herd := switches(all["sockets=shared accept=epoll"])
@@ -174,7 +177,8 @@ func TestKernelDistribution(t *testing.T) {
 	}
 }
 
-// queuesOf checks that the length of every listener's queue, or of the shared queue, is known.
+// queuesOf checks that the trial has the length of every listener's queue or, if shared, of the
+// only queue.
 func queuesOf(t *testing.T, what string, tr *results.Trial, shared bool) {
 	t.Helper()
 	q := tr.Queues
@@ -201,7 +205,7 @@ func queuesOf(t *testing.T, what string, tr *results.Trial, shared bool) {
 	}
 }
 
-// asNamed checks the property that distinguishes a way to distribute connections.
+// asNamed checks that connections were distributed in the way that labels name.
 func asNamed(
 	t *testing.T, what string, labels map[string]string, tr *results.Trial, counts []int64,
 	loadCPUs []int,
@@ -222,7 +226,7 @@ func asNamed(
 				tr.Attempts, lo, hi)
 		}
 	case way == "cpu":
-		// On loopback the SYN is handled on the CPU of the load process that sent it.
+		// On loopback the kernel handles a SYN on the CPU of the load process that sent it.
 		places := map[int]bool{}
 		for _, c := range loadCPUs {
 			places[c%4] = true
@@ -233,17 +237,17 @@ func asNamed(
 				loadCPUs)
 		}
 	case way == "blocking" && labels["sockets"] == "shared":
-		// Workers are woken in turn. A worker that has lost its CPU leaves its turn to the next. On
-		// a quiet machine Jain's index is over 0.99; with epoll it is about 0.6.
+		// Workers are woken in turn. A worker that has been preempted misses its turn. On a quiet
+		// machine Jain's index is over 0.99; with epoll it is about 0.6.
 		ofWindow := func(w results.FairnessWindow) float64 { return w.Jain }
 		jain := max(tr.Fairness.Jain, windows(tr, ofWindow))
 		if jain < 0.85 {
 			t.Errorf("%s: Jain %.3f; accepted %v", what, jain, counts)
 		}
 	case way == "epoll-exclusive" && labels["sockets"] == "shared":
-		// The first waiter is woken each time. If it has not yet returned to epoll_wait, the next
-		// one is woken instead. How often that happens depends on the CPU, which four workers
-		// share.
+		// The first waiter in the list is woken each time. If it has not yet returned to
+		// epoll_wait, the next waiter is woken instead. The frequency of this depends on the CPU,
+		// which four workers share.
 		ofWindow := func(w results.FairnessWindow) float64 { return w.MaxOverMean }
 		if ratio := windows(tr, ofWindow); ratio < 1.5 {
 			t.Errorf("%s: the busiest worker has %.2f of the mean in the median window; "+
@@ -260,8 +264,8 @@ func asNamed(
 	}
 }
 
-// While the workers are stopped, each attempt adds one connection to a queue. Both sources agree:
-// the samples joined with the journals, and the kernel.
+// While the workers are stopped, each attempt adds one connection to a queue. The queue lengths
+// computed from samples and journals agree with those that the kernel reports.
 func TestKernelQueues(t *testing.T) {
 	requireLab(t)
 	run := carriedOut(t, `
@@ -277,7 +281,7 @@ trials: 1
 	for sockets, list := range trials(run, "sockets") {
 		tr := list[0]
 		queuesOf(t, sockets, tr, sockets == "shared")
-		// All queues were longest at the same instant, just before the workers continued.
+		// The sum of the maxima: all queues were longest just before the workers continued.
 		longest, sampled := int64(0), int64(0)
 		for i, l := range tr.Queues.Listeners {
 			longest += l.Max
@@ -293,12 +297,12 @@ trials: 1
 			t.Fatalf("%s: the kernel was not asked how many were queued", sockets)
 		}
 		expected := (*s.ReadyNS - *s.StopNS) / *s.ResolutionNS // 200
-		// No served attempt waited longer than the stall, which limits how many were queued at
-		// once. If the machine pauses the load, there are fewer.
+		// At most the attempts due during the measured stall were queued at once. There are fewer
+		// if the machine pauses the load.
 		limit := *s.StallNS / *s.ResolutionNS + 2
 		if sockets == "reuseport" {
-			// The four queues were longest at different instants: each worker continues when it
-			// gets a CPU.
+			// The sum of the maxima may be larger, because the workers continue at different
+			// instants, each when it gets a CPU.
 			limit += limit / 2
 		}
 		t.Logf("%s: %d queued, %d sampled, %d when the workers went on, %d due while they were "+
@@ -307,7 +311,8 @@ trials: 1
 			t.Errorf("%s: %d queued at most; %d attempts were due in the stall, want %d to %d",
 				sockets, longest, expected, expected/2, limit)
 		}
-		// More connections may come before the workers accept, but none leaves the queues before.
+		// The kernel was read just before the workers continued. Until they accept, connections may
+		// join the queues, but none leaves them.
 		if *s.Queued > longest+2 || *s.Queued < expected/2 {
 			t.Errorf("%s: the kernel said %d, of at most %d", sockets, *s.Queued, longest)
 		}
@@ -318,8 +323,8 @@ trials: 1
 	}
 }
 
-// With every selector, new workers get connections after a restart, and the only losses are those
-// of the stop mode.
+// With every selector, new workers get connections after a restart, and connections are lost only
+// in the ways that the stop mode explains.
 func TestKernelSelectorsAndSteps(t *testing.T) {
 	requireSelectors(t)
 	t.Parallel()
@@ -350,11 +355,11 @@ trials: 1
 			continue
 		}
 		// The first workers are 0 to 3. Step 0 adds 4, step 1 removes 0, step 2 kills 1. Step 3
-		// replaces 2, 3 and 4 by 5, 6 and 7, and step 4 those by 8 to 11.
+		// replaces 2, 3 and 4 by 5, 6 and 7. Step 4 replaces all workers by 8 to 11.
 		steps := map[int]int{4: 0, 5: 3, 6: 3, 7: 3, 8: 4, 9: 4, 10: 4, 11: 4}
 		for _, w := range tr.Workers {
 			step, started := steps[w.ID]
-			// A busy machine can start a worker that late.
+			// On a busy machine a worker may be ready too late to get a connection.
 			late := started && *tr.Steps[step].ReadyNS > int64(1300*time.Millisecond)
 			if w.Accepted == 0 && !late {
 				t.Errorf("%s: worker %d accepted nothing", what, w.ID)
@@ -368,8 +373,9 @@ trials: 1
 	}
 }
 
-// One of four workers stalls for 300 ms, and its clients wait half as long. When the worker
-// continues, it finds their connections in its queue, so the ledger knows that they were its own.
+// One of four workers stalls for 300 ms, and the clients' timeout is half as long. When the worker
+// continues, it finds the abandoned connections in its queue, so the ledger attributes them to this
+// worker.
 func TestKernelOneStalled(t *testing.T) {
 	requireSelectors(t)
 	run := carriedOut(t, `
@@ -391,7 +397,7 @@ trials: 1
 			}
 		}
 		due := (*s.ReadyNS - *s.StopNS) / *s.ResolutionNS // 360
-		// 180 attempts were too early. A later one was still served.
+		// 180 attempts were due so early that they timed out during the stall.
 		tooEarly := (*s.ReadyNS - *s.StopNS - tr.TimeoutNS) / *s.ResolutionNS
 		t.Logf("%s: %d lost by the stalled worker, %d in all, of %d due in the stall", what, lost,
 			tr.Lost, due)
@@ -401,12 +407,12 @@ trials: 1
 		lo, hi := int64(0), int64(0)
 		switch {
 		case strings.Contains(what, "hash"):
-			// A quarter of 180 is 45, with a standard deviation of 6. If the worker continues late,
-			// there are more.
+			// A quarter of 180 is 45, with a standard deviation of 6. The number is larger if the
+			// worker continues late.
 			lo, hi = tooEarly/8, due/2
 		case strings.Contains(what, "least-loaded"):
-			// The selector prefers the other workers as soon as a connection waits in this worker's
-			// queue, unless the machine delays the others, too.
+			// As soon as a connection waits in this worker's queue, the selector prefers the other
+			// workers, unless these are delayed by the machine and have queues, too.
 			hi = due / 20
 			for _, paused := range []*int64{s.StealNS, s.RunQueueDelayNS} {
 				if paused != nil {
@@ -414,8 +420,8 @@ trials: 1
 				}
 			}
 		default:
-			// The worker had at most one attempt accepted and not answered. A few others are
-			// possible whose requests had not arrived yet.
+			// The worker had accepted and not answered at most one attempt, and perhaps a few more
+			// whose requests had not arrived yet.
 			hi = 5
 		}
 		if lost < lo || lost > hi {
@@ -424,7 +430,7 @@ trials: 1
 	}
 }
 
-// Workers that block in accept(2) are restarted.
+// Workers that block in accept(2) can be restarted.
 func TestKernelBlockingRestarts(t *testing.T) {
 	requireLab(t)
 	t.Parallel()
@@ -443,8 +449,8 @@ trials: 1
 	const resetAtClose, halfOpen, crash = "reset_at_close", "reset_half_open", "worker_crash"
 	allowed := map[string][]string{
 		"sockets=shared stop=handoff": nil, "sockets=shared stop=kill": {crash},
-		// The kernel drops a SYN that meets a closing listener and sends no answer. This is rare,
-		// and the loss is attributed to the close.
+		// Rarely, the kernel drops a SYN without an answer because its listener is just being
+		// closed. The loss is attributed to the close.
 		"sockets=reuseport stop=close": {resetAtClose, halfOpen, "syn_timeout"},
 		"sockets=reuseport stop=drain": {resetAtClose, halfOpen, "syn_timeout"},
 		"sockets=reuseport stop=kill":  {resetAtClose, halfOpen, "syn_timeout", crash},
@@ -460,8 +466,8 @@ trials: 1
 	}
 }
 
-// A worker behind an acceptor is killed. The others take over its turns. The connections that it
-// already had are lost.
+// A worker behind an acceptor is killed. The connections that it had are lost, and the other
+// workers take over its turns.
 func TestKernelKillBehindAcceptor(t *testing.T) {
 	requireLab(t)
 	run, stderr, _ := newProgram(t).run(t, `

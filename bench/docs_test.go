@@ -9,10 +9,11 @@ import (
 	"unicode"
 )
 
-// mostLines has the maximum number of lines of each document. Others in docs have documentLines.
+// mostLines has the maximum number of lines of some documents. For other documents in docs the
+// maximum is documentLines.
 var mostLines = map[string]int{
 	"README.md": 150, "ARCHITECTURE.md": 150,
-	"docs/glossary.md": 1000, "docs/reference.md": 1000, // generated, for searching
+	"docs/glossary.md": 1000, "docs/reference.md": 1000, // generated, and searched rather than read
 }
 
 const documentLines = 200
@@ -58,8 +59,8 @@ func links(text string) (targets []string) {
 	return targets
 }
 
-// anchors returns the anchors that GitHub makes from a document's headings: in lower case, with
-// hyphens for blanks, without punctuation.
+// anchors returns the anchors that GitHub makes from a document's headings: lower case, with spaces
+// replaced by hyphens and punctuation removed.
 func anchors(text string) map[string]bool {
 	found := map[string]bool{}
 	for line := range strings.Lines(codeBlock.ReplaceAllString(text, "")) {

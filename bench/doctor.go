@@ -173,13 +173,13 @@ func centerMicroseconds(v *results.Variant, metric string) string {
 	return unit.Digits(s.Center/1e3, 4)
 }
 
-// probeOptions returns the options with which probes may start a child in a user namespace.
+// probeOptions returns options that let probes start this program as a child in a user namespace.
 func probeOptions() doctor.Options {
 	return doctor.Options{UserNamespaceChild: []string{"/proc/self/exe", roleProbe}}
 }
 
-// programs says which of the programs that scenarios start are installed. Its JSON form is a
-// contract.
+// programs lists the programs that scenarios start, installed and missing. Other programs read its
+// JSON form.
 type programs struct {
 	Installed []string          `json:"installed"`
 	Missing   map[string]string `json:"missing"` // by program: how to install it
@@ -223,18 +223,18 @@ func (s programs) String() string {
 	return strings.TrimSpace(text)
 }
 
-// runnable counts the scenarios that can run here. Its JSON form is a contract.
+// runnable counts the scenarios that can run here. Other programs read its JSON form.
 type runnable struct {
 	Scenarios int      `json:"scenarios"`
 	CanRun    int      `json:"can_run"` // scenarios with at least one variant that can run
-	InPart    int      `json:"in_part"` // those of CanRun that leave variants out
+	InPart    int      `json:"in_part"` // those of CanRun in which some variants cannot run
 	Missing   []string `json:"missing"` // what the other scenarios need, and why it is missing
 	// NeedRoot is the number of variants that are skipped here and need root.
 	NeedRoot int `json:"variants_needing_root"`
 	// MayNotCount names the probes that warn that trials may be invalid here.
 	MayNotCount []string `json:"may_not_count"`
 
-	// others are those of Missing that root would not provide.
+	// others lists the elements of Missing that running as root would not provide.
 	others []string
 }
 
@@ -292,8 +292,8 @@ func whatCanRun(found []doctor.Result) (runnable, error) {
 	return can, nil
 }
 
-// text says what can run here, what root would add unless this process has it, what may be wrong
-// with the trials, and which command is next.
+// text describes what can run here, what root would add (unless asRoot), which probes warn that
+// trials may be invalid, and the command to use next.
 func (can runnable) text(asRoot bool) string {
 	text := fmt.Sprintf("%d of %d scenarios can run", can.CanRun, can.Scenarios)
 	if can.InPart > 0 {
@@ -303,7 +303,7 @@ func (can runnable) text(asRoot bool) string {
 	if asRoot {
 		missing = slices.Clone(can.Missing)
 	}
-	// The line about servers says which programs are missing.
+	// Leave out missing programs: the line about servers lists them.
 	isProgram := func(why string) bool { return strings.HasPrefix(why, plan.MissingCommand("")) }
 	if missing = slices.DeleteFunc(missing, isProgram); len(missing) > 0 {
 		text += "; missing: " + strings.Join(missing, "; ")

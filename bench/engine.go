@@ -68,7 +68,7 @@ func printRecord(c *cobra.Command, s *session, r *generators.Record) error {
 	return document.Fold(c.OutOrStdout(), s.width, b.String())
 }
 
-// writeRecord writes a record to a new file, whole or not at all.
+// writeRecord writes a record to a temporary file and renames the file to path.
 func writeRecord(path string, r *generators.Record) (err error) {
 	f, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".*")
 	if err != nil {
@@ -148,8 +148,9 @@ func benchEngine(c *cobra.Command, s *session, f engineFlags) error {
 	return printRecord(c, s, record)
 }
 
-// engineTools returns the paths of the other load generators that are installed. Vegeta is the one
-// beside this program, built from the same module version. The others are looked up in PATH.
+// engineTools returns the paths of the other load generators that are installed. Vegeta's is in the
+// directory of this program, built from the module version that this program uses. The others are
+// looked up in PATH.
 func engineTools() map[string]string {
 	tools := map[string]string{}
 	if exe, err := os.Executable(); err == nil {
@@ -166,13 +167,13 @@ func engineTools() map[string]string {
 	return tools
 }
 
-// engineFigure is a column of a table. ok is false if the generator cannot do that.
+// engineFigure is a column of a table. ok is false if the run has no value for the column.
 type engineFigure struct {
 	heading string
 	of      func(generators.Run) (value float64, ok bool)
 }
 
-// flatFigures returns the columns of the table of generators that run flat out.
+// flatFigures returns the columns of the table in which the generators run flat out.
 func flatFigures() []engineFigure {
 	flat := func(heading string, of func(*generators.Flat) float64) engineFigure {
 		return engineFigure{heading, func(r generators.Run) (float64, bool) {
@@ -193,7 +194,7 @@ func flatFigures() []engineFigure {
 	}
 }
 
-// pacedFigures returns the columns of the table of generators that run at the pace.
+// pacedFigures returns the columns of the table in which the generators run at generators.Pace.
 func pacedFigures() []engineFigure {
 	paced := func(heading string, of func(*generators.Paced) (float64, bool)) engineFigure {
 		return engineFigure{heading, func(r generators.Run) (float64, bool) {
@@ -230,7 +231,8 @@ func pacedFigures() []engineFigure {
 
 func microseconds(d time.Duration) float64 { return float64(d) / float64(time.Microsecond) }
 
-// printEngines prints the figures and their ratios, first for new and then for reused connections.
+// printEngines prints the figures and their ratios, first for new connections and then for reused
+// ones.
 func printEngines(w io.Writer, width int, all []*generators.Generator, rounds, cpus int) error {
 	for _, connections := range generators.Connections() {
 		var some []*generators.Generator
@@ -246,7 +248,7 @@ func printEngines(w io.Writer, width int, all []*generators.Generator, rounds, c
 		for _, table := range []struct {
 			name    string
 			figures []engineFigure
-			beside  []string // generators that the first two figures are compared with
+			beside  []string // the generators with which the first two figures are compared
 		}{
 			{fmt.Sprintf("Flat out, %d under way at once", generators.InFlight), flatFigures(),
 				[]string{generators.Vegeta, generators.Wrk}},
@@ -317,8 +319,8 @@ func printFigures(
 	return document.WriteTable(w, width, headings, rows)
 }
 
-// printRatios compares each round of a generator with the same round of the generators named in
-// beside. It prints nothing if none of those was measured.
+// printRatios compares each round of a generator with the same round of each generator named in
+// beside. It prints nothing if no generator in beside was measured.
 func printRatios(
 	w io.Writer, width int, all []*generators.Generator, figures []engineFigure, beside []string,
 ) error {

@@ -24,7 +24,8 @@ func TestSpread(t *testing.T) {
 	}
 }
 
-// A ratio is of one round, because a disturbance of the machine affects all its generators.
+// A ratio compares two generators within one round, because a disturbance of the machine affects
+// all generators of the round.
 func TestPrintEngines(t *testing.T) {
 	run := func(perSecond float64) generators.Run {
 		return generators.Run{Flat: &generators.Flat{PerSecond: perSecond,

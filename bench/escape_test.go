@@ -44,14 +44,14 @@ func poisoned(v reflect.Value) {
 			poisoned(key)
 			poisoned(value)
 			v.SetMapIndex(entry.Key(), reflect.Value{})
-			defer v.SetMapIndex(key, value) // after the loop has visited all entries
+			defer v.SetMapIndex(key, value) // when the loop has visited all entries
 		}
 	case reflect.String:
 		v.SetString(v.String() + poison)
 	}
 }
 
-// moves reports whether printing r does more to a terminal than show a character.
+// moves reports whether a terminal does anything with r other than show it or start a new line.
 func moves(r rune) bool { return r != '\n' && !unicode.IsPrint(r) }
 
 // printedRun returns the run in every format.
@@ -71,8 +71,8 @@ func printedRun(t *testing.T, run *results.Run) map[string]string {
 	return printed
 }
 
-// poisonedRuns returns runs with poison in every string. Strings that have a meaning, such as
-// outcomes, are poisoned in only one of the runs.
+// poisonedRuns returns runs with poison in every string. Only one of the runs has poison in strings
+// that the program interprets, such as outcomes.
 func poisonedRuns() map[string]*results.Run {
 	all := map[string]*results.Run{}
 	for name, run := range map[string]*results.Run{
@@ -100,10 +100,11 @@ func poisonedRuns() map[string]*results.Run {
 	return all
 }
 
-// ownCommand matches the workflow commands that this program writes. The one in poison differs.
+// ownCommand matches the GitHub workflow commands that this program writes. It does not match the
+// workflow command in poison.
 var ownCommand = regexp.MustCompile("^::(error|warning) (file|title)=")
 
-// Every string in a run reaches the terminal as plain text.
+// No string in a run can send control characters to the terminal.
 func TestNothingMovesTheCursor(t *testing.T) {
 	for name, run := range poisonedRuns() {
 		for format, text := range printedRun(t, run) {

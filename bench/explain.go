@@ -51,8 +51,8 @@ func referenceEntries(root *cobra.Command) []reference.Entry {
 	return reference.Entries(referenceCommands(root), exitStatuses())
 }
 
-// findWords returns the entries for words. It first looks the words up together, as in "drop
-// window", and then one by one. Without words it returns all entries.
+// findWords returns the entries for words. It looks the words up as one term, such as "drop
+// window", and if there is no such term, one by one. Without words it returns all entries.
 func findWords(
 	c *cobra.Command, all []reference.Entry, words []string,
 ) (found []reference.Entry, err error) {
@@ -151,7 +151,8 @@ func referenceCommands(root *cobra.Command) (all []reference.Command) {
 	return all
 }
 
-// flagTypes maps a flag's type in pflag to the name of its value. The name is "" for a switch.
+// flagTypes maps a flag's type in pflag to the placeholder of its value in the reference. A switch
+// has the placeholder "".
 var flagTypes = map[string]string{
 	"": "", "string": "TEXT", "stringArray": "TEXT", "strings": "LIST", "int": "N", "uint": "N",
 	"duration": "DURATION",

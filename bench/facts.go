@@ -29,7 +29,7 @@ import (
 type kept struct {
 	dir   string // the run's directory
 	files []harness.FactsFile
-	whole bool // neither --scenario nor --trial left anything out
+	whole bool // files holds all recordings: neither --scenario nor --trial excluded any
 }
 
 // A factsFunc prints the recordings of a run.
@@ -147,7 +147,8 @@ func orEmpty(n int) string {
 }
 
 // vegetaResults prints one trial in vegeta's own encoding. The trial's clock has no date, so the
-// schedule starts at the Unix epoch. Latency is response time, counted from the schedule.
+// schedule starts at the Unix epoch. Latencies are response times, counted from the scheduled
+// instants.
 func vegetaResults(w io.Writer, k kept) error {
 	if len(k.files) > 1 {
 		return usage(fmt.Errorf("--format vegeta is of one trial: choose with --trial %s, or "+
@@ -165,7 +166,7 @@ func vegetaResults(w io.Writer, k kept) error {
 	encode := vegeta.NewEncoder(w)
 	for row := range a.Rows() {
 		if row.Tries == 0 {
-			continue // never sent; vegeta would count it as done in no time
+			continue // never sent: vegeta would count a latency of zero
 		}
 		result := vegeta.Result{
 			Attack:    k.files[0].Name,
@@ -250,8 +251,8 @@ func rejudgeFacts(w io.Writer, k kept) error {
 	return err
 }
 
-// belongs returns an error if a recording is from another trial than its file's name says, or if it
-// disagrees with that trial as the run has stored it.
+// belongs returns an error if a recording is not of the trial that its file name says, or if it
+// disagrees with what the run has stored of that trial.
 func belongs(r *ledger.Recording, run *results.Run, f harness.FactsFile) error {
 	s := run.Scenario(f.Scenario)
 	if s == nil || f.Variant >= len(s.Variants) {

@@ -12,8 +12,8 @@ import (
 	"testing"
 )
 
-// A run with --keep-facts has a file for each trial, with every sample, record and verdict. Any
-// other run has no such files.
+// A run with --keep-facts has a file for each trial, with every sample, journal record and verdict.
+// A run without it has no such files.
 func TestKernelKeepFacts(t *testing.T) {
 	requireLab(t)
 	p := newProgram(t)
@@ -43,7 +43,7 @@ func TestKernelKeepFacts(t *testing.T) {
 		t.Errorf("facts without --keep-facts: %v", err)
 	}
 
-	// Every recording is judged again, each as the trial that its file is named after.
+	// again judges all recordings again and checks the exit status and the message.
 	again := func(want int, says string) {
 		t.Helper()
 		c := p.command(t.Context(), "report", filepath.Dir(kept), "--rejudge")
@@ -70,7 +70,7 @@ func TestKernelKeepFacts(t *testing.T) {
 	again(exitNotMeasured, "Of 1 of the run's 2 trials there are no facts")
 }
 
-// factsLines counts the lines of a file by their kind.
+// factsLines counts the lines of a recording by their kind.
 func factsLines(t *testing.T, path string) map[string]int {
 	t.Helper()
 	content, err := os.ReadFile(path)

@@ -8,9 +8,9 @@ import (
 	"os"
 )
 
-// replaceFile writes a file as a whole or not at all: the old file stays until the new one is
-// complete. It refuses a directory. It writes directly to anything else that is not a regular file,
-// such as a pipe.
+// replaceFile replaces a file atomically: an existing file stays until the new one is complete. It
+// refuses a directory. It writes directly to anything else that is not a regular file, such as a
+// pipe.
 func replaceFile(path string, write func(io.Writer) error) error {
 	info, err := os.Stat(path)
 	switch {
@@ -46,7 +46,7 @@ func writeFile(path, name string, flag int, write func(io.Writer) error) error {
 	return err
 }
 
-// removed removes a draft if it exists.
+// removed removes the file at path if it exists.
 func removed(path string) error {
 	if _, err := os.Lstat(path); err != nil {
 		return nil
@@ -54,7 +54,7 @@ func removed(path string) error {
 	return os.Remove(path)
 }
 
-// cannotWrite adds the path to a system call's error, from which it first removes any path.
+// cannotWrite adds path to err, a system call's error, in place of any path that err names.
 func cannotWrite(path string, err error) error {
 	var at *fs.PathError
 	var link *os.LinkError

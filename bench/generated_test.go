@@ -9,7 +9,8 @@ import (
 	"testing"
 )
 
-// The committed eBPF programs match their source. The test is skipped if clang has another version.
+// The committed eBPF programs match their source. The test is skipped unless clang has the version
+// with which they were generated.
 func TestGenerated(t *testing.T) {
 	const compiler = "Debian clang version 14.0.6"
 	for _, tool := range []string{"clang", "llvm-strip", "gcc"} {
@@ -34,7 +35,8 @@ func TestGenerated(t *testing.T) {
 	}
 }
 
-// testGenerated compiles the programs of the package in dir again.
+// testGenerated compiles the programs of the package in dir and compares them with the committed
+// ones.
 func testGenerated(t *testing.T, dir string) {
 	fresh := t.TempDir()
 	cmd := exec.Command("go", "generate", dir)

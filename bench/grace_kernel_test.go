@@ -2,9 +2,9 @@ package main
 
 import "testing"
 
-// Requests take 400 ms, and a hundred come a second, so forty are in progress at a stop. Workers
-// with enough grace finish them. With a grace of 100 ms, thirty are cut off. A loop that is busy
-// when it is told to stop does not make the trial invalid.
+// Requests take 400 ms, and a hundred arrive per second, so forty are in progress at a stop.
+// Workers with enough grace finish them. With a grace of 100 ms, thirty are cut off. If a worker of
+// kind loop is busy when it is told to stop, the trial is valid all the same.
 func TestKernelLongRequests(t *testing.T) {
 	requireLab(t)
 	t.Parallel()
@@ -31,18 +31,18 @@ trials: 1
 			t.Errorf("%v: stopped at %v, closed at %v", v.Labels, s.StopNS, s.ClosedNS)
 		}
 		if v.Labels["server.kind"] == "loop" {
-			continue // a loop is far too slow for this load
+			continue // a worker of kind loop serves one request at a time, too slowly for this load
 		}
 		lostOnlyBy(t, v.Labels["server.grace"], tr, "closed_by_worker")
-		// The number differs by more only if the worker continues late.
+		// Expect about thirty; a worker that the machine delays makes a small difference.
 		if cut && (closed < 22 || closed > 38) || !cut && closed != 0 {
 			t.Errorf("%v: %d cut off", v.Labels, closed)
 		}
 	}
 }
 
-// A pod's grace starts at its deletion, but lasts at least two seconds from SIGTERM. Then the pod
-// is killed.
+// A pod is killed at the end of its grace period, which starts at its deletion, but no sooner than
+// two seconds after its SIGTERM.
 func TestKernelPodGrace(t *testing.T) {
 	requireLab(t)
 	t.Parallel()
@@ -65,7 +65,8 @@ trials: 1
 	tr := lastTrial(v)
 	lostOnlyBy(t, "pod-grace", tr, "worker_crash", "stale_endpoint", "reset_at_close",
 		"closed_by_worker")
-	// Of the requests that were sent before the deletion, none ends within 2 s of it.
+	// Requests take 2.4 s, so none of those sent in the 0.3 s before the deletion ends within the 2
+	// s after it. All of them are killed.
 	sent := 50 * *tr.Steps[0].StopNS / 1e9
 	if killed := tr.LostByCause["worker_crash"]; killed < sent-3 || killed > sent+3 {
 		t.Errorf("%d lost to the kill, want %d: %v", killed, sent, tr.LostByCause)

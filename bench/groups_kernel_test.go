@@ -13,7 +13,7 @@ const (
 	acceptOverflow   = "accept_overflow"
 )
 
-// knownBy checks the evidence and the kernel's reason for every loss with the cause.
+// knownBy checks that every loss with this cause has this evidence and this reason from the kernel.
 func knownBy(t *testing.T, what string, tr *results.Trial, cause, evidence, kernel string) {
 	t.Helper()
 	for _, l := range tr.Losses {
@@ -27,8 +27,9 @@ func knownBy(t *testing.T, what string, tr *results.Trial, cause, evidence, kern
 const stillQueued = "still queued: no process has accepted it"
 
 // One of four workers dies, but its socket is held open, so the kernel keeps giving that socket a
-// quarter of the connections. One more than the backlog wait in its queue; the rest find it full.
-// No connections go to a socket that dies with its worker. Survivors serve a shared socket.
+// quarter of the connections. The queue of that socket takes one connection more than the backlog;
+// the rest find the queue full. If the socket is closed when its worker dies, it gets no
+// connections. If the socket is shared, the surviving workers serve it.
 func TestKernelSilentMember(t *testing.T) {
 	requireLab(t)
 	t.Parallel()
@@ -51,7 +52,8 @@ trials: 1
 		t.Logf("%s: %v", what, tr.LostByCause)
 		queued, overflowed := tr.LostByCause[queuedUnaccepted], tr.LostByCause[acceptOverflow]
 		if v.Labels["sockets"] == "shared" || v.Labels["stop"] == "close" {
-			// Only what the killed worker was serving or had in its own queue may be lost.
+			// Only the connections that the killed worker was serving or had in its own queue may
+			// be lost.
 			lostOnlyBy(t, what, tr, workerCrash, resetAtClose, resetHalfOpen, synTimeout)
 			if tr.Lost > 3 {
 				t.Errorf("%s: lost by cause %v", what, tr.LostByCause)
@@ -77,8 +79,8 @@ trials: 1
 }
 
 // A fifth socket joins four others. No process accepts from the fifth, and yet it gets a fifth of
-// the connections.
-// When it is closed, clients that still wait are reset. The others had already given up.
+// the connections. When the fifth socket is closed, the clients that still wait on it get a reset.
+// Its earlier clients have timed out by then.
 func TestKernelJoinedSocket(t *testing.T) {
 	requireLab(t)
 	t.Parallel()
@@ -108,8 +110,8 @@ trials: 1
 	if dropped.Queued == nil || *dropped.Queued != tr.Lost-tr.LostByCause[resetHalfOpen] {
 		t.Errorf("%v waited when the socket was dropped; %v", dropped.Queued, tr.LostByCause)
 	}
-	// The load's process may notice a timeout late. One that expires together with the drop can
-	// be reset in that time.
+	// The load process may notice a timeout up to 20 ms late. An attempt that times out just before
+	// the drop may get the reset of the drop first.
 	const late = 20 * time.Millisecond
 	for _, l := range tr.Losses {
 		left := *dropped.StopNS - l.SentNS - int64(timeout)
@@ -129,9 +131,10 @@ trials: 1
 	equal(t, tr, "TcpPassiveOpens")
 }
 
-// One of four workers behind an acceptor stalls for longer than clients wait. If turns are strict,
-// a quarter of the clients wait for it in vain. If a worker must acknowledge a connection before it
-// gets the next, only one client does.
+// One of four workers behind an acceptor stalls for longer than the clients' timeout. With
+// accept=acceptor, workers take strict turns, so a quarter of the clients wait for the stalled
+// worker and time out. With acceptor-ack, a worker must acknowledge a connection before it gets the
+// next, so only one client times out.
 func TestKernelAcceptorStuck(t *testing.T) {
 	requireLab(t)
 	t.Parallel()
@@ -149,10 +152,11 @@ trials: 1
 		tr := list[len(list)-1]
 		t.Logf("%s: %v", accept, tr.LostByCause)
 		lostOnlyBy(t, accept, tr, "timeout")
-		// Every fourth of the 120 attempts that come too early to be served after the stall.
+		// 120 attempts are due so early that they would time out before the stall ends. Every
+		// fourth of these is the stalled worker's.
 		lo, hi := int64(28), int64(32)
 		if accept == "acceptor-ack" {
-			lo, hi = 1, 2 // the worker may have stopped just after it acknowledged one
+			lo, hi = 1, 2 // two if the worker stopped after acknowledging the first
 		}
 		if tr.Lost < lo || tr.Lost > hi {
 			t.Errorf("%s: %d lost, want %d to %d", accept, tr.Lost, lo, hi)
@@ -160,9 +164,9 @@ trials: 1
 	}
 }
 
-// A worker is added to a group of one. With hash it gets half of the later connections. With cpu
-// its share depends on the CPUs that handle SYNs, modulo two. With cpu-fixed it gets none: modulo
-// one.
+// A worker is added to a group of one. With selector hash it gets half of the later connections.
+// With cpu it gets those whose SYN is handled on an odd CPU: the CPU's number modulo two selects
+// the worker. With cpu-fixed it gets none: the modulus stays one.
 func TestKernelStarvedNewcomer(t *testing.T) {
 	requireLab(t)
 	t.Parallel()
@@ -190,7 +194,7 @@ trials: 1
 		case selector == "cpu-fixed", selector == "cpu" && !slices.ContainsFunc(servers, odd):
 			lo, hi = 0, 0
 		case selector == "cpu" && !slices.ContainsFunc(servers, even):
-			lo, hi = 290, 305 // except for a few during the step itself
+			lo, hi = 290, 305 // nearly all attempts after the step, which takes a moment
 		case selector == "cpu":
 			lo, hi = 1, 305
 		}

@@ -9,10 +9,10 @@ import (
 
 const module = "reuseport-bench/"
 
-// allowed is the graph in ARCHITECTURE.md. It lists the packages of this module that each package
-// may import. Arrows point one way, so there are no cycles.
+// allowed is the graph in ARCHITECTURE.md: for each package, the packages of this module that it
+// may import.
 var allowed = map[string][]string{
-	// Leaves, and packages that import only those.
+	// Packages without imports, and packages that import only these.
 	"results/cause":    {},
 	"results/terms":    {},
 	"results/command":  {},
@@ -31,7 +31,7 @@ var allowed = map[string][]string{
 	"servers/child":        {"servers/sys"},
 	"servers/journal":      {"servers/clock", "servers/sys", "servers/wire"},
 	"servers/selector":     {"servers/sys"},
-	// The contents of results.
+	// The packages under results.
 	"results/stats":   {"results", "results/unit"},
 	"results/metrics": {"results", "results/cause", "results/unit"},
 	"results/summary": {
@@ -134,7 +134,7 @@ var allowed = map[string][]string{
 		"results/cause", "results/claims", "results/metrics", "results/report",
 		"results/report/document", "results/terms", "results/unit", "scenarios",
 	},
-	// The command. servers/worker, load and netlab are its child roles.
+	// The command. It imports servers/worker, load and netlab for its child roles.
 	"bench": {
 		"bench/internal/doctor", "bench/internal/foreign", "bench/internal/generators",
 		"bench/internal/harness",
@@ -155,7 +155,7 @@ var allowed = map[string][]string{
 	"servers/testkit": {"servers/sys"},
 }
 
-// words is the vocabulary of all packages. Any package may import it, and it imports none.
+// words is a package that any package may import. It imports no package of this module.
 const words = "scenarios/vocabulary"
 
 func TestImports(t *testing.T) {

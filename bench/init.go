@@ -182,7 +182,7 @@ func (f *initFlags) sayWritten(w io.Writer, file, text string) error {
 
 // A question asks for one of the answers.
 type question struct {
-	flag    string // the flag that answers it, too
+	flag    string // the flag that answers the question instead
 	asks    string
 	choices []document.Definition // nil: any text
 	usual   string                // the default
@@ -244,7 +244,8 @@ func (f *initFlags) questions() []question {
 	}
 }
 
-// ask asks, on standard error, each question that no flag has answered, until it has an answer.
+// ask asks, on standard error, each question that no flag has answered. It repeats a question until
+// the answer is valid.
 func (f *initFlags) ask(c *cobra.Command, width int, in *bufio.Reader) error {
 	w := c.ErrOrStderr()
 	for _, q := range f.questions() {

@@ -9,14 +9,14 @@ import (
 	"reuseport-bench/results"
 )
 
-// The first run of a scenario that init wrote ends with status 0 when its example of a gate is
-// used, although today's way to restart loses connections.
+// A scenario that init wrote, with its example gate uncommented, runs with exit status 0, although
+// the current way to restart loses connections.
 func TestKernelInitGate(t *testing.T) {
 	requireLab(t)
 	t.Parallel()
 	p := newProgram(t)
 	file := filepath.Join(p.dir, "mine.yaml")
-	// With systemctl restart every restart loses connections.
+	// stop-start restarts as systemctl restart does: each restart loses connections.
 	c := p.command(t.Context(), "init", file, "--restart", "stop-start")
 	if out, err := c.CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)

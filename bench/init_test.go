@@ -11,7 +11,7 @@ import (
 	"reuseport-bench/scenarios"
 )
 
-// Without a terminal init asks nothing. Answers that no flag gives have their defaults.
+// Without a terminal, init asks nothing. For questions that no flag answers it uses the defaults.
 func TestInit(t *testing.T) {
 	p := newProgram(t)
 	file := filepath.Join(p.dir, "Our API.yaml")
@@ -39,7 +39,7 @@ func TestInit(t *testing.T) {
 	}
 }
 
-// An existing file is left alone or replaced as a whole.
+// An existing file is either left alone or replaced completely.
 func TestInitReplaces(t *testing.T) {
 	p := newProgram(t)
 	file := filepath.Join(p.dir, "mine.yaml")

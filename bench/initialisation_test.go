@@ -9,9 +9,10 @@ import (
 	"testing"
 )
 
-// TestInitialisation checks that no package of this module builds much before main starts, because
-// every process pays for that, including workers that a step starts. A compiled regular expression
-// takes 5 KB or more. Data that few processes need is made on first use (sync.OnceValue).
+// TestInitialisation checks that no package of this module allocates much before main starts,
+// because that delays every process, including workers that a step starts. A compiled regular
+// expression takes 5 KB or more. Data that few processes need is built on first use
+// (sync.OnceValue).
 func TestInitialisation(t *testing.T) {
 	const limit = 4 << 10 // bytes, for one package
 	exe, err := os.Executable()
@@ -27,7 +28,7 @@ func TestInitialisation(t *testing.T) {
 	ours := 0
 	for _, line := range lines {
 		name, found := strings.CutPrefix(line[1], module)
-		if !found || name == "bench" { // its init includes the tables of these tests
+		if !found || name == "bench" { // includes the tables of these tests
 			continue
 		}
 		ours++

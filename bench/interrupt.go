@@ -9,19 +9,19 @@ import (
 	"syscall"
 )
 
-// errInterrupted is the cause of a context that was ended by a signal.
+// errInterrupted is the cause of a context that a signal cancelled.
 var errInterrupted = errors.New("interrupted")
 
 // An interrupter ends the program on a signal. While there is something to clean up, the first
-// signal only ends a context, and the second one ends the program. At any other time the first
+// signal only cancels a context, and a second signal ends the program. At any other time the first
 // signal ends the program.
 type interrupter struct {
 	mu  sync.Mutex
-	end context.CancelCauseFunc // ends the context of begin; nil: there is none, or it is ending
+	end context.CancelCauseFunc // cancels the context of begin; nil if there is nothing to cancel
 }
 
 // newInterrupter starts to handle the signals by which users, terminals and supervisors end
-// programs. It keeps ignoring SIGHUP if the program was started that way, as by nohup(1).
+// programs. If the program was started with SIGHUP ignored, as nohup(1) does, SIGHUP stays ignored.
 func newInterrupter() *interrupter {
 	i := &interrupter{}
 	signals := make(chan os.Signal, 4)
@@ -37,8 +37,9 @@ func newInterrupter() *interrupter {
 	return i
 }
 
-// interrupt ends the context that begin returned, or the program if there is none. It holds the
-// lock, so that begin has to wait. It prints nothing, because writing might block.
+// interrupt cancels the context that begin returned. If there is no such context, interrupt ends
+// the program, with the lock held so that begin waits. It prints nothing, because writing might
+// block.
 func (i *interrupter) interrupt() {
 	i.mu.Lock()
 	defer i.mu.Unlock()
@@ -49,8 +50,8 @@ func (i *interrupter) interrupt() {
 	i.end = nil
 }
 
-// begin returns a context that the next signal ends, with the cause errInterrupted. The caller must
-// call done once everything is cleaned up.
+// begin returns a context that the next signal cancels, with the cause errInterrupted. The caller
+// must call done once everything is cleaned up.
 func (i *interrupter) begin(parent context.Context) (ctx context.Context, done func()) {
 	ctx, end := context.WithCancelCause(parent)
 	i.mu.Lock()

@@ -13,8 +13,8 @@ import (
 // endings are the signals that end a run.
 var endings = []syscall.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGQUIT}
 
-// If nothing has been started, the first signal ends the program without a message or a stack
-// trace. Here the program is blocked in a read.
+// If there is nothing to clean up, the first signal ends the program without a message or a stack
+// trace. In this test the program is blocked in a read.
 func TestSignalWhileReading(t *testing.T) {
 	p := newProgram(t)
 	for _, by := range endings {
@@ -35,7 +35,7 @@ func TestSignalWhileReading(t *testing.T) {
 			if _, err := w.WriteString("name: never-ends\n"); err != nil {
 				t.Fatal(err)
 			}
-			for left := 1; left > 0; time.Sleep(time.Millisecond) { // until the program reads
+			for left := 1; left > 0; time.Sleep(time.Millisecond) { // until the pipe is empty
 				// pipe(7), FIONREAD
 				if left, err = unix.IoctlGetInt(int(w.Fd()), unix.TIOCINQ); err != nil {
 					t.Fatal(err)

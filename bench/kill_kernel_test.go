@@ -26,7 +26,8 @@ import (
 var kills = flag.Int("kills", 0,
 	"how many runs TestKernelKills ends at a random instant, and goes on with: five seconds each")
 
-// killed has a scenario for every kind of lab. The trials are short, and almost any trial is valid.
+// killed has a scenario for every kind of lab. The trials are short, and lenient validity keeps
+// almost all of them valid.
 var killed = map[string]string{
 	"loopback": `
 load: {rate: 300/s, duration: 500ms}
@@ -61,9 +62,10 @@ timeline: [{at: 200ms, do: roll}]
 `,
 }
 
-// TestKernelKills ends runs at any instant, in every lab, by every signal, as root and as an
-// ordinary user. Half of the runs have stored a trial. Nothing may be left on the machine. The
-// stored trials can be reported, and the suggested command completes the run.
+// TestKernelKills ends runs at random instants, in every kind of lab, with every signal that ends
+// runs, as root and as an ordinary user. Half of the runs have stored a trial by then. It checks
+// that nothing is left on the machine, that report accepts the stored trials, and that the
+// suggested command completes the run.
 //
 //	make kill-test KILLS=200
 func TestKernelKills(t *testing.T) {
@@ -91,10 +93,10 @@ func TestKernelKills(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			p := newProgram(t)
 			p.actAs(t, user.credential)
-			before := takeStock(t) // again, in case others change it meanwhile
+			before := takeStock(t) // retake it each time: other programs may change the machine
 			p.kill(t, "name: "+lab+killed[lab]+"trials: 5"+lenient, by)
 			after := takeStock(t)
-			// The kernel may have loaded a module that has its own sysctls.
+			// Ignore new sysctls: the kernel may have loaded a module that has some.
 			maps.DeleteFunc(after.Sysctls, func(name, _ string) bool {
 				return before.Sysctls[name] == ""
 			})
@@ -105,10 +107,11 @@ func TestKernelKills(t *testing.T) {
 	}
 }
 
-// kill starts a run, ends it, and resumes it if anything was stored.
+// kill starts a run, interrupts it in the way that by describes, and resumes it if anything was
+// stored.
 func (p *program) kill(t *testing.T, scenario string, by interruption) {
 	t.Helper()
-	const dir = "-o u't" // the name that is hardest to quote
+	const dir = "-o u't" // a name that is hard to quote
 	write(t, filepath.Join(p.dir, "kill.yaml"), scenario)
 	c := p.command(t.Context(), "run", "kill.yaml", "--out", dir)
 	var said bytes.Buffer
@@ -167,7 +170,7 @@ func (p *program) kill(t *testing.T, scenario string, by interruption) {
 	}
 }
 
-// shell runs, in a shell, a command line that the program has suggested.
+// shell runs a command line that the program has suggested in a shell.
 func (p *program) shell(t *testing.T, line string) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
@@ -180,10 +183,10 @@ func (p *program) shell(t *testing.T, line string) {
 	}
 }
 
-// A stock is the state of the machine, except processes, that a lab could leave or change.
+// A stock is the state of the machine that a lab could change, except for processes.
 type stock struct {
 	Mounts, Links, Namespaces, Cgroups []string
-	Sysctls                            map[string]string // for the network
+	Sysctls                            map[string]string // values of the network sysctls by path
 }
 
 func takeStock(t *testing.T) (s stock) {
@@ -205,7 +208,8 @@ func takeStock(t *testing.T) (s stock) {
 	}
 	s.Sysctls = map[string]string{}
 	_ = filepath.WalkDir("/proc/sys/net", func(path string, _ fs.DirEntry, _ error) error {
-		// Some files cannot be read. nf_conntrack_count counts connections of the host.
+		// Skip files that cannot be read, and nf_conntrack_count, which changes with the host's
+		// connections.
 		if b, err := os.ReadFile(path); err == nil && filepath.Base(path) != "nf_conntrack_count" {
 			s.Sysctls[path] = string(b)
 		}

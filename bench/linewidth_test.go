@@ -13,13 +13,14 @@ import (
 	"unicode/utf8"
 )
 
-// The maximum widths of lines, in columns. A tab takes four.
+// The maximum widths of lines, in columns. A tab counts as four.
 const (
 	goColumns       = 100
 	markdownColumns = 120
 )
 
-// A file of Go and one of Markdown fit on a screen side by side. Rows of tables may be wider.
+// Lines are no wider than goColumns and markdownColumns, so that a Go file and a Markdown file fit
+// on a screen side by side. Rows of tables may be wider.
 func TestLineWidth(t *testing.T) {
 	for extension, wide := range map[string]func(string) []int{
 		".go": wideGo, ".md": wideMarkdown,
@@ -32,8 +33,8 @@ func TestLineWidth(t *testing.T) {
 	}
 }
 
-// repositoryFiles returns the text of the repository's files with the extension, by their path
-// from its root. It omits test data and what commands wrote.
+// repositoryFiles returns the text of the repository's files with the extension, by their path from
+// its root. It omits test data, built programs and stored runs.
 func repositoryFiles(t *testing.T, extension string) map[string]string {
 	t.Helper()
 	files := map[string]string{}

@@ -54,7 +54,7 @@ without repeats of invalid trials, how many of its variants need root, and what 
 	return c
 }
 
-// A listed is a scenario as list describes it. Its JSON form is a contract.
+// A listed is a scenario as the command list describes it. Other programs read its JSON form.
 type listed struct {
 	Name     string `json:"name"`
 	Group    string `json:"group"`
@@ -67,7 +67,7 @@ type listed struct {
 	// NeedRoot is the number of variants that need root.
 	NeedRoot int `json:"variants_needing_root"`
 	// Skipped is the number of variants that would be skipped here. Missing lists the capabilities
-	// that those variants lack, by the names of doctor's probes.
+	// that those variants need and this machine lacks, by the names of doctor's probes.
 	Skipped int      `json:"variants_skipped_here"`
 	Missing []string `json:"missing_here"`
 }
@@ -118,7 +118,8 @@ func neededProbes(p *plan.Plan) (names []string) {
 	return names
 }
 
-// tripNeeds returns the ways to delay packets if the variant has a round trip. One is enough.
+// tripNeeds returns the capabilities for delaying packets if the variant has a round trip. Any one
+// of them is enough.
 func tripNeeds(v *plan.Variant) []vocabulary.Capability {
 	if v.RoundTrip == nil {
 		return nil
@@ -152,7 +153,7 @@ func describeScenarios(p *plan.Plan, missing map[string]bool) (all []listed) {
 	return all
 }
 
-// add counts the needs of a variant.
+// add counts a variant in NeedRoot and Skipped, and adds the capabilities that it lacks to Missing.
 func (l *listed) add(v *plan.Variant, missing map[string]bool) {
 	if slices.ContainsFunc(v.Needs(), vocabulary.Capability.NeedsRoot) {
 		l.NeedRoot++
@@ -174,7 +175,7 @@ func (l *listed) add(v *plan.Variant, missing map[string]bool) {
 	l.Missing = append(l.Missing, lacks...)
 }
 
-// takes returns the expected duration, rounded to seconds.
+// takes formats the expected duration, rounded to seconds.
 func (l *listed) takes() string {
 	return strictyaml.FormatDuration(time.Duration(l.ExpectedNS).Round(time.Second))
 }
@@ -199,7 +200,7 @@ func (l *listed) needs() string {
 	return ""
 }
 
-// share formats n as a number of the scenario's variants.
+// share formats n, a number of variants, as "all n" or as "n of" the scenario's variants.
 func (l *listed) share(n int) string {
 	if n == l.Variants {
 		return fmt.Sprintf("all %d", n)

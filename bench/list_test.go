@@ -10,7 +10,7 @@ import (
 	"reuseport-bench/servers/testkit"
 )
 
-// The documents have the current tables; -update (make generate) rewrites them.
+// The documents contain the current tables; -update (make generate) rewrites the tables.
 func TestTables(t *testing.T) {
 	table, err := scenariosMarkdown()
 	if err != nil {
@@ -21,7 +21,8 @@ func TestTables(t *testing.T) {
 	})
 }
 
-// list counts the variants that need something, and names what is missing here.
+// list counts the variants that need root and those that are skipped here, and names the missing
+// capabilities.
 func TestListed(t *testing.T) {
 	p, err := planAll(plan.Machine{CPUs: []int{0, 1}})
 	if err != nil {
@@ -38,7 +39,7 @@ func TestListed(t *testing.T) {
 		{[]vocabulary.Capability{vocabulary.HAProxyCommand}, "roll", "root for 1 of 7"},
 		{[]vocabulary.Capability{vocabulary.HAProxyCommand}, "load-balancer",
 			"haproxy: missing here, all 12 skipped"},
-		{[]vocabulary.Capability{vocabulary.TUN}, "round-trip", ""}, // netem is enough
+		{[]vocabulary.Capability{vocabulary.TUN}, "round-trip", ""}, // not missing: netem is enough
 		{[]vocabulary.Capability{vocabulary.TUN, vocabulary.Netem}, "round-trip",
 			"netem, tun: missing here, 6 of 8 skipped"},
 	} {

@@ -19,7 +19,8 @@ import (
 	"reuseport-bench/results/metrics"
 )
 
-// Two load processes share one schedule. Together they send the same attempts as one, each once.
+// Two load processes share one schedule. Together they send the attempts that a single process
+// would send, each exactly once.
 func TestKernelTwoLoadProcesses(t *testing.T) {
 	requireLab(t)
 	t.Parallel()
@@ -76,8 +77,8 @@ trials: 1
 	}
 }
 
-// During restarts, a worker's response tells clients of a reused connection that it will be closed.
-// No connection is cut off while a request is in flight.
+// When a worker stops, its last response on a reused connection announces the close. No connection
+// is cut off while a request is in flight.
 func TestKernelReusedConnections(t *testing.T) {
 	requireLab(t)
 	t.Parallel()
@@ -101,8 +102,8 @@ trials: 2
 			}
 		}
 	}
-	// new opens one connection for each attempt, mixed one for every other attempt. reused opens
-	// some whenever a stopping worker closes its idle connections.
+	// In mode new, each attempt opens a connection; in mode mixed, every other attempt. In mode
+	// reused, connections are opened only to replace those that a stopping worker has closed.
 	if n := opened["new"]; n != 1800 {
 		t.Errorf("new: %d connections for 1800 attempts", n)
 	}
@@ -114,7 +115,8 @@ trials: 2
 	}
 }
 
-// A worker that sleeps 2 ms for each request answers at most 500 a second, on any machine.
+// On any machine, a worker that sleeps 2 ms for each request answers at most 500 requests per
+// second.
 func TestKernelShareOfCapacity(t *testing.T) {
 	requireLab(t)
 	run := carriedOut(t, `
@@ -169,9 +171,9 @@ trials: 1
 	}
 }
 
-// In a closed loop the number of attempts in progress is the number of clients. By Little's law it
-// is the mean response time times the attempts served per second. Figures that need a schedule are
-// unknown.
+// In a closed loop the number of attempts in progress is the number of clients. By Little's law
+// this number is the mean response time times the attempts served per second. Figures that need a
+// schedule are absent.
 func TestKernelClosedLoop(t *testing.T) {
 	requireLab(t)
 	t.Parallel()
@@ -193,7 +195,7 @@ trials: 1
 		if n := perSecond * mean.Seconds(); n < 0.9*clients || n > 1.1*clients {
 			t.Errorf("%s: %v at %v/s are %.2f clients, want %d", mode, mean, perSecond, n, clients)
 		}
-		if perSecond > 1010 { // two workers, 2 ms each
+		if perSecond > 1010 { // two workers, 2 ms per request
 			t.Errorf("%s: %v/s, and there can be no more than 1000", mode, perSecond)
 		}
 		if tr.Concurrency != clients || tr.Lost != 0 || tr.Residual != 0 {
@@ -214,8 +216,8 @@ trials: 1
 	}
 }
 
-// Stages have the number of attempts that their rates require, with any number of load processes.
-// Phases follow each other.
+// Each stage has the number of attempts that its rate requires, whatever the number of load
+// processes. Phases follow each other without a gap.
 func TestKernelStages(t *testing.T) {
 	requireLab(t)
 	t.Parallel()
@@ -247,7 +249,7 @@ trials: 1
 	}
 }
 
-// disturbLoad waits for the program's first load process, and then disturbs it.
+// disturbLoad waits for the program's first load process, and then calls disturb with its PID.
 func (p *program) disturbLoad(
 	ctx context.Context, t *testing.T, disturb func(pid int) error,
 ) error {
@@ -262,8 +264,8 @@ func (p *program) disturbLoad(
 	return errors.New("no load process came")
 }
 
-// A failure of the load itself makes a trial invalid, whatever validity the scenario allows. No
-// figure contains it.
+// If the load itself fails, the trial is invalid even with the most lenient validity settings, and
+// no figure includes the trial.
 func TestKernelLoadFails(t *testing.T) {
 	requireLab(t)
 	stopped := func(pid int) error {

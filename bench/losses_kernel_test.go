@@ -9,10 +9,11 @@ import (
 	"reuseport-bench/servers/testkit"
 )
 
-// injected is the number of losses of a kind that a test causes on purpose.
+// injected is the number of losses that each injection causes on purpose.
 const injected = 137
 
-// injections cause exactly injected losses of one cause each, and possibly losses in others.
+// Each injection causes exactly injected losses with the given cause, and perhaps losses with
+// causes in others.
 var injections = []struct {
 	name, cause, evidence string // evidence if the kernel reports the loss
 	inferred              string // evidence without the kernel's report
@@ -37,7 +38,7 @@ load: {rate: 1000/s, duration: 500ms}
 	{
 		name: "nobody listens", cause: "refused", evidence: "kernel", inferred: "client",
 		kernel: "reset sent: no_socket",
-		// The only worker dies before any attempt but the first is due.
+		// The only worker dies after the first burst and before the second.
 		others: []string{resetAtClose, workerCrash},
 		setup: `
 workers: 1
@@ -48,8 +49,8 @@ timeline: [{at: 700ms, do: kill}]
 	{
 		name: "a listener is closed with a queue", cause: resetAtClose, evidence: "kernel",
 		inferred: "worker", kernel: "reset sent: tcp_state",
-		// One connection is being served while the others arrive. The worker reads the command to
-		// close right after it.
+		// The worker serves one connection while the others arrive. Right after that one it reads
+		// the command to close.
 		setup: `
 workers: 1
 sockets: exclusive
@@ -62,8 +63,7 @@ timeline: [{at: 50ms, do: remove}]
 	{
 		name: "a queue overflows", cause: "accept_overflow", evidence: "counter",
 		inferred: "counter",
-		// One connection is being served, and nine wait: the kernel queues one more than the
-		// backlog.
+		// The worker serves one connection, and nine wait: a queue takes one more than the backlog.
 		others: []string{"timeout"},
 		setup: `
 workers: 1
@@ -131,5 +131,5 @@ func TestKernelInjectedLosses(t *testing.T) {
 	}
 }
 
-// traced reports whether the kernel's events were traced.
+// traced reports whether the trial traced kernel events.
 func traced(tr *results.Trial) bool { return tr.Trace != nil && tr.Trace.Unavailable == "" }

@@ -1,8 +1,8 @@
 // Reuseport-bench measures how processes that share a listening socket compare with processes that
 // each have their own, and what it costs to replace them under load.
 //
-// Usage: reuseport-bench COMMAND; 'reuseport-bench help' lists the commands. Standard output is the
-// product; progress and messages go to standard error.
+// Usage: reuseport-bench COMMAND; 'reuseport-bench help' lists the commands. Results go to standard
+// output; progress and messages go to standard error.
 //
 // 'reuseport-bench explain 0 1 2 3 130' says what the exit statuses mean.
 package main
@@ -70,8 +70,8 @@ func main() {
 		fmt.Fprintln(os.Stderr, "reuseport-bench:", err)
 		os.Exit(exitUsage)
 	}
-	// A lab's thread changes its namespaces and ends with its goroutine. The main thread cannot be
-	// ended like that, so it must run no other goroutine.
+	// A lab's thread changes its namespaces and ends with its goroutine. The main thread cannot end
+	// that way, so no other goroutine may run on it.
 	runtime.LockOSThread()
 	os.Exit(run(os.Args[1:], os.Stdout, os.Stderr))
 }
@@ -81,7 +81,7 @@ type session struct {
 	*interrupter
 	width    int        // columns of text on standard output
 	terminal bool       // standard output is a terminal
-	colour   colourMode // --color
+	colour   colourMode // the value of --color
 }
 
 // run runs the program, except for the child roles, and returns the exit status.
@@ -133,10 +133,10 @@ var childRoles = map[string]func() error{
 	},
 }
 
-// self returns a function that makes a command to run this binary in a child role. A role is the
-// work of one thread, so its scheduler has one P: a second P would only wake up to look for work.
-// Asynchronous preemption is off, so that no signal interrupts the only running goroutine. A
-// net/http worker sets its own number of Ps.
+// self returns a function that makes a command to run this binary in a child role. A child role
+// needs only one thread, so its Go scheduler has one P: a second P would only wake up to look for
+// work. Asynchronous preemption is off, so that the runtime does not interrupt the only running
+// goroutine with signals. A net/http worker sets its own number of Ps.
 func self(role string) func() *exec.Cmd {
 	return func() *exec.Cmd {
 		cmd := exec.Command("/proc/self/exe", role)

@@ -7,8 +7,8 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 )
 
-// TestMain runs the program if the test binary is called by the program's name. So the child roles
-// and an ordinary user's second process can use the test binary, too.
+// TestMain runs the program instead of the tests if the test binary was started in a child role or
+// under the program's name. So the binary can also serve as the program's child processes.
 func TestMain(m *testing.M) {
 	if len(os.Args) > 1 && childRoles[os.Args[1]] != nil {
 		main() // exits

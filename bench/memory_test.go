@@ -11,13 +11,13 @@ import (
 	"testing"
 )
 
-// measured is a role of the test binary. It runs the program and then prints its own peak memory.
-// The parent cannot measure that: a child's ru_maxrss in wait4(2) includes the parent's memory, in
-// which the child ran between vfork(2) and execve(2).
+// measured is a role of the test binary: it runs the program and then prints the peak memory of the
+// process. The parent process cannot measure this: a child's ru_maxrss from wait4(2) includes the
+// parent's memory, which the child uses between vfork(2) and execve(2).
 const measured = "measured"
 
-// runMeasured runs the program and writes its peak memory to standard error, from
-// proc_pid_status(5). It returns the exit status.
+// runMeasured runs the program and then writes the peak memory, as in proc_pid_status(5), to
+// standard error. It returns the program's exit status.
 func runMeasured(args []string) int {
 	status := run(args, os.Stdout, os.Stderr)
 	text, err := os.ReadFile("/proc/self/status")
@@ -32,7 +32,8 @@ func runMeasured(args []string) int {
 	return status
 }
 
-// A scenario file of any size, refused or planned, takes little memory. (An ordinary one: 20 MB.)
+// The program takes little memory for a scenario file of any size, whether it plans or refuses it.
+// (For an ordinary file it takes 20 MB.)
 func TestScenarioMemory(t *testing.T) {
 	const most = 150 << 10 // kB
 	const head = "name: x\nload: {rate: 10/s, duration: 10s}\nstop: close\n"
@@ -99,7 +100,7 @@ func TestScenarioMemory(t *testing.T) {
 	}
 }
 
-// repeated formats the numbers below n and joins the results.
+// repeated formats each number from 0 to n-1 and joins the results.
 func repeated(format string, n int) string {
 	var b strings.Builder
 	for i := range n {

@@ -7,7 +7,7 @@ import (
 	"reuseport-bench/scenarios/vocabulary"
 )
 
-// sayRenamed prints the new name of each scenario that was given by an old one.
+// sayRenamed prints, for each former scenario name in names, the scenario's current name.
 func sayRenamed(w io.Writer, names []string) {
 	for _, name := range names {
 		if now := vocabulary.ScenarioName(name); now != name {

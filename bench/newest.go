@@ -10,7 +10,7 @@ import (
 	"reuseport-bench/results/stored"
 )
 
-// loadRun reads the named run or, without a name, the newest.
+// loadRun reads the named run or, if none is named, the newest run.
 func loadRun(c *cobra.Command, args []string) (*results.Run, error) {
 	path, err := runPath(c, args)
 	if err != nil {
@@ -19,8 +19,8 @@ func loadRun(c *cobra.Command, args []string) (*results.Run, error) {
 	return stored.Load(path)
 }
 
-// runPath returns the path of the named run. Without a name it returns that of the newest run, and
-// prints which one that is.
+// runPath returns the path of the named run. If none is named, it returns and prints the path of
+// the newest run.
 func runPath(c *cobra.Command, args []string) (string, error) {
 	if len(args) > 0 {
 		return args[0], nil

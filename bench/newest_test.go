@@ -12,8 +12,8 @@ import (
 	"reuseport-bench/results/report/reporttest"
 )
 
-// Without the name of a run, commands use the newest run and say which it is. With -o they write a
-// file as a whole, or leave it as it was.
+// If no run is named, commands use the newest run and print its path. With -o they either write the
+// file completely or leave it unchanged.
 func TestNewestRunToFile(t *testing.T) {
 	p := newProgram(t)
 	if err := os.MkdirAll(filepath.Join(p.dir, "results"), 0o777); err != nil {
@@ -104,7 +104,7 @@ func TestJSON(t *testing.T) {
 			continue
 		}
 		if strings.HasPrefix(args, "compare") {
-			continue // the document of results/compare lists these
+			continue // results/compare documents these keys
 		}
 		objects := []map[string]json.RawMessage{got}
 		if list != "" {

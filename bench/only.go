@@ -46,8 +46,8 @@ func partsOf(text string) (parts []string) {
 	return parts
 }
 
-// labelOf returns the label that text means: KEY=VALUE, where KEY may be the end of a key, or the
-// value alone.
+// labelOf returns the label that text stands for. text is KEY=VALUE, where KEY may be only the end
+// of a label's key, or it is only a label's value.
 func labelOf(text string, variants []map[string]string) (key, value string, err error) {
 	key, value, ok := strings.Cut(text, "=")
 	if ok && key != "" && value != "" {
@@ -86,7 +86,8 @@ func keysWith(variants []map[string]string, match func(key, value string) bool) 
 	return slices.Sorted(maps.Keys(found))
 }
 
-// checkOnly returns an error that names the existing labels if no variant has those in only.
+// checkOnly returns an error if no variant has all labels in only. The error names the labels that
+// exist.
 func checkOnly(only scenarios.Labels, variants []map[string]string) error {
 	has := func(v map[string]string) bool { return results.Includes(v, only) }
 	if len(only) == 0 || slices.ContainsFunc(variants, has) {

@@ -11,7 +11,7 @@ import (
 	"reuseport-bench/scenarios"
 )
 
-// Whatever name a variant has in progress and reports, --only selects it by that name.
+// --only accepts every name by which progress lines and reports call a variant.
 func TestOnlyNames(t *testing.T) {
 	machine := plan.Machine{CPUs: []int{0, 1, 2, 3}}
 	for _, name := range scenarios.Names() {

@@ -22,8 +22,8 @@ type output struct {
 
 // Write writes to the output. Its errors have the exit status 3.
 //
-// A reader that stops early ("report | head") is no failure: SIGPIPE ends the program, as it ends
-// other programs. If SIGPIPE is ignored, Write returns EPIPE and does not remember it.
+// If the reader exits early ("report | head"), SIGPIPE ends the program, as usual, and nothing
+// fails. If SIGPIPE is ignored, Write returns EPIPE and does not remember it.
 func (o *output) Write(b []byte) (int, error) {
 	n, err := o.w.Write(b)
 	switch {

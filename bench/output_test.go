@@ -26,19 +26,20 @@ func printing(t *testing.T) (all [][]string) {
 	} {
 		all = append(all, strings.Fields(strings.ReplaceAll(args, "RUN", run)))
 	}
-	gated := saveRun(t, reporttest.GatedRun()) // has failed gates to annotate
+	gated := saveRun(t, reporttest.GatedRun()) // a run whose failed gates can be annotated
 	for format := range reportFormats {
 		all = append(all, []string{"report", gated, "--format", format})
 	}
 	for format := range compareFormats(document.Look{}) {
-		if format != "annotations" { // a run compared with itself has none
+		if format != "annotations" { // a run compared with itself has no annotations
 			all = append(all, []string{"compare", run, run, "--format", format})
 		}
 	}
 	return all
 }
 
-// A failed write is reported by every command, and is not a usage error.
+// If standard output cannot be written, every command reports it, with a status other than
+// exitUsage.
 func TestFullOutput(t *testing.T) {
 	full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
 	if err != nil {
@@ -60,7 +61,7 @@ func TestFullOutput(t *testing.T) {
 	}
 }
 
-// A reader that stops early ends the program, without a message.
+// If the reader of standard output exits early, the program ends without a message.
 func TestNoReader(t *testing.T) {
 	p := newProgram(t)
 	for _, args := range printing(t) {

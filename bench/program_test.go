@@ -21,7 +21,7 @@ import (
 	"reuseport-bench/servers/testkit"
 )
 
-// requireLab skips a test that needs namespaces if there are none.
+// requireLab skips a test that needs namespaces if they cannot be created.
 func requireLab(t *testing.T) {
 	t.Helper()
 	if testing.Short() {
@@ -42,7 +42,7 @@ func requireLab(t *testing.T) {
 type program struct {
 	path string
 	dir  string
-	runs int                 // carried out so far
+	runs int                 // number of runs so far
 	user *syscall.Credential // nil: the user of the tests
 }
 
@@ -60,8 +60,9 @@ func newProgram(t *testing.T) *program {
 	return p
 }
 
-// copyProgram copies a program. No other test may start a process meanwhile: the process would have
-// the copy open for writing until its execve(2), and the copy could not be executed (ETXTBSY).
+// copyProgram copies a program. While it runs, no other test may start a process: that process
+// would inherit the copy open for writing until its execve(2), and the copy could not be executed
+// until then (ETXTBSY).
 func copyProgram(exe, path string) error {
 	in, err := os.Open(exe)
 	if err != nil {
@@ -85,7 +86,8 @@ func (p *program) command(ctx context.Context, args ...string) *exec.Cmd {
 	return c
 }
 
-// actAs gives the program and its directory to another user. Nil changes nothing.
+// actAs makes the program run as another user, who then owns its directory. A nil user changes
+// nothing.
 func (p *program) actAs(t *testing.T, user *syscall.Credential) {
 	t.Helper()
 	if user == nil {
@@ -99,7 +101,7 @@ func (p *program) actAs(t *testing.T, user *syscall.Credential) {
 	}
 }
 
-// processes returns the processes that run this binary.
+// processes returns the PIDs of the processes that run p's copy of the binary.
 func (p *program) processes(t *testing.T) (pids []int) {
 	t.Helper()
 	return processesOf(t, p.path)
@@ -141,7 +143,8 @@ func (p *program) gone(t *testing.T) {
 	}
 }
 
-// lenient keeps trials on a busy machine valid, because these tests are about the ledger.
+// lenient keeps trials on a busy machine valid. The tests that use it check the ledger, not the
+// machine.
 const lenient = "\n" +
 	"validity: {lag_floor: 1m, step_lag: 1m, achieved: 0.01, steal: 1, run_queue: 1, harness: 1}\n"
 
@@ -157,7 +160,7 @@ func (p *program) run(
 	ctx, cancel := context.WithTimeout(t.Context(), 8*time.Minute)
 	defer cancel()
 	p.runs++
-	out := filepath.Join(p.dir, fmt.Sprintf("run-%d", p.runs)) // its owner is the program's user
+	out := filepath.Join(p.dir, fmt.Sprintf("run-%d", p.runs)) // in p.dir, where p.user may write
 	c := p.command(ctx, append([]string{"run", file, "--out", out, "--json"}, args...)...)
 	var stdout, errs bytes.Buffer
 	c.Stdout, c.Stderr = &stdout, &errs
@@ -185,7 +188,7 @@ func trials(run *results.Run, label string) map[string][]*results.Trial {
 	return all
 }
 
-// carriedOut runs a scenario in its own program. It checks that the exit status is 0 and that the
+// carriedOut runs a scenario with a new program. It checks that the exit status is 0 and that the
 // ledger balances.
 func carriedOut(t *testing.T, yaml string, args ...string) *results.Run {
 	t.Helper()
@@ -197,8 +200,8 @@ func carriedOut(t *testing.T, yaml string, args ...string) *results.Run {
 	return run
 }
 
-// lastTrial returns the last trial of a variant. Repeats come last, so this is the valid trial if
-// there is one.
+// lastTrial returns the last trial of a variant. An invalid trial is repeated later, so the last
+// trial is valid if any is.
 func lastTrial(v *results.Variant) *results.Trial { return v.Trials[len(v.Trials)-1] }
 
 // checkTrials checks the properties that every trial must have, valid or not. Then it removes

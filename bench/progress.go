@@ -16,15 +16,15 @@ import (
 	"reuseport-bench/results/report/document"
 )
 
-// progress shows how far a run is. On a terminal it rewrites one line after each trial. Elsewhere
-// it prints a line for each trial.
+// progress shows the progress of a run. On a terminal it rewrites one line after each trial.
+// Otherwise it prints a line for each trial.
 type progress struct {
 	w        io.Writer
 	terminal bool
-	names    map[*plan.Variant]string // as in reports
+	names    map[*plan.Variant]string // names of the variants, as in reports
 	planned  int                      // the largest number of planned trials so far
 	left     countdown
-	// lost lists the variants of the current scenario, each with the attempts it dropped so far.
+	// scenario is the current scenario. lost has an element for each of its variants that has run.
 	scenario string
 	lost     []dropped
 }
@@ -58,7 +58,7 @@ func (p *progress) show(s harness.Progress) {
 		fmt.Fprintln(p.w, document.Shorten(p.fileLine(s), maxLine))
 		return
 	}
-	// A terminal's error is no reason to end a run.
+	// Ignore errors of the terminal: they must not end the run.
 	_, _ = fmt.Fprint(p.w, "\r"+p.line(s, textWidth(p.w)-1)+eraseLine)
 }
 
@@ -72,7 +72,7 @@ func (p *progress) close() {
 	}
 }
 
-// count updates the figures that are kept from trial to trial.
+// count updates p's figures after a trial.
 func (p *progress) count(s harness.Progress) {
 	p.planned = max(p.planned, s.Planned)
 	p.left.update(s.Left, time.Now())
@@ -95,14 +95,15 @@ func (p *progress) count(s harness.Progress) {
 // The widths of the parts of the line on a terminal, in columns.
 const (
 	widestBar   = 20
-	reasonWidth = 30  // why trials were invalid
-	wide        = 110 // terminals from this width on show the reasons
+	reasonWidth = 30  // the reason why trials were invalid
+	wide        = 110 // the least width of a terminal that shows the reason
 	leastRoom   = 10  // the least room for the scenario and variant
 )
 
-// line writes the state in at most width columns: a bar, the planned trials that have ended, those
-// that were invalid and why, the time that is left, the scenario and variant of the last trial, and
-// what each variant dropped so far. Each column always has the same width.
+// line writes the state in at most width columns: a bar, the planned trials that have ended, the
+// number and reason of those that were invalid, the time left, the scenario and variant of the last
+// trial, and the attempts that each variant has dropped so far. Each part keeps its width from
+// trial to trial, except for the last.
 func (p *progress) line(s harness.Progress, width int) string {
 	bar := max(4, min(widestBar, width/8))
 	full := 0
@@ -134,8 +135,9 @@ func (p *progress) line(s harness.Progress, width int) string {
 	return text
 }
 
-// doing describes the last trial: its variant, and the attempts which that variant dropped so far.
-// It adds the figures of the scenario's other variants if room columns allow.
+// doing describes the last trial: its variant, and the number of attempts that the variant has
+// dropped so far. It adds these numbers for the scenario's other variants as far as they fit in
+// room columns.
 func (p *progress) doing(s harness.Progress, room int) string {
 	if s.Note != "" {
 		return s.Scenario + ": " + s.Note
@@ -168,7 +170,8 @@ func pad(s string, width int) string {
 	return s + strings.Repeat(" ", max(0, width-document.DisplayWidth(s)))
 }
 
-// maxLine is the maximum width of a line about a trial, in columns. The reason in it may be long.
+// maxLine is the maximum width of a line about a trial, in columns. The reason why a trial is
+// invalid may be long.
 const maxLine = 1000
 
 // fileLine returns the state of the run and the outcome of the last trial.
@@ -211,7 +214,7 @@ func outcome(s harness.Progress) string {
 // difference, so it jumps less than the estimates do.
 type countdown struct {
 	left  time.Duration
-	at    time.Time // when left was set; zero: there was no estimate yet
+	at    time.Time // when left was set; zero before the first estimate
 	shown time.Duration
 }
 

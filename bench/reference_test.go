@@ -8,7 +8,7 @@ import (
 	"reuseport-bench/servers/testkit"
 )
 
-// The generated documents match this program; -update (make generate) rewrites them.
+// The generated documents match this program; -update (make generate) rewrites the documents.
 func TestReference(t *testing.T) {
 	root := newRoot(&session{}, io.Discard, io.Discard)
 	text := reference.Reference(referenceCommands(root), exitStatuses())

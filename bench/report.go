@@ -110,7 +110,7 @@ anything differs, and 3 when facts are missing.`,
 				}
 				only[i] = s.Name
 			}
-			if run.FinishedAt != nil { // decide by this version's rules, as 'claims' does
+			if run.FinishedAt != nil { // apply this version's rules, as the command claims does
 				run.Claims = claims.Decide(run, scenarios.Names())
 			}
 			options := s.reportOptions()
@@ -136,7 +136,7 @@ anything differs, and 3 when facts are missing.`,
 	return toFile(s, c)
 }
 
-// reportOptions returns the look of reports on standard output.
+// reportOptions returns the options for reports on standard output.
 func (s *session) reportOptions() report.Options {
 	look := s.look()
 	return report.Options{Width: look.Width, Colour: look.Colour}

@@ -15,7 +15,7 @@ import (
 const (
 	programBlock  = "Imported by the program."
 	testBlock     = "Imported by tests only."
-	indirectBlock = "" // no comment, so that go mod tidy adds to it
+	indirectBlock = "" // no comment, so that go mod tidy adds new requirements to this block
 )
 
 // TestRequirements checks that every direct requirement has a reason and is in the right block.
@@ -28,7 +28,8 @@ func TestRequirements(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// List the imports of the command's own packages, without those of the tests.
+	// List the imports of the packages of this module that the command consists of, without those
+	// of their tests.
 	const imports = "{{with .Module}}{{if .Main}}" +
 		"{{range $.Imports}}{{println .}}{{end}}{{end}}{{end}}"
 	out, err := exec.Command("go", "list", "-deps", "-f", imports, module+"bench").Output()
@@ -40,8 +41,8 @@ func TestRequirements(t *testing.T) {
 	}
 }
 
-// requirementProblems returns the errors in the requirements of a go.mod, as "line: what". imports
-// lists the packages that the program imports, without those of the tests.
+// requirementProblems returns the mistakes in the requirements of a go.mod, each as "line: what".
+// imports lists the packages that the program imports, without those that only its tests import.
 func requirementProblems(t *testing.T, text string, imports []string) (problems []string) {
 	t.Helper()
 	file, err := modfile.Parse("go.mod", []byte(text), nil)
@@ -55,7 +56,7 @@ func requirementProblems(t *testing.T, text string, imports []string) (problems 
 			for _, line := range statement.Line {
 				headings[line] = comment(statement.Before)
 			}
-		case *modfile.Line: // go mod tidy writes a block of one line like this
+		case *modfile.Line: // go mod tidy writes a block with a single requirement like this
 			headings[statement] = comment(statement.Before)
 		}
 	}
@@ -81,7 +82,7 @@ func requirementProblems(t *testing.T, text string, imports []string) (problems 
 	return problems
 }
 
-// blockName returns the name, for a message, of the block with the comment heading.
+// blockName returns a name for the block with this heading, for messages.
 func blockName(heading string) string {
 	if heading == "" {
 		return "the block without a comment"
@@ -89,7 +90,7 @@ func blockName(heading string) string {
 	return fmt.Sprintf("the block %q", heading)
 }
 
-// comment returns the text of comments without the slashes.
+// comment joins the texts of comments, without the slashes.
 func comment(all []modfile.Comment) string {
 	var words []string
 	for _, c := range all {

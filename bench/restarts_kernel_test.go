@@ -80,9 +80,10 @@ trials: 1
 		if s.StallNS == nil || s.ReadyNS == nil || s.StopNS == nil {
 			t.Fatalf("%s: step %+v", label, s)
 		}
-		// The stop lasts from the signal until the workers continue, which is at least the stall's
-		// length. The first attempt that meets stopped workers is due up to one interval later, and
-		// is served in its turn. The rest of the tolerance is for the machine.
+		// The workers are stopped from the signal until they continue, for at least the 200 ms of
+		// the step. The measured stall begins with the first attempt that meets the stopped
+		// workers, up to one interval after the signal. The rest of the tolerance allows for a busy
+		// machine.
 		stopped, stall := *s.ReadyNS-*s.StopNS, *s.StallNS
 		if stopped < 200e6 || stall < stopped-*s.ResolutionNS-2e6 || stall > stopped+150e6 {
 			t.Errorf("%s: stall %v for workers stopped %v", label, time.Duration(stall),

@@ -17,8 +17,8 @@ import (
 	"reuseport-bench/scenarios/vocabulary"
 )
 
-// planAgain plans again the run that --resume names. The stored run determines the scenarios. Names
-// and flags may repeat its settings, but not change them.
+// planAgain makes the plan of the run to resume. The stored run determines the scenarios and their
+// settings. Names and flags on the command line may repeat these but not change them.
 func (f *runFlags) planAgain(names []string, m plan.Machine, o plan.Options) (*plan.Plan, error) {
 	run, err := results.LoadUnfinished(f.resume)
 	if err != nil {
@@ -32,7 +32,7 @@ func (f *runFlags) planAgain(names []string, m plan.Machine, o plan.Options) (*p
 		return fail(err)
 	}
 	if !f.budgetSet {
-		o.AutoBudget = 0 // use the budget of the run
+		o.AutoBudget = 0 // use the stored run's budget
 	}
 	if o.Only, err = f.labels(all, m); err != nil {
 		return fail(err)
@@ -49,7 +49,8 @@ func (f *runFlags) planAgain(names []string, m plan.Machine, o plan.Options) (*p
 	return p, nil
 }
 
-// scenariosOf loads the scenarios of a run in its order, from the named files if there are any.
+// scenariosOf loads the scenarios of a run, in the run's order. It loads a scenario from the file
+// that names gives for it, if any.
 func scenariosOf(run *results.Run, names []string) (all []*scenarios.Scenario, err error) {
 	given, err := loadScenarios(names)
 	if err != nil {
@@ -76,7 +77,8 @@ func scenariosOf(run *results.Run, names []string) (all []*scenarios.Scenario, e
 	return all, nil
 }
 
-// scenarioOf loads a scenario of a run again: the embedded one if the run used it, else its file.
+// scenarioOf loads a scenario of a stored run again: the embedded scenario if the run used it,
+// otherwise the file that the run used.
 func scenarioOf(stored *results.Scenario) (*scenarios.Scenario, error) {
 	var embedded *scenarios.Scenario
 	if name := vocabulary.ScenarioName(stored.Name); slices.Contains(scenarios.Names(), name) {
@@ -91,7 +93,7 @@ func scenarioOf(stored *results.Scenario) (*scenarios.Scenario, error) {
 	case err == nil && (embedded == nil || s.SHA256 == stored.SHA256):
 		return s, nil
 	case embedded != nil:
-		return embedded, nil // from another version of the program; the plan says so
+		return embedded, nil // the run used another version of it; the plan says so
 	}
 	from := "a file"
 	if stored.File != "" {
@@ -105,7 +107,7 @@ func scenarioOf(stored *results.Scenario) (*scenarios.Scenario, error) {
 		stored.Name, from, why)
 }
 
-// differences lists the differences between the flags and the run.
+// differences lists the flags that contradict the run.
 func (f *runFlags) differences(
 	p *plan.Plan, all []*scenarios.Scenario, only scenarios.Labels,
 ) (differ []string) {

@@ -21,8 +21,8 @@ matrix: [{sockets: [shared, reuseport]}]
 trials: 3
 `
 
-// begun starts a run with these arguments, but runs no trial. It returns the plan and the
-// directory.
+// begun starts a run with these flags and scenario names, but runs no trial. It returns the plan
+// and the run directory.
 func begun(t *testing.T, f runFlags, names ...string) (*plan.Plan, string) {
 	t.Helper()
 	p, err := f.plan(names, nil)
@@ -60,7 +60,7 @@ func TestResume(t *testing.T) {
 	for name, test := range map[string]struct {
 		began runFlags
 		names []string
-		again runFlags // may repeat what the run has
+		again runFlags // the flags beside --resume, which may repeat those of the run
 	}{
 		"default suite":    {},
 		"numbers differ":   {names: []string{"scale", "steady"}},
@@ -88,7 +88,8 @@ func TestResume(t *testing.T) {
 	}
 }
 
-// Arguments that differ from those of the run are refused, with the command that continues the run.
+// If flags or names differ from those of the run, --resume is refused. The error names the command
+// that continues the run.
 func TestResumeDiffers(t *testing.T) {
 	t.Chdir(t.TempDir())
 	write(t, "my.yaml", ownScenario)

@@ -8,7 +8,7 @@ import (
 	"reuseport-bench/results"
 )
 
-// equal checks that the kernel's counters and the ledger agree.
+// equal checks that these kernel counters agree with the ledger.
 func equal(t *testing.T, tr *results.Trial, counters ...string) {
 	t.Helper()
 	for _, e := range tr.Equalities {
@@ -21,8 +21,8 @@ func equal(t *testing.T, tr *results.Trial, counters ...string) {
 	}
 }
 
-// Seventeen requests are read, and their connections are then reset. Clients that may repeat a
-// request do so once, and a server has read it twice. Requests that may not be repeated are lost.
+// Workers read seventeen requests and then reset their connections. Clients retry each request once
+// if they may, so workers read it twice. Requests that may not be retried are lost.
 func TestKernelRetries(t *testing.T) {
 	requireLab(t)
 	t.Parallel()
@@ -75,9 +75,9 @@ gates: [{when: {load.body: 0, server.kind: http}, expect: masked == 17 && repeat
 	}
 }
 
-// Seventeen connections are refused. No server has read their requests, so even a POST is repeated.
-// The wait before a repeat is longer than the time to refuse all seventeen, so no client is refused
-// twice. Without the wait a client may be.
+// Seventeen connections are refused or get no answer. No worker has read their requests, so even a
+// POST is retried. With a backoff, a retry comes after all seventeen, so no client fails twice.
+// Without a backoff, a client may.
 func TestKernelRetriesRefused(t *testing.T) {
 	requireLab(t)
 	t.Parallel()
@@ -107,8 +107,9 @@ trials: 1
 			t.Logf("%v: %d lost %v, %+v", v.Labels, tr.Lost, tr.LostByCause, *r)
 			switch {
 			case v.Labels["load.retry.budget"] != "":
-				// With ten tokens, four retries are allowed before half are left: 9, 8, 7, 6. The
-				// first success returns tokens only after all 17.
+				// Each failure takes one of ten tokens, and retries stop when half are left. So
+				// only the first four failures (9, 8, 7 and 6 left) are retried. Successes, which
+				// return tokens, come only after all 17 failures.
 				if r.Failed[failure] != 4 || r.OverBudget != k-4 || tr.Lost != k-4 {
 					t.Errorf("%v: %d lost, %+v", v.Labels, tr.Lost, r)
 				}
@@ -127,7 +128,7 @@ trials: 1
 					t.Errorf("%v: %d lost %v; retries (-want +got):\n%s", v.Labels, tr.Lost,
 						tr.LostByCause, diff)
 				}
-				// By default a handshake may take a third of the attempt's timeout.
+				// The masked attempts waited for load.retry.connect_timeout or for the backoff.
 				if r.MaskedNS == nil || r.MaskedNS.P50 < 100e6 || r.MaskedNS.P50 >= 300e6 {
 					t.Errorf("%v: the masked took %+v, the wait included", v.Labels, r.MaskedNS)
 				}
@@ -136,8 +137,8 @@ trials: 1
 	}
 }
 
-// Workers are replaced under load while clients retry, also on kept connections. The ledger
-// balances, and requests that must not be repeated are not.
+// Workers are replaced under load while clients retry, on new and on kept connections. The ledger
+// balances, and requests that must not be retried are not retried.
 func TestKernelRetriesOfRestarts(t *testing.T) {
 	requireLab(t)
 	t.Parallel()
@@ -167,9 +168,9 @@ trials: 1
 	}
 }
 
-// A pod is deleted, and clients still connect to it until rules or caches have changed. Clients
-// that retry for longer than that reach the other pod. A single immediate retry may reach either.
-// No server has read any of the repeated requests.
+// A pod is deleted, and clients still connect to it until the rules or the clients' caches have
+// changed. Clients that retry for longer than that reach the other pod. A single immediate retry
+// may reach either pod. No worker has read any of the retried requests.
 func TestKernelRetriesOfPods(t *testing.T) {
 	requireLab(t)
 	t.Parallel()

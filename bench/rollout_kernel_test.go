@@ -7,14 +7,14 @@ import (
 	"reuseport-bench/results"
 )
 
-// The losses in a rolling update depend on when a pod counts as ready and when the old pod gets its
-// SIGTERM. If both are right, nothing is lost.
+// The losses in a rolling update depend on two instants: when a new pod counts as ready, and when
+// an old pod gets its SIGTERM. If neither comes too early, nothing is lost.
 func TestKernelRollingUpdate(t *testing.T) {
 	requireLab(t)
 	t.Parallel()
 	tests := []struct {
 		name, kube string
-		cause      string // of most losses; "": nothing is lost
+		cause      string // the cause of most losses; "" if nothing is lost
 		surplus    int    // the least number of new pods started before an old one is deleted
 	}{
 		{"ready before it listens", "readiness: started", "early_endpoint", 1},
@@ -55,7 +55,7 @@ func TestKernelRollingUpdate(t *testing.T) {
 	}
 }
 
-// Drawn lags differ from block to block, but not within a block.
+// Lags drawn from a distribution differ from block to block, but not within a block.
 func TestKernelDrawnLags(t *testing.T) {
 	requireLab(t)
 	t.Parallel()
@@ -80,7 +80,8 @@ trials: 2
 			lag[v.Labels["stop"]] = append(lag[v.Labels["stop"]], *pod.EndpointsNS-*pod.DeletedNS)
 		}
 	}
-	// With this seed the two differ by about 100 ms or more. A busy machine adds to both.
+	// With this seed the lags of the two blocks differ by about 100 ms or more. A busy machine
+	// makes both longer.
 	apart := func(a, b int64) bool { return max(a-b, b-a) > 50e6 }
 	if c, d := lag["close"], lag["drain"]; len(c) != 2 || len(d) != 2 || !apart(c[0], c[1]) ||
 		apart(c[0], d[0]) || apart(c[1], d[1]) {
@@ -88,7 +89,7 @@ trials: 2
 	}
 }
 
-// Pods are added, removed and evicted from a node while the others serve. With a preStop delay
+// Pods are added, removed and evicted from a node while other pods serve. With a preStop delay
 // nothing is lost.
 func TestKernelPods(t *testing.T) {
 	requireLab(t)
@@ -120,8 +121,8 @@ func TestKernelPods(t *testing.T) {
 				t.Errorf("pod %d: %+v, want it on %s", i, p, want)
 			}
 		}
-		// Three of four pods must be available, so the second is evicted only when the first one's
-		// successor is ready.
+		// Three of four pods must be available, so the second pod is evicted only when the
+		// successor of the first is ready.
 		if *pods[1].DeletedNS < *pods[2].ReadyNS {
 			t.Errorf("evicted at %d, while the other's successor was ready at %d",
 				*pods[1].DeletedNS, *pods[2].ReadyNS)
@@ -138,8 +139,8 @@ func TestKernelPods(t *testing.T) {
 				pod)
 		}
 	})
-	// Attempts on kept connections to a silent node wait for their timeout. Only losses on new
-	// connections are attributed to the endpoints.
+	// Attempts on kept connections to a silent node time out. These losses have a cause of their
+	// own: only losses on new connections are attributed to stale endpoints.
 	t.Run("kept connections", func(t *testing.T) {
 		trial := podTrial(t,
 			"server: {work: {sleep: 100us}}\nkube: {node_lag: 200ms}\n"+

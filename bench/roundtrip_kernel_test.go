@@ -14,7 +14,7 @@ import (
 	"reuseport-bench/servers/testkit"
 )
 
-// requireRoundTrip skips a test if nothing here can delay packets.
+// requireRoundTrip skips a test if this machine has no means to delay packets.
 func requireRoundTrip(t *testing.T) {
 	t.Helper()
 	requireLab(t)
@@ -60,8 +60,9 @@ func recordings(t *testing.T, yaml string) (all []*ledger.Recording) {
 	return all
 }
 
-// At every instant as many handshakes are half-open as start within a round trip. When the old
-// listeners are closed, drain loses the handshakes that they had answered; migrate loses none.
+// At every instant, the handshakes started within the last round trip are half-open. When a step
+// closes the old listeners, stop mode drain loses the half-open handshakes of these; migrate loses
+// none.
 func TestKernelRoundTrip(t *testing.T) {
 	requireRoundTrip(t)
 	const rate, trip, restarts = 1000, 40 * time.Millisecond, 3
@@ -87,7 +88,8 @@ trials: 1
 		lost := int(tr.LostByCause[resetHalfOpen])
 		t.Logf("%s: %d half-open at %d closes, %d of them at old listeners; lost %v",
 			stop, open, restarts, old, tr.LostByCause)
-		// On a busy machine the schedule is uneven, and the relay delays some packets too long.
+		// Allow for a busy machine, on which attempts start late and the relay delays some packets
+		// too long.
 		if want := rate * trip.Seconds() * restarts; math.Abs(float64(open)-want) > want/2 {
 			t.Errorf("%s: %d handshakes were half-open, want about %.0f", stop, open, want)
 		}
@@ -119,15 +121,16 @@ func checkRelay(t *testing.T, what string, trip time.Duration, tr *results.Trial
 		t.Fatalf("%s: delayed by %s, which says nothing of itself", what, r.By)
 	}
 	t.Logf("%s: relay %+v, excess %+v", what, r.Relay, r.Relay.ExcessNS)
-	// At least: SYN, SYN-ACK, ACK, request, response with FIN, and the client's FIN.
+	// A served attempt has at least six packets: SYN, SYN-ACK, ACK, request, response with FIN, and
+	// the client's FIN.
 	few := r.Relay.Packets < 6*tr.Served || r.Relay.HeldMax < 10 || r.Relay.ExcessNS == nil
 	if few || r.Relay.Dropped != 0 || r.Relay.CPUNS == nil || *r.Relay.CPUNS <= 0 {
 		t.Errorf("%s: relay %+v for %d attempts", what, r.Relay, tr.Attempts)
 	}
 }
 
-// halfOpenAtClose counts the handshakes that were half-open when steps closed listeners: the SYN
-// had been answered, but the last ACK had not come. old counts those that no new worker served.
+// halfOpenAtClose counts the handshakes that were half-open when steps closed listeners: their SYN
+// had arrived, but their last ACK had not. old is the number of these that no new worker served.
 func halfOpenAtClose(t *testing.T, r *ledger.Recording, trip time.Duration) (open, old int) {
 	t.Helper()
 	for k := range r.Facts.Steps {

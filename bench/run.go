@@ -38,10 +38,10 @@ const runsDir = "results/runs"
 // quickBudget is the time that --quick allows a scenario, including repeats of invalid trials.
 const quickBudget = 40 * time.Second
 
-// autoBudget is the default time that a scenario may take while blocks are added.
+// autoBudget is the default time that a scenario may take with --trials auto.
 const autoBudget = 5 * time.Minute
 
-// trialsAuto is the value of --trials for adding blocks until the gates are decided.
+// trialsAuto is the value of --trials that adds blocks until the gates are decided.
 const trialsAuto = "auto"
 
 // maxTrials is the maximum of --trials. Scenario files have the same maximum.
@@ -97,7 +97,7 @@ under load, and says what that loses. The scenario is kept with the results.`,
 				return err
 			}
 			f.budgetSet = c.Flags().Changed("budget")
-			// A run that keeps facts continues to keep them.
+			// If the run to resume kept facts, continue to keep them.
 			if f.resume != "" && !c.Flags().Changed("keep-facts") {
 				f.keepFacts = harness.HasFacts(f.resume)
 			}
@@ -151,7 +151,7 @@ func runScenarios(c *cobra.Command, s *session, names []string, f runFlags) (err
 		sayRenamed(c.ErrOrStderr(), names)
 		return describe(c.OutOrStdout(), s.width, planned)
 	}
-	// From here on the lab needs namespaces. For an ordinary user a child process creates them.
+	// From here on the lab needs namespaces. If the user is not root, a child process creates them.
 	ctx, done := s.begin(c.Context())
 	defer done()
 	if here, err := enter(ctx); err != nil || !here {
@@ -204,7 +204,7 @@ func runScenarios(c *cobra.Command, s *session, names []string, f runFlags) (err
 		return f.unfinished(ctx, stderr, run, dir.Path(), err)
 	}
 	done()
-	// If the reader has stopped reading, the program must still print the rest to standard error.
+	// Even if the reader of standard output has exited, print the rest to standard error.
 	signal.Ignore(syscall.SIGPIPE)
 	page, pageErr := writePage(dir.Path(), run)
 	if pageErr != nil {
@@ -219,7 +219,7 @@ func runScenarios(c *cobra.Command, s *session, names []string, f runFlags) (err
 		err = report.Brief(c.OutOrStdout(), run, options)
 		judged = inShort(judged, run, planned)
 	}
-	if f.json || err != nil { // otherwise Brief has printed it at its end
+	if f.json || err != nil { // otherwise Brief has printed the directory
 		fmt.Fprintf(stderr, "results are in %s; to print them: %s\n", command.Quote(dir.Path()),
 			command.Line("report", command.Path(dir.Path())))
 	}
@@ -233,8 +233,8 @@ func runScenarios(c *cobra.Command, s *session, names []string, f runFlags) (err
 	return errors.Join(err, judged)
 }
 
-// inShort returns the error of verdict without the parts that Brief has printed. The verdict in one
-// line and the advice are left.
+// inShort shortens the error that verdict returned: it leaves out what Brief has printed, and keeps
+// the verdict in one line and the advice.
 func inShort(err error, run *results.Run, p *plan.Plan) error {
 	var exit *exitError
 	if !errors.As(err, &exit) {
@@ -242,8 +242,8 @@ func inShort(err error, run *results.Run, p *plan.Plan) error {
 	}
 	text, failed := report.Verdict(run, report.Options{})
 	stopped := func(s *results.Scenario) bool { return s.Stopped != "" }
-	// If all variants were skipped, the gates say nothing. If a scenario was stopped, only the
-	// whole error says what to do.
+	// Return the whole error if the gates do not explain it, as when all variants were skipped, or
+	// if a scenario was stopped: only the whole error says what to do.
 	said := strings.Contains(text, "could not measure") || strings.Contains(text, "failed")
 	if failed != nil || !said || slices.ContainsFunc(run.Scenarios, stopped) {
 		return err
@@ -251,8 +251,9 @@ func inShort(err error, run *results.Run, p *plan.Plan) error {
 	return &exitError{exit.status, errors.New(text + quickHint(run) + advice(run, p))}
 }
 
-// enter makes labs possible; see netlab.Enter. It reports whether to continue in this process. If
-// another process did the work, the error has the exit status of that process.
+// enter calls netlab.Enter, so that labs can be made. It reports whether to continue in this
+// process. If a child process did the work and failed, the error has the exit status of that
+// process.
 func enter(ctx context.Context) (here bool, err error) {
 	status, entered, err := netlab.Enter(ctx)
 	switch {
@@ -266,7 +267,8 @@ func enter(ctx context.Context) (here bool, err error) {
 	return !entered, nil
 }
 
-// examine probes this machine and measures how busy cpus (nil: all usable CPUs) are.
+// examine probes this machine and measures the load of cpus. If cpus is nil, it measures all usable
+// CPUs.
 func examine(ctx context.Context, cpus []int) ([]doctor.Result, error) {
 	options := probeOptions()
 	options.CPUs = slices.Compact(slices.Sorted(slices.Values(cpus)))
@@ -347,8 +349,8 @@ func describe(w io.Writer, width int, p *plan.Plan) error {
 	return document.Fold(w, width, b.String())
 }
 
-// plan loads the scenarios and plans them for this machine. It leaves out variants that need what
-// found says is missing. If found is nil, it leaves out nothing.
+// plan loads the scenarios and plans them for this machine. It skips the variants that need a
+// capability which is missing according to found. If found is nil, it skips none.
 func (f *runFlags) plan(names []string, found []doctor.Result) (*plan.Plan, error) {
 	o, err := f.options()
 	if err != nil {
@@ -380,7 +382,8 @@ func (f *runFlags) plan(names []string, found []doctor.Result) (*plan.Plan, erro
 	return plan.New(all, seed, machine, o)
 }
 
-// scenarios returns the scenarios to run: the named ones, the default suite, or that of --server.
+// scenarios returns the scenarios to run: the scenario for --server, the named scenarios or, if
+// neither is given, the default suite.
 func (f *runFlags) scenarios(names []string) ([]*scenarios.Scenario, error) {
 	switch {
 	case f.server.given():
@@ -392,7 +395,7 @@ func (f *runFlags) scenarios(names []string) ([]*scenarios.Scenario, error) {
 	return loadScenarios(names)
 }
 
-// labels returns the labels that --only asks for.
+// labels returns the labels that --only selects.
 func (f *runFlags) labels(
 	all []*scenarios.Scenario, machine plan.Machine,
 ) (scenarios.Labels, error) {
@@ -419,7 +422,7 @@ func thisMachine(found []doctor.Result) (plan.Machine, error) {
 	return machine, err
 }
 
-// options returns the options of the plan that flags set.
+// options returns the plan options that are set by flags.
 func (f *runFlags) options() (o plan.Options, err error) {
 	if f.quick {
 		o.Budget = quickBudget
@@ -441,7 +444,7 @@ func (f *runFlags) options() (o plan.Options, err error) {
 	return o, nil
 }
 
-// capabilities returns the results of the probes in the form that run.json has.
+// capabilities returns the results of the probes in the form of run.json.
 func capabilities(found []doctor.Result) map[string]string {
 	out := map[string]string{}
 	for _, r := range found {
@@ -453,7 +456,8 @@ func capabilities(found []doctor.Result) map[string]string {
 	return out
 }
 
-// loadScenarios loads scenarios, each once. It reports the first problems of all of them together.
+// loadScenarios loads the named scenarios. A scenario that is named twice is an error. The error
+// lists the problems of all scenarios, up to maxListed.
 func loadScenarios(names []string) (all []*scenarios.Scenario, err error) {
 	var problems []string
 	seen := map[string]bool{}
@@ -477,7 +481,7 @@ func loadScenarios(names []string) (all []*scenarios.Scenario, err error) {
 }
 
 // verdict returns nil if everything was measured and every gate passed. p is the plan of the run.
-// If it is nil, the error contains no advice.
+// If p is nil, the error contains no advice.
 func verdict(run *results.Run, p *plan.Plan) error {
 	var unmeasured, failed, left []string
 	for _, s := range run.Scenarios {
@@ -493,7 +497,8 @@ func verdict(run *results.Run, p *plan.Plan) error {
 			if s.Stopped != "" {
 				continue
 			}
-			// A quick look runs fewer trials. If its gates need more, they say so.
+			// With --quick a scenario has fewer trials, so fewer are needed here. Gates that need
+			// more are undecided.
 			needed := min(s.MinValid, max(1, s.Trials))
 			if n := len(v.ValidTrials()); v.SkippedReason == nil && n < needed {
 				unmeasured = append(unmeasured, fmt.Sprintf("%s %s has %s and needs %d%s",
@@ -521,8 +526,7 @@ func verdict(run *results.Run, p *plan.Plan) error {
 			unmeasured = append(unmeasured, fmt.Sprintf("%s is void: %s", s.Name, s.Void))
 		}
 	}
-	// In a run of several scenarios, a scenario that was skipped is not an error. If all were
-	// skipped, it is.
+	// It is an error if all scenarios were skipped, but not if only some were.
 	if len(left) == len(run.Scenarios) {
 		unmeasured = append(unmeasured, left...)
 	}
@@ -538,7 +542,7 @@ func verdict(run *results.Run, p *plan.Plan) error {
 	return nil
 }
 
-// quickHint returns the hint for a quick look whose gates had too few trials.
+// quickHint returns a hint if --quick left the gates of a scenario too few trials.
 func quickHint(run *results.Run) string {
 	for _, s := range run.Scenarios {
 		if s.QuickLook() != "" && len(s.Gates) > 0 {
@@ -548,7 +552,8 @@ func quickHint(run *results.Run) string {
 	return ""
 }
 
-// advice says how more trials could have been valid, for each scenario with over a third invalid.
+// advice returns, for each scenario with more than a third of its trials invalid, what would have
+// made more of them valid.
 func advice(run *results.Run, p *plan.Plan) (text string) {
 	if p == nil {
 		return ""
@@ -572,7 +577,7 @@ func advice(run *results.Run, p *plan.Plan) (text string) {
 	return text
 }
 
-// firstReason returns the commonest reason why the variant's trials were invalid.
+// firstReason returns the most common reason why the variant's trials were invalid.
 func firstReason(v *results.Variant) string {
 	if _, reasons := v.InvalidTrials(); len(reasons) > 0 {
 		return ": invalid: " + reasons[0].Reason

@@ -12,8 +12,8 @@ import (
 	"reuseport-bench/results/report/reporttest"
 )
 
-// After the screen, the error of a run is the verdict in one line. Errors that the screen does not
-// contain are printed in full.
+// The error of a run repeats of the brief report only the verdict, in one line. Errors that the
+// brief report does not contain are printed in full.
 func TestInShort(t *testing.T) {
 	ended := time.Date(2026, 3, 4, 5, 6, 7, 0, time.UTC)
 	failed := &results.Run{FinishedAt: &ended, Scenarios: []*results.Scenario{{
@@ -50,7 +50,7 @@ func TestInShort(t *testing.T) {
 	}
 }
 
-// Colours are used on terminals, or if the user asks for them.
+// Colours are on if the output is a terminal or the user asks for them.
 func TestColourMode(t *testing.T) {
 	run, err := filepath.Abs("../results/baseline/ci")
 	if err != nil {
@@ -96,7 +96,7 @@ func TestColourMode(t *testing.T) {
 	}
 }
 
-// writePage writes the page where pageOf finds it, and pageOf finds no other.
+// pageOf finds the page that writePage wrote, and nothing if no page was written.
 func TestPage(t *testing.T) {
 	dir := t.TempDir()
 	if page := pageOf(dir); page != "" {

@@ -16,8 +16,9 @@ import (
 var selftest = flag.Bool("selftest", false,
 	"measure the program itself in the long form: 20 runs of a minute or more each, twice")
 
-// A selfTally counts the outcomes of the gates in a self-test, separately for gates that must fail
-// and gates that must not.
+// A selfTally counts the outcomes of the gates in a self-test: found and undecided count, by fault,
+// the gates that must fail. The other gates are counted in quiet if they passed, in open if they
+// were undecided, and in falseFail.
 type selfTally struct {
 	runs, void             int
 	found, undecided       map[string]int // by fault
@@ -67,16 +68,16 @@ func newSelfTally() *selfTally {
 	return &selfTally{found: map[string]int{}, undecided: map[string]int{}}
 }
 
-// TestKernelSelfTest injects faults of known size into live trials: a response time longer by a
-// quarter, and one more reset per restart. The gate on each fault must find it. The other gates
-// must not fail, and the baseline must not differ from itself.
+// TestKernelSelfTest injects faults of known size into live trials: longer response times, and
+// additional resets. The gate for each fault must fail. The other gates must not fail, and the
+// baseline must not differ from itself.
 func TestKernelSelfTest(t *testing.T) {
 	requireLab(t)
 	yaml, err := os.ReadFile(filepath.Join("testdata", "selftest.yaml"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	runs, trials := 1, "2" // enough to count the resets; the gates stay undecided
+	runs, trials := 1, "2" // enough trials to count the resets, too few to decide the gates
 	if *selftest {
 		runs, trials = 20, trialsAuto
 	}
@@ -118,8 +119,8 @@ func TestKernelSelfTest(t *testing.T) {
 	}
 }
 
-// TestKernelSelfTestBusy compares equal variants while another process uses up a CPU. Gates may
-// pass, stay undecided or be void, but must never fail.
+// TestKernelSelfTestBusy compares equal variants while another process keeps a CPU busy. Gates may
+// pass or stay undecided, and a run may be void, but no gate may fail.
 func TestKernelSelfTestBusy(t *testing.T) {
 	requireLab(t)
 	if !*selftest {

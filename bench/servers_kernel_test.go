@@ -59,8 +59,9 @@ func TestKernelHTTP(t *testing.T) {
 	}
 }
 
-// A stopped worker announces the end of a kept connection in its next response, so no request is in
-// flight when the connection is closed. http.Server.Shutdown sends idle connections a FIN at once.
+// A stopped worker announces the close of a kept connection in its next response, so no request is
+// in flight when it closes the connection. http.Server.Shutdown, in contrast, closes idle
+// connections at once.
 func TestKernelKeepAlive(t *testing.T) {
 	requireLab(t)
 	t.Parallel()
@@ -110,8 +111,8 @@ trials: 1
 	}
 }
 
-// If only one process can bind the address, no socket listens while that process is replaced, and
-// connections are refused.
+// If only one process at a time can bind the address, no socket listens while the process is being
+// replaced, and connections are refused.
 func TestKernelBindAfterClose(t *testing.T) {
 	requireLab(t)
 	run := carriedOut(t, `
@@ -133,8 +134,8 @@ trials: 1
 				tr.LostByCause["refused"], len(tr.Steps))
 		}
 		for i, s := range tr.Steps {
-			// The new worker could bind once close(2) had started. That is after the stop, but may
-			// be before the old worker reports the close.
+			// The new worker can bind as soon as the old worker's close(2) has started. That is
+			// after the stop, but perhaps before the old worker reports the close.
 			if s.ReadyNS == nil || s.ClosedNS == nil || *s.ReadyNS < *s.StopNS {
 				t.Errorf("%s, step %d: the new worker was ready at %v, before the old one was "+
 					"stopped at %v", v.Labels["server.kind"], i, s.ReadyNS, s.StopNS)
@@ -168,7 +169,7 @@ trials: 1
 			}
 		}
 		for _, w := range tr.Workers[3:] {
-			if w.Accepted == 0 && w.ID != 5 { // the last one may have started too late
+			if w.Accepted == 0 && w.ID != 5 { // worker 5, the last, may have started too late
 				t.Errorf("%s: worker %d, started after a crash, got nothing", v.Labels["sockets"],
 					w.ID)
 			}
@@ -206,8 +207,8 @@ trials: 1
 	for label, list := range trials(run, "stop") {
 		tr := list[0]
 		lostOnlyBy(t, label, tr, "reset_at_close", "reset_half_open", "worker_crash")
-		// The first workers are 0, 1 and 2. 3 is added, 1 is removed, 3 is killed, 0 is stalled.
-		// Then 0 and 2 are replaced by 4 and 5.
+		// The first workers are 0, 1 and 2. The steps add worker 3, remove 1, kill 3, stall 0, and
+		// replace 0 and 2 by 4 and 5.
 		var got []string
 		for _, s := range tr.Steps {
 			got = append(got, string(s.Do)+" "+s.Target)

@@ -7,8 +7,8 @@ import (
 	"reuseport-bench/results"
 )
 
-// A pod behind a Service is deleted, updated or moved, or a node falls silent. The losses are
-// attributed to the stale endpoint for exactly as long as the control plane lags.
+// A pod behind a Service is deleted, updated or moved, or a node falls silent. Losses are
+// attributed to the stale endpoint exactly while the control plane lags behind.
 func TestKernelService(t *testing.T) {
 	requireLab(t)
 	t.Parallel()
@@ -41,15 +41,16 @@ func TestKernelService(t *testing.T) {
 			if late < lag || late > lag+1e9 {
 				t.Errorf("the rules followed after %.0f ms, want %.0f and some", late/1e6, lag/1e6)
 			}
-			// One of two endpoints gets half of the 90 attempts: between 25 and 65, with an error
-			// probability of 1 in 10,000.
+			// 90 attempts are due in 300 ms, and one of two endpoints gets half of them. The
+			// probability that it gets fewer than 25 or more than 65 is 1 in 10,000.
 			want := 300 * late / 1e9 / 2
 			if stale := float64(trial.LostByCause["stale_endpoint"]); stale < want*0.5 ||
 				stale > want*1.5 {
 				t.Errorf("%v lost to a stale endpoint, want about %.0f; all by cause %v", stale,
 					want, trial.LostByCause)
 			}
-			// Requests that a silent node was serving time out. Later connections find no listener.
+			// The other losses belong to the stop: resets at the close, and timeouts of requests
+			// that a silent node was serving.
 			others := slices.DeleteFunc(trial.Losses, func(l results.Loss) bool {
 				return l.Cause == "stale_endpoint" || l.Cause == "reset_at_close" ||
 					l.Cause == "timeout" && step.Do == "node-down" && l.SentNS < *step.StopNS+100e6
@@ -66,9 +67,9 @@ func TestKernelService(t *testing.T) {
 	}
 }
 
-// While a Service has no endpoint, its rules reject connections. Impatient clients are lost.
-// Patient clients are served a second late, or refused then. The loss that is predicted from the
-// rules' instants equals the measured loss.
+// While a Service has no endpoint, its rules reject connections. Attempts with a timeout under a
+// second are lost. Others send their SYN again after a second and are then served or refused. The
+// number of losses predicted from the instants of the rules agrees with the measured number.
 func TestKernelNoEndpoint(t *testing.T) {
 	requireLab(t)
 	const rate = 500.0
@@ -97,15 +98,15 @@ trials: 1
 			if step.DeadNS == nil || step.PredictedLost == nil {
 				t.Fatalf("nothing is predicted of %+v", step)
 			}
-			// The client's kernel sends the SYN again after 1.00 to 1.08 s. If the machine pauses,
-			// a few more attempts are lost.
+			// The tolerance: the client's kernel sends the SYN again after 1.00 to 1.08 s, and a
+			// pause of the machine adds a few losses.
 			lost, predicted := float64(trial.Lost), *step.PredictedLost
 			if lost < predicted-0.08*rate-5 || lost > predicted+0.1*predicted+25 {
 				t.Errorf("%.0f lost %v, predicted %.0f", lost, trial.LostByCause, predicted)
 			}
 			window := float64(*step.DeadNS) / 1e9
 			least, most := rate*window*0.95, rate*window*1.05
-			if patient { // a few attempts are stale
+			if patient { // 0.1 s for attempts lost to the stale endpoint
 				least, most = rate*max(0, window-1.08), rate*(max(0, window-1)+0.1)
 			}
 			if predicted < least || predicted > most {
@@ -126,8 +127,9 @@ trials: 1
 	}
 }
 
-// A client that reuses a source port is still sent to the old pod, which no rule leads to, because
-// its node remembers the old connection. These losses are counted apart from those of the switch.
+// When a client reuses a source port, its node's conntrack entry for the earlier connection still
+// routes it to the old pod, although no rule leads there. These losses are counted apart from those
+// of the switch from the old rules to the new.
 func TestKernelStaleConntrack(t *testing.T) {
 	requireLab(t)
 	t.Parallel()
@@ -137,8 +139,9 @@ func TestKernelStaleConntrack(t *testing.T) {
 		"timeline: [{at: 500ms, do: delete-pod}]\n"+
 		"kube: {endpoint_lag: 600ms, teardown: 200ms}")
 	stale := float64(trial.LostByCause["stale_conntrack"])
-	// Half of the connections opened between the end of the pod's network and the change of the
-	// rules. Their ports come round two or three times, after 1 to 3 s.
+	// Entries are left by half of the connections that were opened after the pod's network had been
+	// torn down and before the rules changed. The source ports of these are reused two or three
+	// times, after 1 to 3 s.
 	if once := rate * (lag - teardown) / 2; stale < 1.5*once || stale > 3.5*once {
 		t.Errorf("%v lost to old entries, want two or three times %v: %v", stale, once,
 			trial.LostByCause)
@@ -150,8 +153,8 @@ func TestKernelStaleConntrack(t *testing.T) {
 	}
 }
 
-// Clients that resolve pods by name connect to a deleted pod as long as their caches keep it: for
-// ever, until the TTL has passed, or hardly at all.
+// Clients that resolve pods by name connect to a deleted pod as long as their caches keep its
+// address: forever, until the TTL expires, or hardly at all without a cache.
 func TestKernelNames(t *testing.T) {
 	requireLab(t)
 	t.Parallel()
@@ -178,8 +181,8 @@ trials: 1
 		step := trial.Steps[0]
 		t.Logf("%v: %d of %d lost %v, outage %d ms", v.Labels, trial.Lost, trial.Attempts,
 			trial.LostByCause, *step.OutageNS/1e6)
-		// The bounds of the outage, in ms. A cached address expires after at most a second. Of
-		// sixteen clients, some still have the old one.
+		// The bounds of the outage, in ms. With "ttl", at least one of sixteen clients has the
+		// deleted pod's address in its cache for a while, and for at most a second.
 		bounds := map[string][2]int64{
 			"none": {0, 400}, "ttl": {300, 1500}, "forever": {2500, 3100},
 		}[v.Labels["dns.cache"]]
@@ -195,8 +198,8 @@ trials: 1
 	}
 }
 
-// Clients that use one pod's own address fail once that pod has gone. They do not notice when
-// another pod goes.
+// Clients that connect to the address of one pod lose every attempt once that pod is gone. The
+// deletion of another pod does not affect them.
 func TestKernelPodAddress(t *testing.T) {
 	requireLab(t)
 	t.Parallel()
@@ -239,8 +242,8 @@ trials: 1
 				}
 				return
 			}
-			// All of the 600 attempts that were due after the close. Attempts that were in the
-			// queue at the close are reset.
+			// All attempts that were due after the close are lost. Those in the queue at the close
+			// are reset.
 			due := int64(float64(trial.Attempts) * (1 - float64(*step.ClosedNS)/2e9))
 			stale := trial.LostByCause["stale_endpoint"]
 			atClose := trial.LostByCause["reset_at_close"]
@@ -251,7 +254,7 @@ trials: 1
 	}
 }
 
-// Workers can share a port if they are in one network namespace and have the same user id.
+// Workers can share a port only if they are in one network namespace and have the same user id.
 func TestKernelSharing(t *testing.T) {
 	requireLab(t)
 	t.Parallel()
@@ -287,8 +290,8 @@ trials: 1
 			network := v.Labels["kube.placement"] == "containers" ||
 				v.Labels["kube.placement"] == "host-network"
 			for i, w := range trial.Workers {
-				// Unless all share the port, worker 0 alone gets the 800 attempts. A third of 800
-				// is 267; the bounds are 7 standard deviations (13) away.
+				// If all three share the port, each gets about a third of 800, which is 267. The
+				// bounds are 7 standard deviations of 13 away. Otherwise worker 0 gets all 800.
 				least, most, bind := int64(0), int64(0), ""
 				switch {
 				case network && v.Labels["kube.users"] == "one":

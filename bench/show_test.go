@@ -11,8 +11,8 @@ import (
 	"reuseport-bench/scenarios"
 )
 
-// The variants and the plan of every scenario fit on a terminal. The output of show, read again, is
-// the same scenario.
+// The variants and the plan of every scenario fit the width of the terminal. The output of show,
+// parsed, is the same scenario.
 func TestLinesFit(t *testing.T) {
 	for _, width := range reporttest.Widths() {
 		t.Run(strconv.Itoa(width), func(t *testing.T) { linesFit(t, width) })

@@ -14,7 +14,8 @@ import (
 	"reuseport-bench/results"
 )
 
-// While the load runs, the harness sleeps on its own CPUs. It reports the CPU time it used.
+// While the load runs, the harness mostly sleeps, and runs only on its own CPUs. It reports its CPU
+// time.
 func TestKernelHarnessSleeps(t *testing.T) {
 	requireLab(t)
 	run := carriedOut(t, `
@@ -38,7 +39,8 @@ trials: 1
 		*c.StandInNS <= 0 || *c.WatchNS+*c.StandInNS > *c.HarnessNS {
 		t.Fatalf("%+v", c)
 	}
-	// A harness that read everything during the load would use as much CPU time as the load.
+	// The harness must not process the samples while the load runs: that would take about as much
+	// CPU time as the load itself.
 	if 3**c.HarnessNS > *c.LoadNS {
 		t.Errorf("the harness used %v of CPU time, the load %v", time.Duration(*c.HarnessNS),
 			time.Duration(*c.LoadNS))
@@ -85,7 +87,7 @@ trials: 1
 		t.Fatal(err)
 	}
 	p.await(t, "load")
-	time.Sleep(500 * time.Millisecond) // the load starts 20 ms after it is ready, and lasts 2 s
+	time.Sleep(500 * time.Millisecond) // until the load, which lasts 2 s, has begun
 	p.signal(t, "run", syscall.SIGSTOP)
 	time.Sleep(500 * time.Millisecond)
 	p.signal(t, "run", syscall.SIGCONT)

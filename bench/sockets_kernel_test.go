@@ -7,8 +7,9 @@ import (
 	"reuseport-bench/results"
 )
 
-// Of the sockets at a port, the kernel chooses the most specific (inet_csk's compute_score), not
-// the oldest. Only sockets that are bound alike share. IPv6 sockets that also take IPv4 come last.
+// Of the sockets bound to a port, the kernel chooses the one with the most specific address, not
+// the oldest (compute_score in net/ipv4/inet_hashtables.c). Only sockets bound to the same address
+// share connections. For IPv4 connections, dual-stack IPv6 sockets come last.
 func TestKernelListen(t *testing.T) {
 	requireLab(t)
 	t.Parallel()
@@ -29,7 +30,7 @@ trials: 1
 		t.Logf("%s: %d and %d, of which %d after the second was ready", what, first, second, after)
 		lo, hi := int64(0), int64(0)
 		switch strings.TrimPrefix(what, "server.listen=") {
-		case "dual": // half of 400 is 200, with a standard deviation of 10
+		case "dual": // half of the 400 attempts after the step, ± 7 standard deviations of 10
 			lo, hi = 130, 270
 		case "any+specific", "dual+any":
 			lo, hi = after-10, after+10
@@ -41,8 +42,8 @@ trials: 1
 	}
 }
 
-// The kernel lets sockets of one user share a port. A generation with another user cannot bind it,
-// and the old one continues, unless the new generation is given the socket itself.
+// The kernel lets only sockets of one user share a port. A new generation with another user cannot
+// bind the port, so the old generation continues, unless it passes its socket to the new one.
 func TestKernelUsers(t *testing.T) {
 	requireLab(t)
 	t.Parallel()
@@ -63,7 +64,7 @@ trials: 1
 		tr, what := lastTrial(v), results.LabelString(v.Labels)
 		bound, restarts := 4, 1
 		switch what {
-		case "stop=close server.users=each": // one worker of each generation
+		case "stop=close server.users=each": // one worker of each generation can bind
 			bound = 2
 		case "stop=close server.users=other":
 			bound, restarts = 2, 0

@@ -9,8 +9,8 @@ import (
 	"reuseport-bench/scenarios/vocabulary"
 )
 
-// Parked workers are ready sooner than cold ones, and take less CPU time from the servers while the
-// load runs. There is no other difference: the ledger balances.
+// Parked workers are ready sooner than workers started cold, and use less of the servers' CPU time
+// while the load runs. In both cases the ledger balances.
 func TestKernelStarts(t *testing.T) {
 	requireLab(t)
 	run := carriedOut(t, `
@@ -62,7 +62,7 @@ trials: 2
 	}
 }
 
-// At most 64 processes are parked at a time. More are parked when steps have used some.
+// At most 64 processes are parked at a time. When steps have used some of them, more are parked.
 func TestKernelStartsOfMany(t *testing.T) {
 	requireLab(t)
 	run := carriedOut(t, `

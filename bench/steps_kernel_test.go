@@ -8,8 +8,8 @@ import (
 	"reuseport-bench/scenarios/vocabulary"
 )
 
-// Every step starts and ends workers as its Kind says. So a gate on their metrics is refused or
-// decided, and never waits for more trials.
+// Every step starts and ends workers as its Kind says. So a gate on a metric of started or ended
+// workers is either refused or decided: it never waits for values that no trial can have.
 func TestKernelStepKinds(t *testing.T) {
 	requireLab(t)
 	t.Parallel()
@@ -59,7 +59,8 @@ timeline: [{at: 200ms, do: cold-start, for: 50ms}, {at: 500ms, do: node-down, ta
 				skipped = true
 				t.SkipNow()
 			}
-			// Collect by step, because a scale either starts workers or ends them.
+			// Collect the steps of each name, because one scale step only starts workers and
+			// another only ends them.
 			starts, ends := map[vocabulary.StepName]bool{}, map[vocabulary.StepName]bool{}
 			trial := lastTrial(v)
 			for _, s := range trial.Steps {

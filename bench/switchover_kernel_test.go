@@ -43,9 +43,10 @@ func skips(t *testing.T, v *results.Variant) bool {
 	return true
 }
 
-// Stop modes that keep the listening socket open lose nothing, and neither does a selector that
-// empties the socket first. Clients whose requests have a body, and so must not be repeated, learn
-// in time that a kept connection ends.
+// Stop modes that keep the listening socket open lose nothing. Nor do those in which the selector
+// sends no more connections to a socket, so that its queue is empty at the close. The requests have
+// a body and so must not be retried. None is lost on a kept connection, because workers announce
+// the close in time.
 func TestKernelPassedOn(t *testing.T) {
 	requireLab(t)
 	t.Parallel()
@@ -92,8 +93,8 @@ trials: 1
 	}
 }
 
-// When the last listener closes, either all or none of the connections are lost that were half-open
-// on it.
+// When a worker closes its listener, the stop mode decides whether all or none of the connections
+// that are half-open there are lost.
 func TestKernelHalfOpen(t *testing.T) {
 	requireLab(t)
 	t.Parallel()
@@ -124,8 +125,8 @@ trials: 1
 			if stop := v.Labels["stop"]; stop == "close" || stop == "drain" {
 				want = 3 * k
 			}
-			// Another handshake may be half-open as well. A handshake takes about ten microseconds,
-			// so there is hardly ever more than one.
+			// Besides the injected handshakes, one of the load may be half-open. A handshake takes
+			// about ten microseconds, so two of the load are unlikely.
 			others := tr.LostByCause[resetHalfOpen] - want
 			if held != 3*k || lost != want || others < 0 || others > 2 {
 				t.Errorf("%v: %d of %d half-open connections lost, by cause %v; want %d of %d",
@@ -147,8 +148,9 @@ func requireHAProxy(t *testing.T) {
 	testkit.Skip(t, "haproxy is not installed")
 }
 
-// Behind HAProxy a drained worker loses nothing. A worker that restarts unannounced loses requests.
-// The ledger balances although it was HAProxy that opened the workers' connections.
+// Behind HAProxy, draining a worker before its restart loses nothing. A restart that HAProxy is not
+// told of loses requests. The ledger balances although it was HAProxy that opened the connections
+// to the workers.
 func TestKernelLoadBalancer(t *testing.T) {
 	requireLab(t)
 	t.Parallel()
@@ -171,7 +173,6 @@ trials: 1
 		t.Logf("%s: %v", way(v), tr.LostByCause)
 		switch v.Labels["stop"] {
 		case "lb-drain":
-			// HAProxy may close a kept connection to a stopped worker just when a request arrives.
 			lostOnlyBy(t, way(v), tr)
 		case "drain":
 			lostOnlyBy(t, way(v), tr, resetAtClose, "proxy_error", "timeout")
@@ -189,8 +190,8 @@ trials: 1
 	}
 }
 
-// The report states the right extra time for a cold worker's requests. A selector with slow start
-// spares most requests that time.
+// The report states how much slower a cold worker's requests are. With the selector slow-start, the
+// cold worker gets fewer requests.
 func TestKernelColdStart(t *testing.T) {
 	requireLab(t)
 	run := carriedOut(t, `
@@ -219,8 +220,8 @@ trials: 1
 		if selector == "hash" && c.FairShareNS == nil {
 			t.Error("hash: its share never became fair")
 		}
-		// The mean over the warm-up is half of cold. Because one connection in three goes to the
-		// cold worker, a queue adds to it.
+		// The extra time falls from 20 ms to 0 during the warm-up, so its mean is 10 ms. Queueing
+		// at the cold worker, which gets a third of the connections, adds to it.
 		if selector == "hash" && (slower < 6*time.Millisecond || c.Share < 0.2 || c.Share > 0.5) {
 			t.Errorf("hash: slower by %v, share %.2f; want about 10ms or more, and a third", slower,
 				c.Share)
@@ -240,8 +241,8 @@ trials: 1
 	}
 }
 
-// Workers are removed, added and replaced in any order. No attempt is left at a socket that nobody
-// serves, and the ledger balances with kernel events and without.
+// Workers are removed, added and replaced in any order. No attempt is left in the queue of a socket
+// without a worker, and the ledger balances with and without kernel events.
 func TestKernelStepsInAnyOrder(t *testing.T) {
 	requireLab(t)
 	t.Parallel()
@@ -269,7 +270,8 @@ trials: 1
 		}
 		var allowed []string
 		switch {
-		// No worker takes over the socket of a removed worker, so closing it loses connections.
+		// In these variants no worker takes over the socket of a removed worker, so closing the
+		// socket loses connections.
 		case v.Labels["stop"] == "close",
 			v.Labels["sockets"] == "reuseport" && v.Labels["stop"] == "handoff":
 			allowed = []string{resetAtClose, resetHalfOpen, synTimeout}

@@ -26,7 +26,7 @@ trials: 1
 		s := tr.Steps[0]
 		due := (*s.ReadyNS - *s.StopNS) / *s.ResolutionNS
 		full := tr.LostByCause["accept_overflow"]
-		// On a busy machine the worker may stop early and continue late.
+		// Tolerances, in connections: on a busy machine the worker may stop early or continue late.
 		const early, late = 10, 60
 		longest := int64(0)
 		for _, l := range tr.Queues.Listeners {
@@ -49,9 +49,9 @@ trials: 1
 	}
 }
 
-// If the last ACK of a handshake finds the queue full, the handshake waits for room. With
-// tcp_abort_on_overflow it is reset at once, although the client was connected. The kernel's events
-// and counters show the reset.
+// If the accept queue is full when the last ACK of a handshake arrives, the handshake stays
+// half-open until there is room. With tcp_abort_on_overflow the kernel resets the connection at
+// once, although it is established for the client. Kernel events and counters show the reset.
 func TestKernelAbortOnOverflow(t *testing.T) {
 	requireLab(t)
 	t.Parallel()

@@ -57,7 +57,7 @@ func (p pseudoterminal) during(f func()) string {
 	shown := make(chan string)
 	go func() {
 		var b bytes.Buffer
-		_, _ = b.ReadFrom(p.master) // EIO when no process has the slave open
+		_, _ = b.ReadFrom(p.master) // ends with EIO when no process has the slave open
 		shown <- b.String()
 	}()
 	f()
@@ -90,8 +90,8 @@ func TestTextWidth(t *testing.T) {
 	}
 }
 
-// The commands' output fits the terminal. In a file it has the same lines as on a terminal of 100
-// columns.
+// The commands' output fits the width of the terminal. Output to a file has the same lines as
+// output to a terminal of 100 columns.
 func TestTerminalWidth(t *testing.T) {
 	t.Setenv("COLUMNS", "")
 	t.Setenv("NO_COLOR", "1")
@@ -112,7 +112,7 @@ func TestTerminalWidth(t *testing.T) {
 			shown = terminal.during(func() {
 				c := p.command(t.Context(), args...)
 				c.Stdout = terminal.slave
-				_ = c.Run() // compare may fail by its verdict
+				_ = c.Run() // the verdict of compare may be a failure
 			})
 			shown = strings.ReplaceAll(shown, "\r\n", "\n")
 			for line := range strings.Lines(shown) {
@@ -156,7 +156,7 @@ func TestProgressWidth(t *testing.T) {
 				Done: 3, Planned: 9000, Scenario: "steady", Note: strings.Repeat("note ", 30),
 				Left: time.Hour,
 			})
-			p.show(harness.Progress{ // all planned trials have ended, and two repeats have not
+			p.show(harness.Progress{ // all planned trials have ended, but not the two repeats
 				Done: 9000, Planned: 9000, Repeated: 7, Repeats: 9, Repeat: true, Invalid: 9,
 				Reason: strings.Repeat("late ", 30), Scenario: "steady", Variant: short,
 			})
@@ -194,8 +194,8 @@ func column(t *testing.T, lines []string, text string) {
 	}
 }
 
-// On a terminal progress shows what was invalid and why, what is repeated and, if there is room,
-// how many attempts each variant dropped.
+// On a terminal, progress shows the number of invalid trials and the reason, which trial is being
+// repeated and, if there is room, the number of attempts that each variant dropped.
 func TestProgressTerminal(t *testing.T) {
 	of := planOf("restart", scenarios.Labels{"sockets": "reuseport", "stop": "close"},
 		scenarios.Labels{"sockets": "shared", "stop": "handoff"})
@@ -233,13 +233,13 @@ func TestProgressTerminal(t *testing.T) {
 	t.Log(strings.ReplaceAll(strings.ReplaceAll(shown, eraseLine, ""), "\r", "\n"))
 }
 
-// The time left does not jump when an estimate does, and ends at 0.
+// When the estimate jumps, the time left moves only part of the way. It ends at 0.
 func TestCountdown(t *testing.T) {
 	var c countdown
 	at := time.Date(2026, 3, 4, 5, 6, 7, 0, time.UTC)
 	for i, step := range []struct{ estimate, want time.Duration }{
 		{100 * time.Second, 100 * time.Second},
-		{100 * time.Second, 93 * time.Second}, // 90 s, and a quarter of the way up
+		{100 * time.Second, 93 * time.Second}, // 90 s, plus a quarter of the difference
 		{200 * time.Second, 112 * time.Second},
 		{20 * time.Second, 81 * time.Second},
 		{0, 0},

@@ -19,8 +19,8 @@ var formatsByName = map[string]string{
 }
 
 // toFile adds the flag --output to a command that prints a report. With the flag, the report is
-// written to a file, as a whole or not at all, in lines of the width for files. If no flag names a
-// format, the file's name determines it.
+// written to a file, atomically and in lines of document.DefaultWidth. If no flag names a format,
+// the file's name determines it.
 func toFile(s *session, c *cobra.Command) *cobra.Command {
 	path, print := "", c.RunE
 	c.RunE = func(c *cobra.Command, args []string) error {
@@ -39,7 +39,7 @@ func toFile(s *session, c *cobra.Command) *cobra.Command {
 				return err
 			}
 		}
-		var verdict error // the command's error after it printed the whole report
+		var verdict error // the error of a command that printed the whole report
 		err := replaceFile(path, func(w io.Writer) error {
 			s.width, s.terminal = document.DefaultWidth, false
 			c.SetOut(w)

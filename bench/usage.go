@@ -28,8 +28,8 @@ func usagef(c *cobra.Command, format string, args ...any) error {
 // maxQuoted is the maximum number of bytes of an argument that a message repeats.
 const maxQuoted = 80
 
-// quoted returns an argument for a message: in quotes, with control characters escaped, and cut off
-// if it is long.
+// quoted formats an argument for a message: in quotes, with control characters escaped, and
+// truncated if it is longer than maxQuoted.
 func quoted(s string) string {
 	if len(s) <= maxQuoted {
 		return strconv.Quote(s)
@@ -52,12 +52,14 @@ func firstOf(items []string) []string {
 	return append(slices.Clone(items[:maxListed]), fmt.Sprintf("and %d more", len(items)-maxListed))
 }
 
-// instead returns the hint for an unknown word: similar words, or else all known ones.
+// instead returns the hint for an unknown word: the similar words in among, or all of them if none
+// is similar.
 func instead(word string, among []string) string {
 	return strictyaml.DidYouMean(word, among, "there are: "+strings.Join(firstOf(among), ", "))
 }
 
-// takes returns a function that checks the number of arguments. what describes them in messages.
+// takes returns a function that checks the number of arguments. Its error messages contain what, a
+// description of the arguments.
 func takes(least, most int, what string) cobra.PositionalArgs {
 	return func(c *cobra.Command, args []string) error {
 		switch n := len(args); {
@@ -73,7 +75,8 @@ func takes(least, most int, what string) cobra.PositionalArgs {
 	}
 }
 
-// noEmpty rejects empty arguments and flag values, which may come from an unset shell variable.
+// noEmpty rejects empty arguments and empty flag values, which may come from an unset shell
+// variable.
 func noEmpty(c *cobra.Command, args []string) (err error) {
 	if isCompletion(c) { // the word to complete may be empty
 		return nil
@@ -94,7 +97,8 @@ func noEmpty(c *cobra.Command, args []string) (err error) {
 	return err
 }
 
-// exclusive returns an error with the reason why if more than one of the flags is given.
+// exclusive returns an error if more than one of the named flags is given. Its message contains
+// why, the reason.
 func exclusive(c *cobra.Command, why string, names ...string) error {
 	names = slices.DeleteFunc(names, func(name string) bool { return !c.Flags().Changed(name) })
 	if len(names) < 2 {
@@ -112,14 +116,14 @@ var flagValues = map[string]string{
 	"colour":   "auto, always or never",
 }
 
-// flagError replaces the library's errors about flags by our own.
+// flagError replaces cobra's errors about flags by our own.
 func flagError(c *cobra.Command, err error) error {
 	var unknown *pflag.NotExistError
 	var invalid *pflag.InvalidValueError
 	var missing *pflag.ValueRequiredError
 	var syntax *pflag.InvalidSyntaxError
 	switch {
-	case !c.HasParent() && c.Flags().NArg() > 0: // flags of an unknown command
+	case !c.HasParent() && c.Flags().NArg() > 0: // the flags follow an unknown command
 		return unknownCommand(c, c.Flags().Arg(0))
 	case errors.As(err, &invalid):
 		f := invalid.GetFlag()
@@ -163,7 +167,7 @@ func unknownCommand(c *cobra.Command, word string) error {
 	return usagef(c, "there is no command %s; %s", quoted(word), instead(word, names))
 }
 
-// newHelp returns the help command. Unlike the library's, it rejects unknown commands.
+// newHelp returns the help command. Unlike cobra's, it rejects unknown commands.
 func newHelp() *cobra.Command {
 	return &cobra.Command{
 		Use:   "help [COMMAND]",
@@ -183,7 +187,7 @@ func newHelp() *cobra.Command {
 	}
 }
 
-// adaptCompletion replaces the texts and errors of the library's completion command by our own.
+// adaptCompletion replaces the texts and errors of cobra's completion command by our own.
 func adaptCompletion(c *cobra.Command) {
 	c.Short = "Print the script that completes commands, scenarios, labels and runs in a shell"
 	c.Long = c.Short + `.

@@ -15,7 +15,8 @@ var jargon = []string{
 	"invalid argument", "shorthand", "unknown flag", "unknown command", "parsing", "<nil>", "%!",
 }
 
-// A user's mistake ends with status 2 and a line that says where, what is wrong, and what to do.
+// After a user's mistake, the program exits with status 2 and a line that says where the mistake
+// is, what is wrong, and what to do.
 func TestUsage(t *testing.T) {
 	t.Chdir(t.TempDir())
 	p := newProgram(t)
@@ -158,7 +159,7 @@ func TestUsage(t *testing.T) {
 	}
 }
 
-// saysWhat lists the faults of a message that must contain these parts.
+// saysWhat lists the faults of an error message, such as missing parts.
 func saysWhat(message string, parts []string) (problems []string) {
 	ours := strings.HasPrefix(message, "reuseport-bench: ")
 	if !ours || strings.Count(message, "\n") != 1 || len(message) > 1500 {
@@ -180,7 +181,7 @@ func saysWhat(message string, parts []string) (problems []string) {
 	return problems
 }
 
-// One mistake that is made many times does not hide the others.
+// A mistake that is made many times does not hide other mistakes.
 func TestManyProblems(t *testing.T) {
 	var names []string
 	for i := range 3000 {

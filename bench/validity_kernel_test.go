@@ -17,7 +17,7 @@ import (
 	"reuseport-bench/results"
 )
 
-// burn uses up one CPU until its standard input ends.
+// burn keeps one CPU busy until it reads EOF from its standard input.
 func burn(cpu string) error {
 	number, err := strconv.Atoi(cpu)
 	if err != nil {
@@ -105,7 +105,7 @@ func onlyInvalid(t *testing.T, run *results.Run, texts ...string) {
 func TestKernelStolenCPU(t *testing.T) {
 	requireLab(t)
 	_, servers := cpuSides(t)
-	// Two on each CPU leave the worker a third of its CPU.
+	// Two busy processes on each CPU leave the worker a third of its CPU.
 	occupy(t, append(slices.Clone(servers), servers...))
 	for _, tt := range []struct{ name, timeline, where string }{
 		{"in a step's window", "timeline: [{at: 100ms, every: 100ms, do: stall, for: 1ms}]", "in the window of step "},
@@ -129,8 +129,8 @@ trials: 1
 	}
 }
 
-// More connections reach TIME_WAIT than the kernel keeps in it. The excess skips that state, and
-// the trial is invalid.
+// More connections reach TIME_WAIT than the kernel keeps in that state (tcp_max_tw_buckets). The
+// excess connections are closed without it, and the trial is invalid.
 func TestKernelTimeWaitOverflow(t *testing.T) {
 	requireLab(t)
 	run, stderr, status := newProgram(t).run(t, `
@@ -156,7 +156,7 @@ trials: 1
 func TestKernelStarvedGenerator(t *testing.T) {
 	requireLab(t)
 	load, _ := cpuSides(t)
-	// Several processes, because a single one leaves half of the CPU, which may be enough.
+	// Start several processes: a single one leaves the load half of a CPU, which may be enough.
 	for range 5 {
 		occupy(t, load)
 	}

@@ -12,7 +12,7 @@ import (
 	"reuseport-bench/scenarios"
 )
 
-// A scenario that cannot run here fails a run of that scenario alone. A run of several scenarios
+// If a scenario cannot run here, a run of only this scenario fails, and a run of several scenarios
 // leaves it out.
 func TestVerdictOfSkipped(t *testing.T) {
 	why := "haproxy: not found"
@@ -31,8 +31,8 @@ func TestVerdictOfSkipped(t *testing.T) {
 	}
 }
 
-// A quick look whose trials are all valid ends with status 3 if a gate needs more trials, and with
-// 0 if there is no gate.
+// A run with --quick whose trials are all valid ends with status 3 if a gate needs more trials, and
+// with 0 if there is no gate.
 func TestVerdictOfQuickLook(t *testing.T) {
 	look := func(valid bool, gates ...results.GateResult) error {
 		return verdict(&results.Run{Scenarios: []*results.Scenario{{
@@ -55,7 +55,7 @@ func TestVerdictOfQuickLook(t *testing.T) {
 	}
 }
 
-// A stopped scenario fails the run once, not again for each variant and gate.
+// For a stopped scenario, the verdict lists one problem, and none for its variants and gates.
 func TestVerdictOfStopped(t *testing.T) {
 	stopped := &results.Scenario{
 		Name: "steady", Trials: 8, MinValid: 4, Stopped: "none of 4 trials was valid",
@@ -73,8 +73,8 @@ func TestVerdictOfStopped(t *testing.T) {
 	}
 }
 
-// The last lines of doctor tell an ordinary user what root would add. They name the next command if
-// trials can run.
+// The last lines of doctor tell an ordinary user what root would add. If trials can run, they also
+// name the next command.
 func TestWhatIsNext(t *testing.T) {
 	next := " Next, run the default suite: " + command.Line("run")
 	bpf := []string{"sk_reuseport: needs CAP_BPF"}
@@ -147,7 +147,7 @@ func TestWhatCanRun(t *testing.T) {
 	}
 }
 
-// Doctor says in one line which servers are installed, and how to get the others.
+// Doctor lists in one line the servers that are installed, and how to install the others.
 func TestServerPrograms(t *testing.T) {
 	s := programs{
 		Installed: []string{"haproxy", "nginx"},

@@ -9,12 +9,12 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// A build describes the source that the program was built from. Its JSON form is a contract.
+// A build describes the source that the program was built from. Other programs read its JSON form.
 type build struct {
 	Program string `json:"program"`
 	Version string `json:"version"` // the module's version; (devel) for a working tree
 	// Revision is the commit, and Time is the commit's time. Modified reports whether the tree had
-	// changes. They are "" and false if the build did not record them.
+	// changes. If the build recorded no commit, these fields are "" and false.
 	Revision string `json:"revision"`
 	Modified bool   `json:"modified"`
 	Time     string `json:"time"`
@@ -45,8 +45,8 @@ func readBuild() build {
 	return b
 }
 
-// version returns the commit that the program was built from, or else the module's version. It is
-// one word, for the record of a run.
+// version returns the commit that the program was built from, or else the module's version. It
+// contains no spaces, and runs record it.
 func version() string {
 	b := readBuild()
 	if b.Revision == "" {

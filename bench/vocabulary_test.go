@@ -231,7 +231,7 @@ func wordScenario(t *testing.T, setting, value string) *scenarios.Scenario {
 	return s
 }
 
-// needed returns the first value that o allows, or "" if it allows all.
+// needed returns the first value that o allows, or "" if o allows all values.
 func needed[T ~string](o vocabulary.Only[T]) string {
 	if len(o.Values) == 0 {
 		return ""
@@ -265,15 +265,15 @@ func planWord(t *testing.T, s *scenarios.Scenario) *plan.Variant {
 	return v
 }
 
-// headerKeys maps settings to the names of their words in the header of a recording.
+// headerKeys maps settings to their keys in the header of a recording.
 var headerKeys = map[string]string{
 	"network": "network", "family": "family", "path": "path", "sockets": "sockets",
 	"accept": "accept",
 	"stop":   "stop", "server.kind": "kind", "load.connections": "connections",
 }
 
-// judgeWord judges a trial of v without attempts, records it, reads the recording, and judges that
-// again. It returns the trial in its stored form.
+// judgeWord judges a trial of v without attempts, records it, reads the recording, and judges the
+// recording. It returns the trial in its stored form.
 func judgeWord(t *testing.T, v *plan.Variant) *results.Trial {
 	t.Helper()
 	first := v.Load[0]
@@ -330,7 +330,7 @@ func judgeWord(t *testing.T, v *plan.Variant) *results.Trial {
 	return trial
 }
 
-// reportWord stores a run with the trial and prints the run.
+// reportWord makes a run of the trial, and checks its report and its stored form.
 func reportWord(t *testing.T, s *scenarios.Scenario, v *plan.Variant, trial *results.Trial) {
 	t.Helper()
 	measured := &results.Variant{Labels: v.Labels, Trials: []*results.Trial{trial}}

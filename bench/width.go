@@ -67,8 +67,8 @@ func (m *colourMode) Set(text string) error {
 	return fmt.Errorf("must be %s", flagValues[m.Type()])
 }
 
-// look returns the look of text on standard output. In colour mode auto there are no colours if
-// NO_COLOR is not empty (https://no-color.org) or the terminal has none.
+// look returns the look of text on standard output. In colour mode auto, colours are off if
+// NO_COLOR is not empty (https://no-color.org) or if the terminal does not support colours.
 func (s *session) look() document.Look {
 	look := document.Look{Width: s.width}
 	switch s.colour {
