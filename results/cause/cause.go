@@ -49,9 +49,10 @@ func All() []Cause {
 		{
 			Name: ResetAtClose,
 			Doc:  "reset in its accept queue when the listener was closed",
-			Means: "The connection was established and waited in the accept queue of a listener. " +
-				"The listener was closed, so the kernel reset the connection. Its client had " +
-				"been told that it was connected, and had usually sent its request already.",
+			Means: "The connection was established and waited in the accept queue of a " +
+				"listener. The listener was closed, so the kernel reset the connection. The " +
+				"client already believed that it was connected, and had usually sent its " +
+				"request.",
 			Do: "Keep the socket open in another process (stop: inherit, handoff), let the " +
 				"kernel move the queue (stop: migrate), or empty the queue before the close " +
 				"(stop: drain).",
@@ -60,11 +61,11 @@ func All() []Cause {
 		{
 			Name: ResetHalfOpen,
 			Doc:  "its handshake was in flight when the listener was closed",
-			Means: "The listener had answered the SYN and was closed before the client's ACK " +
-				"arrived, so the ACK was answered by a reset. The longer the round trip, the " +
-				"more handshakes are in flight.",
-			Do: "Keep the socket open in another process (stop: inherit, handoff) or let the " +
-				"kernel move handshakes, too (stop: migrate). An empty accept queue (stop: " +
+			Means: "The listener had answered the SYN, and was closed before the client's ACK " +
+				"arrived. So the kernel answered the ACK with a reset. The longer the round " +
+				"trip, the more handshakes are in flight.",
+			Do: "Keep the socket open in another process (stop: inherit, handoff), or let the " +
+				"kernel move handshakes, too (stop: migrate). To empty the accept queue (stop: " +
 				"drain) does not help.",
 			Source: "tcp_v4_send_reset, net/ipv4/tcp_ipv4.c; RFC 9293, 3.10.7.1",
 		},
@@ -74,8 +75,8 @@ func All() []Cause {
 			Means: "The accept queue of the listener held as many connections as its backlog " +
 				"allows, and the kernel dropped or reset the connection.",
 			Do: "Accept faster or with more workers, or raise the backlog and " +
-				"net.core.somaxconn. A socket for each worker has a queue each, so one slow " +
-				"worker fills its own.",
+				"net.core.somaxconn. If each worker has its own socket, each also has its own " +
+				"queue, and a slow worker fills its own.",
 			Source: "tcp_conn_request, net/ipv4/tcp_input.c; ListenOverflows in /proc/net/netstat",
 		},
 		{
@@ -85,68 +86,72 @@ func All() []Cause {
 				"ended. Its listening socket was still open, perhaps in a process that no longer " +
 				"accepts.",
 			Do: "Look for a process that holds a socket of the group and does not accept: a " +
-				"stuck worker, or a supervisor that kept the socket of a dead one (ss -ltnp).",
+				"stuck worker, or a supervisor that kept the socket of a dead worker (ss -ltnp).",
 			Source: "sock_diag(7)",
 		},
 		{
 			Name: SYNTimeout,
 			Doc:  "no answer to the SYN",
-			Means: "The SYN was dropped without an answer, and the timeout of the attempt ended " +
-				"before the client's kernel repeated it (after one second).",
-			Do: "If it happens at a step, a SYN met a listener while that was being closed: keep " +
-				"the socket open in another process. A longer client timeout turns the loss into " +
-				"a delay of a second.",
+			Means: "The SYN was dropped without an answer, and the attempt's timeout ended " +
+				"before the client's kernel repeated the SYN (after one second).",
+			Do: "If it happens at a step, the SYN arrived while a listener was being closed: " +
+				"keep the socket open in another process. A longer client timeout turns the " +
+				"loss into a delay of a second.",
 			Source: "tcp_v4_rcv, net/ipv4/tcp_ipv4.c; RFC 6298, 2.1",
 		},
 		{
-			Name:  Refused,
-			Doc:   "no process listened",
-			Means: "No socket listened at the address, so a reset answered the SYN (ECONNREFUSED).",
-			Do: "Let the new process listen before the old one closes: with SO_REUSEPORT, or by " +
-				"passing the socket on.",
+			Name: Refused,
+			Doc:  "no process listened",
+			Means: "No socket listened at the address, so the kernel answered the SYN with a " +
+				"reset (ECONNREFUSED).",
+			Do: "Let the new process listen before the old process closes its socket: with " +
+				"SO_REUSEPORT, or by passing the socket on.",
 			Source: "connect(2)",
 		},
 		{
 			Name: ClosedByWorker,
 			Doc:  "a worker closed the connection without a response",
-			Means: "A worker had accepted the connection and closed or reset it without an " +
+			Means: "A worker had accepted the connection, and closed or reset it without an " +
 				"answer to its request.",
 			Do: "Finish accepted connections before you exit. Go's http.Server.Shutdown closes " +
-				"connections whose request it reads after the call: drain before you call it.",
+				"a connection if it reads the request only after the call: drain before you " +
+				"call it.",
 			Source: "https://pkg.go.dev/net/http#Server.Shutdown",
 		},
 		{
 			Name: WorkerCrash,
 			Doc:  "the worker that had accepted it died",
-			Means: "A worker had accepted the connection and ended, by SIGKILL or a crash, " +
-				"before it responded.",
-			Do: "Let clients retry: no way of listening saves what a dead process had accepted. " +
-				"If restarts kill workers, give them time to finish first (server.grace).",
+			Means: "A worker had accepted the connection, and died by SIGKILL or a crash before " +
+				"it responded.",
+			Do: "Let clients retry: no way of listening saves the connections that a dead " +
+				"process had accepted. If restarts kill workers, give the workers time to " +
+				"finish first (server.grace).",
 			Source: "signal(7)",
 		},
 		{
-			Name:   NoRoute,
-			Doc:    "the network reported that the address is unreachable",
-			Means:  "The client got EHOSTUNREACH or ENETUNREACH.",
-			Do:     "Check routes and addresses; behind a Service, whether the pod still exists.",
+			Name:  NoRoute,
+			Doc:   "the network reported that the address is unreachable",
+			Means: "The client got EHOSTUNREACH or ENETUNREACH.",
+			Do: "Check routes and addresses. Behind a Service, check whether the pod still " +
+				"exists.",
 			Source: "connect(2)",
 		},
 		{
 			Name: NoEndpoint,
 			Doc:  "rejected by a Service's rules, which led to no pod",
-			Means: "The Service had no endpoint, so the node's rules rejected the connection. " +
-				"Clients on that node see no error at first: their kernel repeats the SYN after " +
-				"a second.",
-			Do: "Keep at least one pod ready: another replica, kube.max_surge, or a preStop " +
-				"delay longer than the successor's start.",
+			Means: "The Service had no endpoint, so the node's rules rejected the connection. A " +
+				"client on that node sees no error at first, because its kernel repeats the SYN " +
+				"after a second.",
+			Do: "Keep at least one pod ready: use another replica, kube.max_surge, or a preStop " +
+				"delay that is longer than the start of the next pod.",
 			Source: "tcp_v4_err, net/ipv4/tcp_ipv4.c",
 		},
 		{
 			Name: Untranslated,
-			Doc:  "no rule gave its connection a pod, though there were some",
-			Means: "The connection met the rules while they were being replaced, and kept the " +
+			Doc:  "no rule sent its connection to a pod, although there were pods",
+			Means: "The connection arrived while the rules were being replaced, and kept the " +
 				"Service's own address, where nothing listens.",
-			Do: "It is rare, about one in a hundred thousand connections while rules are " +
+			Do: "This is rare: about one in a hundred thousand connections, if rules are " +
 				"replaced all the time. Let clients retry.",
 			Source: "nft_do_chain, net/netfilter/nf_tables_core.c",
 		},
@@ -155,8 +160,8 @@ func All() []Cause {
 			Doc:  "sent to a pod that no longer listened",
 			Means: "The rules, or a cached DNS answer, still led to the pod after it had closed " +
 				"its listener.",
-			Do: "Let the pod serve longer than endpoints and rules take to follow: a preStop " +
-				"delay (kube.pre_stop).",
+			Do: "Let the pod keep serving until endpoints and rules have been updated: use a " +
+				"preStop delay (kube.pre_stop).",
 			Source: "https://kubernetes.io/docs/concepts/workloads/pods/pod-lifecycle/",
 		},
 		{
@@ -168,10 +173,10 @@ func All() []Cause {
 		},
 		{
 			Name: StaleConntrack,
-			Doc:  "sent to a pod without a rule by an old entry of connection tracking",
-			Means: "The node remembered an unanswered connection from the same source port to a " +
-				"pod that is gone, and sent this one there, too. Each try renews the entry, " +
-				"which lasts for two minutes.",
+			Doc:  "sent by an old connection-tracking entry to a pod that no rule leads to",
+			Means: "The node still had the entry of an unanswered connection from the same " +
+				"source port to a pod that is gone. So it sent this connection to that pod, " +
+				"too. Each try renews the entry, which lasts for two minutes.",
 			Do: "Use more source ports or addresses per client, or delete the entries (conntrack " +
 				"-D).",
 			Source: "SYN_SENT, net/netfilter/nf_conntrack_proto_tcp.c",
@@ -179,8 +184,8 @@ func All() []Cause {
 		{
 			Name: StaleConnection,
 			Doc:  "sent on a kept connection to a node that has gone down",
-			Means: "A kept connection led to a pod on a node that no longer answers, and the " +
-				"request on it ran into its timeout.",
+			Means: "A kept connection led to a pod on a node that no longer answers. The " +
+				"request on this connection got no answer before its timeout.",
 			Do:     "Limit the age and the idle time of kept connections, or set TCP_USER_TIMEOUT.",
 			Source: "tcp(7)",
 		},
@@ -195,76 +200,78 @@ func All() []Cause {
 		{
 			Name: ErrorAnswer,
 			Doc:  "answered by an error status",
-			Means: "The response was complete, and its status was none of those that serve an " +
-				"attempt (200, unless the scenario names others).",
+			Means: "The response was complete, but its status does not count as served. Only " +
+				"200 counts, unless the scenario names other statuses.",
 			Do: "Look at the server's log for the status (error_answers in run.json). Around a " +
-				"restart, 502 to 504 come from a proxy or a server that still answers but has " +
-				"no worker left: let it drain first.",
+				"restart, 502 to 504 come from a proxy, or from a server that still answers but " +
+				"has no worker left. Let the server drain first.",
 			Source: "RFC 9110, 15",
 		},
 		{
 			Name: InvalidAnswer,
 			Doc:  "answered by something that is not HTTP/1.1",
-			Means: "Bytes came, and they were no response that a client can read: a malformed " +
-				"head or chunk, or a head of more than 32 kB.",
-			Do: "Look at the bytes (curl --raw -v): the port may be another program's, or the " +
-				"server may speak TLS or HTTP/2 there.",
+			Means: "The client received bytes that are no valid response: a malformed head or " +
+				"chunk, or a head of more than 32 kB.",
+			Do: "Look at the bytes (curl --raw -v). The port may belong to another program, or " +
+				"the server may speak TLS or HTTP/2 there.",
 			Source: "RFC 9112, 2.2",
 		},
 		{
 			Name: CutOff,
 			Doc:  "the connection ended inside the response",
-			Means: "A part of the response was sent, and then the server closed or reset the " +
-				"connection, or the rest was lost in that reset.",
-			Do: "Finish responses before you exit. A server that closes with bytes of the client " +
-				"unread resets the connection, which may destroy what it sent last: read the " +
-				"request first (lingering_close in nginx).",
+			Means: "The client received a part of the response. Then the server closed or reset " +
+				"the connection, or a reset destroyed the rest of the response on its way.",
+			Do: "Finish responses before you exit. If a server closes a connection before it " +
+				"has read all of the client's bytes, the kernel resets the connection, which " +
+				"may destroy the end of the response. So read the request first " +
+				"(lingering_close in nginx).",
 			Source: "RFC 9112, 9.6",
 		},
 		{
 			Name: Reset,
 			Doc:  "reset before a response; what the server did is not known",
 			Means: "The client's connection was reset before the first byte of a response, and " +
-				"nothing tells of the server's end: it may have waited in an accept queue, or a " +
-				"process may have closed it.",
-			Do: "Run as root, and without a proxy in between, so that the server's end is known, " +
-				"too. The phase says how far the client was.",
+				"no record shows what the server did. The connection may have waited in an " +
+				"accept queue, or a process may have closed it.",
+			Do: "Run as root, and without a proxy in between, so that the server's side is " +
+				"known, too. The phase says how far the client had come.",
 			Source: "RFC 9293, 3.10.7",
 		},
 		{
 			Name: Closed,
 			Doc:  "closed before a response; what the server did is not known",
 			Means: "The client's connection was closed before the first byte of a response, and " +
-				"nothing tells of the server's end: its process may have closed the connection, " +
-				"or died.",
-			Do: "Run as root, and without a proxy in between, so that the server's end is known, " +
-				"too. The phase says how far the client was.",
+				"no record shows what the server did. A server process may have closed the " +
+				"connection, or died.",
+			Do: "Run as root, and without a proxy in between, so that the server's side is " +
+				"known, too. The phase says how far the client had come.",
 			Source: "RFC 9293, 3.6",
 		},
 		{
 			Name: Timeout,
 			Doc:  "connected, and no full response in time",
-			Means: "The client was connected and had no full response within load.timeout: the " +
-				"connection waited in an accept queue, a worker was too slow or held it to the " +
-				"end, or no kept connection was free.",
+			Means: "The client was connected, and got no full response within load.timeout. " +
+				"Possible reasons: the connection waited in an accept queue, a worker was too " +
+				"slow, a worker held the connection until the end, or no kept connection was " +
+				"free.",
 			Do: "Look at the length of the accept queues and at busy workers: lower the rate, " +
 				"add workers, or raise load.timeout.",
 		},
 		{
 			Name: Client,
 			Doc:  "the load process itself failed or aborted the attempt",
-			Means: "The load process did not come to the attempt, could not open a socket, or " +
-				"ended it on purpose (load.aborts). Such attempts are lost, not dropped: they " +
-				"say nothing about the servers.",
+			Means: "The load process did not send the attempt before the trial ended, could not " +
+				"open a socket, or aborted the attempt on purpose (load.aborts). Such attempts " +
+				"are lost but not dropped: they say nothing about the servers.",
 			Do: "Lower load.rate, or give the load more CPUs (--cpus).",
 		},
 		{
 			Name: Unknown,
 			Doc:  "no rule explains the loss",
-			Means: "No evidence of either side explains what happened. It counts into the " +
-				"residual, and the trial is invalid.",
-			Do: "Run as root, so that the kernel is asked; a trial that still has such a loss is " +
-				"worth a bug report, with the run (--keep-facts).",
+			Means: "No record of client, server or kernel explains the loss. The attempt counts " +
+				"as residual, and the trial is invalid.",
+			Do: "Run as root, so that the kernel's events are recorded. If a trial still has " +
+				"such a loss, report a bug and attach the run (--keep-facts).",
 		},
 	}
 }

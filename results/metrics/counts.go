@@ -37,7 +37,8 @@ func Counts() []Count {
 			Of: always(func(t *results.Trial) int64 { return t.Served })},
 		{Name: "lost", Doc: "attempts lost for any cause",
 			Of: always(func(t *results.Trial) int64 { return t.Lost })},
-		{Name: "dropped", Doc: "attempts lost for any cause but the load's own",
+		{Name: "dropped", Doc: "attempts lost for any cause except client (a failure of the " +
+			"load)",
 			Of: always(func(t *results.Trial) int64 { return t.Dropped })},
 	}
 	for _, c := range cause.Names() {
@@ -45,12 +46,13 @@ func Counts() []Count {
 			Of: always(func(t *results.Trial) int64 { return t.LostByCause[c] })})
 	}
 	for _, phase := range results.Phases() {
-		all = append(all, Count{Name: "lost_by_phase." + phase, Doc: "attempts lost in this phase",
-			Of: always(func(t *results.Trial) int64 { return t.LostByPhase[phase] })})
+		all = append(all, Count{Name: "lost_by_phase." + phase,
+			Doc: "attempts lost in the phase " + phase,
+			Of:  always(func(t *results.Trial) int64 { return t.LostByPhase[phase] })})
 	}
 	return append(all,
 		// A trial with a residual other than 0 is not usable, so this count includes such trials.
-		Count{Name: "residual", Doc: "attempts that nothing explains", Invalid: true,
+		Count{Name: "residual", Doc: "attempts that no row of the ledger explains", Invalid: true,
 			Of: always(func(t *results.Trial) int64 { return t.Residual })},
 		Count{
 			Name: SentAfterClose, Needs: Ends,
@@ -62,11 +64,12 @@ func Counts() []Count {
 				return *t.LostSentAfterClose, true
 			},
 		},
-		Count{Name: "masked", Doc: "attempts served only after a try that failed",
+		Count{Name: "masked", Doc: "attempts that were served only after a failed try",
 			Of: retries(func(r *results.Retries) (int64, bool) { return r.Masked, true })},
-		Count{Name: "repeated", Doc: "attempts that a server read more than once",
+		Count{Name: "repeated", Doc: "attempts whose request a server read more than once",
 			Of: retries(func(r *results.Retries) (int64, bool) { return r.Repeated, true })},
-		Count{Name: "handled_twice", Doc: "attempts given to a handler more than once",
+		Count{Name: "handled_twice", Doc: "attempts whose request was given to a handler more " +
+			"than once",
 			Of: retries((*results.Retries).HandledTwice)},
 	)
 }

@@ -23,50 +23,51 @@ var registry = []Metric{
 
 	{
 		Name: DroppedPerRestart,
-		Doc:  "attempts lost per restart, for any cause but the load's own",
+		Doc:  "attempts lost per restart, without the load's own failures",
 		Unit: unit.PerRestart, Better: Lower, Scale: difference, Threshold: 0.05, Needs: Restarts,
 		OverRestarts: true, Bench: "dropped/restart",
 		Tally: perRestart((*results.Trial).StepDropped),
 	},
 	{
 		Name: DropWindow,
-		Doc: "dropped_per_restart over the offered rate: the time whose connections a " +
-			"restart drops",
+		Doc: "dropped_per_restart divided by the offered rate: the time in which as many " +
+			"connections arrive as a restart drops",
 		Unit: unit.Nanoseconds, Loop: OpenLoop, Needs: Restarts, OverRestarts: true,
 	},
 	{
 		Name: DroppedPerAttempt,
-		Doc:  "attempts lost of all attempts, for any cause but the load's own",
+		Doc:  "share of all attempts that were lost, without the load's own failures",
 		Unit: unit.PerAttempt, Most: 1, Better: Lower, Scale: difference, Threshold: 1e-4,
 		Bench: "dropped/attempt", Tally: droppedPerAttempt,
 	},
 	{
 		Name: LostPerRestart,
-		Doc:  "attempts lost per restart, for any cause, the load's own failures too",
+		Doc:  "attempts lost per restart, with the load's own failures",
 		Unit: unit.PerRestart, Better: Lower, Scale: difference, Threshold: 0.05, Needs: Restarts,
 		OverRestarts: true, Bench: "lost/restart", Tally: perRestart(stepLost),
 	},
 	{
 		Name: LossWindow,
-		Doc:  "lost_per_restart over the offered rate: the time whose connections a restart loses",
+		Doc: "lost_per_restart divided by the offered rate: the time in which as many " +
+			"connections arrive as a restart loses",
 		Unit: unit.Nanoseconds, Loop: OpenLoop, Needs: Restarts, OverRestarts: true,
 	},
 	{
 		Name: LostPerAttempt,
-		Doc:  "attempts lost of all attempts, for any cause, the load's own failures too",
+		Doc:  "share of all attempts that were lost, with the load's own failures",
 		Unit: unit.PerAttempt, Most: 1, Better: Lower, Scale: difference, Threshold: 1e-4,
 		Bench: "lost/attempt", Tally: lostPerAttempt,
 	},
 	{
 		Name: ResetAtClosePer,
-		Doc: "attempts lost per restart because a closed listener reset the connections in " +
-			"its queue",
+		Doc: "attempts lost per restart because a closed listener reset the connections in its " +
+			"queue",
 		Unit: unit.PerRestart, Better: Lower, Scale: difference, Threshold: 0.05, Needs: Restarts,
 		OverRestarts: true, Tally: resetAtClosePerRestart,
 	},
 	{
 		Name: SentAfterClose,
-		Doc:  "lost attempts that were sent after the last old listener had been closed: a total",
+		Doc:  "total of lost attempts that were sent after the last old listener had been closed",
 		Unit: unit.Count, Needs: Ends, OverRestarts: true,
 	},
 	{
@@ -76,7 +77,7 @@ var registry = []Metric{
 	},
 	{
 		Name: HalfOpenLost,
-		Doc:  "share of the handshakes held up that were lost",
+		Doc:  "share of the delayed handshakes that were lost",
 		Unit: unit.Share, Most: 1, Better: Lower, Scale: difference, Threshold: 0.01, Needs: Ends,
 		Bench: "half-open-lost/held", Pool: halfOpenLost,
 	},
@@ -84,22 +85,23 @@ var registry = []Metric{
 	// Of several steps, the largest value counts, because users notice a single bad switchover.
 	{
 		Name: Gap,
-		Doc:  "the longest stretch with nothing served in which a step dropped something",
+		Doc: "the longest time in which nothing was served and a step dropped at least one " +
+			"attempt",
 		Unit: unit.Nanoseconds, Loop: OpenLoop, Better: Lower, Scale: difference, Threshold: 1e6,
 		Needs: Steps, Bench: "gap-sec",
 		Pool: largest(func(s *results.Step) *int64 { return s.GapNS }),
 	},
 	{
 		Name: Outage,
-		Doc: "the time from the first to the last attempt dropped because of a step, plus one " +
-			"spacing",
+		Doc: "the time from the first to the last attempt dropped because of a step, plus the " +
+			"time between two attempts",
 		Unit: unit.Nanoseconds, Loop: OpenLoop, Better: Lower, Scale: difference, Threshold: 1e6,
 		Needs: Steps, Bench: "outage-sec",
 		Pool: largest(func(s *results.Step) *int64 { return s.OutageNS }),
 	},
 	{
 		Name: Resolution,
-		Doc:  "the spacing of attempts, of which gap and outage are multiples",
+		Doc:  "the time between two attempts at a step; gap and outage are multiples of it",
 		Unit: unit.Nanoseconds, Loop: OpenLoop, Needs: Steps,
 		Pool: largest(func(s *results.Step) *int64 { return s.ResolutionNS }),
 	},
@@ -117,25 +119,27 @@ var registry = []Metric{
 	},
 	{
 		Name: PredictedLost,
-		Doc: "the predicted loss of such a step: offered rate × time in which rules led to pods " +
-			"where nothing listened",
+		Doc: "predicted loss of a step that removes pods of a Service: offered rate × time in " +
+			"which rules led to pods where no process listened",
 		Unit: unit.PerStep, Loop: OpenLoop, Needs: Steps, Pool: predictedLost,
 	},
 	{
 		Name: LostShare,
-		Doc:  "share of the attempts of the longest outage that was dropped",
+		Doc:  "share of the attempts in the longest outage that were dropped",
 		Unit: unit.Share, Loop: OpenLoop, Most: 1, Needs: Steps,
 		Bench: "lost-share", Pool: lostShare,
 	},
 	{
 		Name: StaleRules,
-		Doc:  "behind a Service, from a listener's close until no rule sends connections there",
+		Doc: "behind a Service, the time from a listener's close until no rule sends " +
+			"connections to it",
 		Unit: unit.Nanoseconds, Better: Lower, Scale: ratio, Threshold: 0.1, Needs: Steps,
 		Bench: "stale-rules-sec", Pool: medianLag(func(l *podLags) []float64 { return l.stale }),
 	},
 	{
 		Name: EndpointsLag,
-		Doc:  "from a pod's deletion until its Service's endpoints no longer include it",
+		Doc: "the time from a pod's deletion until its Service's endpoints no longer include " +
+			"the pod",
 		Unit: unit.Nanoseconds, Signed: true,
 		Better: Lower, Scale: ratio, Threshold: 0.1, Needs: Steps,
 		Bench: "endpoints-lag-sec",
@@ -143,7 +147,7 @@ var registry = []Metric{
 	},
 	{
 		Name: RulesLag,
-		Doc:  "from changed endpoints until the rules of the clients' node follow",
+		Doc:  "the time from a change of endpoints until the rules of the clients' node follow",
 		Unit: unit.Nanoseconds, Signed: true,
 		Better: Lower, Scale: ratio, Threshold: 0.1, Needs: Steps,
 		Bench: "rules-lag-sec", Pool: medianLag(func(l *podLags) []float64 { return l.rules }),
@@ -155,15 +159,15 @@ var registry = []Metric{
 	},
 	{
 		Name: PodReady,
-		Doc: "from when a new pod listens until it is ready; negative if it was ready before it " +
-			"listened",
+		Doc: "the time from when a new pod listens until it is ready; negative if it was ready " +
+			"before it listened",
 		Unit: unit.Nanoseconds, Signed: true,
 		Better: Lower, Scale: difference, Threshold: 1e6, Needs: Steps,
 		Bench: "pod-ready-sec", Pool: medianLag(func(l *podLags) []float64 { return l.ready }),
 	},
 	{
 		Name: PodRouted,
-		Doc:  "from when a new pod listens until connections are sent to it",
+		Doc:  "the time from when a new pod listens until connections are sent to it",
 		Unit: unit.Nanoseconds, Signed: true,
 		Better: Lower, Scale: difference, Threshold: 1e6, Needs: Steps,
 		Bench: "pod-routed-sec", Pool: medianLag(func(l *podLags) []float64 { return l.routed }),
@@ -178,22 +182,23 @@ var registry = []Metric{
 	// not an accident.
 	{
 		Name: ReadyAfter,
-		Doc: "from the start of a step until the last worker that it started was ready, for " +
-			"steps that stop no worker before",
+		Doc: "the time from the start of a step until the last worker that it started was " +
+			"ready, for steps that stop no worker before that",
 		Unit: unit.Nanoseconds, Better: Lower, Scale: difference, Threshold: 1e6, Needs: Starts,
 		Bench: "ready-after-sec",
 		Pool:  medianStep((*results.Step).ReadyAfterNS),
 	},
 	{
 		Name: Takeover,
-		Doc:  "from the stop signal to the first response of a worker that the step started",
+		Doc: "the time from the stop signal to the first response of a worker that the step " +
+			"started",
 		Unit: unit.Nanoseconds, Better: Lower, Scale: difference, Threshold: 1e6, Needs: Starts,
 		Bench: "takeover-sec",
 		Pool:  medianStep(func(s *results.Step) *int64 { return s.TakeoverNS }),
 	},
 	{
 		Name: Tail,
-		Doc:  "from the stop signal to the last connection that a stopped worker accepted",
+		Doc:  "the time from the stop signal to the last connection that a stopped worker accepted",
 		Unit: unit.Nanoseconds, Better: Lower, Scale: difference, Threshold: 1e6, Needs: Ends,
 		Bench: "tail-sec", Pool: medianStep(func(s *results.Step) *int64 { return s.TailNS }),
 	},
@@ -208,19 +213,19 @@ var registry = []Metric{
 	},
 	{
 		Name: Serving,
-		Doc:  "workers that listened and got a connection",
+		Doc:  "workers that listened and got at least one connection",
 		Unit: unit.Count, Bench: "serving-workers",
 		Pool: shared(func(s sharing) float64 { return float64(s.serving) }),
 	},
 	{
 		Name: ShareMax,
-		Doc:  "the largest share of the connections that a worker got",
+		Doc:  "the largest share of the connections that one worker got",
 		Unit: unit.Share, Most: 1, Bench: "largest-share",
 		Pool: shared(func(s sharing) float64 { return float64(s.most) / float64(s.accepted) }),
 	},
 	{
 		Name: ShareMin,
-		Doc:  "the smallest share of the connections that a worker got",
+		Doc:  "the smallest share of the connections that one worker got",
 		Unit: unit.Share, Most: 1, Bench: "smallest-share",
 		Pool: shared(func(s sharing) float64 { return float64(s.least) / float64(s.accepted) }),
 	},
@@ -228,21 +233,22 @@ var registry = []Metric{
 	// These metrics describe the last of several cold starts.
 	{
 		Name: FirstServed,
-		Doc:  "from when a cold worker is ready to its first response",
+		Doc:  "the time from when a cold worker is ready to its first response",
 		Unit: unit.Nanoseconds, Better: Lower, Scale: ratio, Threshold: 0.1, Needs: ColdStart,
 		Bench: "first-served-sec",
 		Pool:  lastColdNS(func(c *results.ColdStart) *int64 { return c.FirstServedNS }),
 	},
 	{
 		Name: FairShare,
-		Doc:  "from when a cold worker is ready until it has served a fair share",
+		Doc:  "the time from when a cold worker is ready until it has served a fair share",
 		Unit: unit.Nanoseconds, Better: Lower, Scale: ratio, Threshold: 0.1, Needs: ColdStart,
 		Bench: "fair-share-sec",
 		Pool:  lastColdNS(func(c *results.ColdStart) *int64 { return c.FairShareNS }),
 	},
 	{
 		Name: NewcomerShare,
-		Doc:  "a cold worker's share of the attempts served until it was warm",
+		Doc: "share of the attempts served by a cold worker, of all attempts served until it " +
+			"was warm",
 		Unit: unit.Share, Most: 1, Needs: ColdStart, Bench: "newcomer-share",
 		Pool: lastCold(func(c *results.ColdStart) (float64, bool) { return c.Share, true }),
 	},
@@ -262,7 +268,7 @@ var registry = []Metric{
 	},
 	{
 		Name: OthersP99,
-		Doc:  "99th percentile of the other workers' response time until it was warm",
+		Doc:  "99th percentile of the other workers' response time until the cold worker was warm",
 		Unit: unit.Nanoseconds, Better: Lower, Scale: ratio, Threshold: 0.1, Needs: ColdStart,
 		Bench: "others-p99-sec",
 		Pool:  lastColdNS(func(c *results.ColdStart) *int64 { return p99(c.OthersNS) }),
@@ -270,8 +276,8 @@ var registry = []Metric{
 
 	{
 		Name: ResponseP50,
-		Doc: "median response time of served attempts, from when they were due; in a closed loop " +
-			"from when they were sent",
+		Doc: "median response time of served attempts, from when they were due; in a closed " +
+			"loop, from when they were sent",
 		Unit: unit.Nanoseconds, Better: Lower, Scale: ratio, Threshold: 0.05,
 		Bench: "response-p50-sec", Pool: pooled(response, p50),
 	},
@@ -357,7 +363,7 @@ var registry = []Metric{
 	{
 		Name: "connect_p50_ns",
 		Doc: "median time from when an attempt was sent until it was connected and its request " +
-			"was on the way, for served attempts that opened a connection",
+			"had been passed to the kernel, for served attempts that opened a connection",
 		Unit: unit.Nanoseconds, Better: Lower, Scale: ratio, Threshold: 0.05,
 		Pool: pooled(connect, p50),
 	},
@@ -394,8 +400,8 @@ var registry = []Metric{
 
 	{
 		Name: Wait,
-		Doc: "mean response time less the time that a connection occupies a worker: the wait for " +
-			"a worker",
+		Doc: "the mean wait for a worker: the mean response time minus the time for which a " +
+			"connection occupies a worker",
 		Unit: unit.Nanoseconds, Signed: true, Better: Lower, Scale: ratio, Threshold: 0.1,
 		Bench: "wait-mean-sec", Pool: meanWait,
 	},
@@ -408,18 +414,19 @@ var registry = []Metric{
 	// These metrics exist if a relay adds a round trip.
 	{
 		Name: RoundTrip,
-		Doc: "the round trip that a relay added: as asked, plus how much longer it held packets " +
-			"and waited for its CPU on average, in both directions",
+		Doc: "the round trip that a relay added in both directions: the time that the scenario " +
+			"asked for, plus the mean time for which the relay held packets longer and waited " +
+			"for its CPU",
 		Unit: unit.Nanoseconds, Pool: relayed(roundTrip),
 	},
 	{
 		Name: RelayExcess,
-		Doc:  "99th percentile of how much longer than asked a relay held packets",
+		Doc:  "99th percentile of the time for which a relay held packets longer than asked",
 		Unit: unit.Nanoseconds, Pool: relayed(relayExcess),
 	},
 	{
 		Name: RelayWait,
-		Doc:  "how long a relay waited for its CPU each time it was woken, on average",
+		Doc:  "mean time for which a relay waited for its CPU each time it was woken",
 		Unit: unit.Nanoseconds, Pool: relayed(relayWait),
 	},
 	{
@@ -443,20 +450,20 @@ var registry = []Metric{
 	},
 	{
 		Name: Masked,
-		Doc:  "attempts served only after a try that failed, of all attempts",
+		Doc:  "share of all attempts that were served only after a failed try",
 		Unit: unit.PerAttempt, Most: 1, Bench: "masked/attempt",
 		Pool: retried(func(r *results.Retries) (int64, bool) { return r.Masked, true }),
 	},
 	{
 		Name: Repeated,
-		Doc:  "attempts that a server read more than once, of all attempts",
+		Doc:  "share of all attempts whose request a server read more than once",
 		Unit: unit.PerAttempt, Most: 1, Better: Lower, Scale: difference, Threshold: 1e-4,
 		Bench: "repeated/attempt",
 		Pool:  retried(func(r *results.Retries) (int64, bool) { return r.Repeated, true }),
 	},
 	{
 		Name: HandledTwice,
-		Doc:  "attempts given to a handler more than once, of all attempts",
+		Doc:  "share of all attempts whose request was given to a handler more than once",
 		Unit: unit.PerAttempt, Most: 1, Better: Lower, Scale: difference, Threshold: 1e-4,
 		Bench: "handled-twice/attempt",
 		Pool:  retried((*results.Retries).HandledTwice),
@@ -483,19 +490,20 @@ var registry = []Metric{
 	},
 	{
 		Name: MaxOverMean,
-		Doc:  "the most connections that a worker got over their mean, 1 to n",
+		Doc: "connections of the worker with the most of them, divided by the mean over " +
+			"workers, 1 to n",
 		Unit: unit.None, Better: Lower, Scale: ratio, Threshold: 0.05, Bench: "max/mean",
 		Pool: fairness(func(f *results.Fairness) float64 { return f.MaxOverMean }),
 	},
 	{
 		Name: Chi2P,
-		Doc:  "p of Pearson's χ² against equal shares of the connections",
+		Doc:  "p value of Pearson's χ² test against equal shares of the connections",
 		Unit: unit.Probability, Most: 1,
 		Pool: fairness(func(f *results.Fairness) float64 { return f.Chi2P }),
 	},
 	{
 		Name: TopShare,
-		Doc:  "the largest share of the connections that a worker got, 1/n to 1",
+		Doc:  "the largest share of the connections that one worker got, 1/n to 1",
 		Unit: unit.Share, Most: 1, Pool: connectionsTopShare,
 	},
 	{
@@ -505,13 +513,14 @@ var registry = []Metric{
 	},
 	{
 		Name: RequestsMaxOverMean,
-		Doc:  "the most requests that a worker answered over their mean, 1 to n",
+		Doc: "requests answered by the worker with the most of them, divided by the mean over " +
+			"workers, 1 to n",
 		Unit: unit.None, Better: Lower, Scale: ratio, Threshold: 0.05,
 		Bench: "requests-max/mean", Pool: spread(requests, maxOverMean),
 	},
 	{
 		Name: RequestsTopShare,
-		Doc:  "the largest share of the requests that a worker answered, 1/n to 1",
+		Doc:  "the largest share of the requests that one worker answered, 1/n to 1",
 		Unit: unit.Share, Most: 1, Pool: spread(requests, topShare),
 	},
 	{
@@ -521,13 +530,14 @@ var registry = []Metric{
 	},
 	{
 		Name: BusyMaxOverMean,
-		Doc:  "the longest time that a worker spent on requests over their mean, 1 to n",
+		Doc: "time spent on requests by the busiest worker, divided by the mean over workers, " +
+			"1 to n",
 		Unit: unit.None, Better: Lower, Scale: ratio, Threshold: 0.05,
 		Bench: "busy-time-max/mean", Pool: spread(busyTime, maxOverMean),
 	},
 	{
 		Name: QueueMax,
-		Doc:  "the most connections in one accept queue",
+		Doc:  "the largest number of connections in one accept queue",
 		Unit: unit.Count, Better: Lower, Scale: difference, Threshold: 1, Bench: "queue-max",
 		Pool: queueMax,
 	},
@@ -547,13 +557,13 @@ var registry = []Metric{
 	},
 	{
 		Name: Switches,
-		Doc:  "how often workers were put on a CPU, per connection",
+		Doc:  "the number of times that workers were put on a CPU, per connection",
 		Unit: unit.PerConnection, Better: Lower, Scale: ratio, Threshold: 0.05,
 		Bench: "context-switches/connection", Pool: switches,
 	},
 	{
 		Name: Selection,
-		Doc:  "time of one run of a selector in eBPF",
+		Doc:  "the time of one run of a selector in eBPF",
 		Unit: unit.Nanoseconds, Better: Lower, Scale: ratio, Threshold: 0.1,
 		Bench: "selection-sec", Pool: selection,
 	},
@@ -564,29 +574,29 @@ var registry = []Metric{
 	},
 	{
 		Name: WatchShare,
-		Doc:  "the part of harness_cpu_share spent observing",
+		Doc:  "the part of harness_cpu_share spent on observing",
 		Unit: unit.Share, Pool: cpuShare(func(c *results.CPU) *int64 { return c.WatchNS }),
 	},
 	{
 		Name: StandInShare,
-		Doc: "the part of harness_cpu_share spent standing in for a supervisor, a control plane " +
-			"and a DNS server",
+		Doc: "the part of harness_cpu_share spent on the work of a supervisor, a control plane " +
+			"or a DNS server",
 		Unit: unit.Share, Pool: cpuShare(func(c *results.CPU) *int64 { return c.StandInNS }),
 	},
 	{
 		Name: StepLate,
-		Doc:  "how long after its earliest possible start a step began",
+		Doc:  "the time between a step's earliest possible start and its real start",
 		Unit: unit.Nanoseconds, Needs: Steps,
 		Pool: largest(func(s *results.Step) *int64 { return s.LateNS }),
 	},
 	{
 		Name: Load,
-		Doc:  "share of the time in which workers were occupied",
+		Doc:  "share of the time for which workers were occupied",
 		Unit: unit.Share, Bench: "occupied-share", Pool: occupied,
 	},
 	{
 		Name: Offered,
-		Doc:  "attempts that the schedule called for per second",
+		Doc:  "attempts per second that the schedule called for",
 		Unit: unit.PerSecond, Loop: OpenLoop, Bench: "offered/s", Pool: offered,
 	},
 	{
@@ -596,18 +606,19 @@ var registry = []Metric{
 	},
 	{
 		Name: ServedPerSecond,
-		Doc:  "attempts served per second while the clients of a closed loop sent",
+		Doc:  "attempts served per second while the clients of a closed loop were sending",
 		Unit: unit.PerSecond, Loop: ClosedLoop, Better: Higher, Scale: ratio, Threshold: 0.05,
 		Bench: "served/s", Pool: servedPerSecond,
 	},
 	{
 		Name: Capacity,
-		Doc:  "most attempts per second that the servers answer, where the load is a share of it",
+		Doc: "the largest number of attempts per second that the servers answer, if the load " +
+			"is a share of it",
 		Unit: unit.PerSecond, Loop: OpenLoop, Bench: "capacity/s", Pool: capacity,
 	},
 	{
 		Name: ScheduleLag,
-		Doc:  "99th percentile of how late the load sent its attempts",
+		Doc:  "99th percentile of the delay between due and sent, over the attempts",
 		Unit: unit.Nanoseconds, Loop: OpenLoop, Pool: scheduleLag,
 	},
 }

@@ -16,41 +16,42 @@ type Column struct {
 // then tables of the ledger, comparisons, gates and claims.
 var otherColumns = []Column{
 	{Head: "took", Doc: "The time from when a lost attempt was due to its end."},
-	{Head: "source", Doc: "The client's address and port of a lost attempt's connection."},
+	{Head: "source", Doc: "The client's address and port of the connection of a lost attempt."},
 	{Head: "phase: error", Doc: "The phase in which a lost attempt failed, and the error that " +
 		"its client got."},
-	{Head: "server", Doc: "What the servers' side recorded about an attempt."},
-	{Head: "from", Doc: "The start of a window of a trial, from the first scheduled attempt."},
-	{Head: "overflows", Doc: "How many connections the kernel refused in a window because an " +
-		"accept queue was full."},
-	{Head: "migrations", Doc: "How many connections the kernel moved in a window from the accept " +
-		"queue of a closing listener to another."},
-	{Head: "the kernel's counter", Doc: "A counter of the kernel that must count the same as " +
-		"the ledger."},
-	{Head: "kernel", Doc: "How much the kernel's counter rose during the trials."},
-	{Head: "what the ledger counted", Doc: "The attempts that the kernel's counter should count, " +
-		"too."},
-	{Head: "difference", Doc: "The kernel's count minus the ledger's."},
-	{Head: "client", Doc: "What the client recorded about an attempt."},
+	{Head: "server", Doc: "The servers' record of an attempt."},
+	{Head: "from", Doc: "The start of a part (window) of a trial, counted from the first " +
+		"scheduled attempt."},
+	{Head: "overflows", Doc: "The number of connections that the kernel refused in a window " +
+		"because an accept queue was full."},
+	{Head: "migrations", Doc: "The number of connections that the kernel moved in a window from " +
+		"the accept queue of a closing listener to another queue."},
+	{Head: "the kernel's counter", Doc: "A counter of the kernel that must agree with the ledger."},
+	{Head: "kernel", Doc: "The increase of the kernel's counter during the trials."},
+	{Head: "what the ledger counted", Doc: "The attempts in the ledger that the kernel's " +
+		"counter should also count."},
+	{Head: "difference", Doc: "The kernel's count minus the ledger's count."},
+	{Head: "client", Doc: "The client's record of an attempt."},
 	{Head: "cause, inferred", Doc: "The cause that the ledger inferred without the kernel's " +
 		"events."},
 	{Head: "by the kernel's word", Doc: "The cause according to the kernel's events."},
-	{Head: "base", Doc: "The figure of the run that the other run is compared with."},
-	{Head: "head", Doc: "The figure of the run that is judged: compare BASE HEAD."},
-	{Head: "change", Doc: "How much head differs from base, in percent or in the metric's unit, " +
-		"with its interval."},
+	{Head: "base", Doc: "The figure of the base run, with which the head run is compared."},
+	{Head: "head", Doc: "The figure of the head run, which is judged: compare BASE HEAD."},
+	{Head: "change", Doc: "The difference between head and base, in percent or in the metric's " +
+		"unit, with its interval."},
 	{Head: "p", Doc: "The p value of the change, adjusted by Holm's method for everything that " +
 		"the scenario compares."},
-	{Head: "n", Doc: "The number of trials, or pairs of trials, that the change was computed " +
-		"from."},
-	{Head: "outcome", Doc: "What a change means. = is the same, and ? is an interval too wide " +
-		"to tell. ? +N: about N more trials of each would tell."},
+	{Head: "n", Doc: "The number of trials, or pairs of trials, from which the change was " +
+		"computed."},
+	{Head: "outcome", Doc: "The meaning of a change. = means that base and head are the same, " +
+		"and ? that the interval is too wide to tell. ? +N means that about N more trials of " +
+		"each would tell."},
 	{Head: "metric", Doc: "The figure that is compared, and its unit."},
 	{Head: "variant, metric", Doc: "A variant, and below it the figures that are compared, with " +
 		"their units."},
 	{Head: "expected", Doc: "The expectation of a gate, as in the scenario file."},
-	{Head: "figures", Doc: "The figures by which a gate was decided."},
-	{Head: "verdict", Doc: "How a claim came out: holds, fails, conditional or not tested."},
+	{Head: "figures", Doc: "The figures that decided a gate."},
+	{Head: "verdict", Doc: "The verdict on a claim: holds, fails, conditional or not tested."},
 	{Head: "what it says, and what decides it here", Doc: "The sentence of a claim, and the " +
 		"figures of this run that decide it."},
 }

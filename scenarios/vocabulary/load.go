@@ -12,11 +12,11 @@ const (
 )
 
 var paces = []Row[Pace]{
-	{PaceConstant, "evenly spaced"},
-	{PacePoisson, "independent arrivals with exponential intervals, the same for every variant " +
-		"of a block"},
-	{PaceRamp, "evenly spaced, at a rate that grows from load.from to load.rate"},
-	{PaceBurst, "load.burst attempts at once, then a pause"},
+	{PaceConstant, "at equal intervals"},
+	{PacePoisson, "independent arrivals with exponential intervals; all variants of a block " +
+		"have the same arrival times"},
+	{PaceRamp, "evenly, at a rate that grows from load.from to load.rate"},
+	{PaceBurst, "load.burst attempts at the same time, then a pause"},
 }
 
 // Connections is the way in which attempts get a connection.
@@ -34,7 +34,7 @@ const (
 
 var connections = []PhrasedRow[Connections]{
 	{ConnectionsNew, "one connection per attempt", "new connections"},
-	{ConnectionsReused, "an idle connection (keep-alive), or a new one if none is idle",
+	{ConnectionsReused, "an idle connection (keep-alive), or a new connection if none is idle",
 		"kept connections"},
 	{ConnectionsMixed, "new and reused connections in turn", "new and kept connections"},
 }
@@ -52,9 +52,9 @@ const (
 )
 
 var jitters = []Row[Jitter]{
-	{JitterNone, "every wait is the backoff"},
-	{JitterFull, "every wait is drawn evenly between nothing and the backoff, so that clients " +
-		"that failed together do not retry together"},
+	{JitterNone, "every wait is as long as the backoff"},
+	{JitterFull, "every wait is a random time between 0 and the backoff, so that clients that " +
+		"failed together do not retry together"},
 }
 
 // RetryCause is a failure that a client may retry.
@@ -82,18 +82,19 @@ type RetryCauseRow struct {
 }
 
 var retryCauses = []RetryCauseRow{
-	{Name: RetrySafe, Doc: "every failure of this list; non-idempotent is none of them"},
+	{Name: RetrySafe, Doc: "all failures of this list; non-idempotent is not included"},
 	{Name: RetryRefused, Failure: true, Doc: "the connection was refused"},
-	{Name: RetryUnreachable, Failure: true, Doc: "no route led to the address"},
+	{Name: RetryUnreachable, Failure: true, Doc: "the network reported that the address is " +
+		"unreachable"},
 	{Name: RetryConnectTimeout, Failure: true,
 		Doc: "no connection was established within load.retry.connect_timeout"},
 	{Name: RetryUnsent, Failure: true,
-		Doc: "the connection ended before any of the request was sent"},
+		Doc: "the connection ended before a byte of the request was sent"},
 	{Name: RetryUnanswered, Failure: true,
-		Doc: "the connection ended after some of the request was sent and before any of the " +
-			"response came; GET only"},
+		Doc: "the connection ended after a byte of the request was sent and before a byte of " +
+			"the response arrived; GET only"},
 	{Name: RetryNonIdempotent,
-		Doc: "extends unanswered to POST, so that a server may do twice what was asked for once"},
+		Doc: "extends unanswered to POST, so that a server may execute a request twice"},
 }
 
 func (r RetryCauseRow) value() Value { return Value{Name: string(r.Name), Doc: r.Doc} }

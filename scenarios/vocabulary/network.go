@@ -25,12 +25,12 @@ var networks = []NetworkRow{
 		Doc: "the loopback interface of a private network namespace"},
 	{Name: NetworkVeth, Phrase: "a veth pair",
 		Needs: []Capability{Veth},
-		Doc: "one namespace for the servers and one for the load, joined by a veth pair: every " +
-			"segment crosses a device"},
+		Doc: "one namespace for the servers and one for the load, joined by a veth pair, so " +
+			"that every segment crosses a network device"},
 	{Name: NetworkCluster, Phrase: "a cluster",
 		Needs: []Capability{Veth},
-		Doc: "one node for the clients and two for pods, joined by veth pairs and routed, and a " +
-			"namespace for each pod; IPv4 only"},
+		Doc: "one node for the clients and two nodes for pods, joined by veth pairs and " +
+			"routes, and a namespace for each pod; IPv4 only"},
 }
 
 func (r NetworkRow) value() Value {
@@ -87,20 +87,21 @@ var paths = []PathRow{
 		Doc: "the load connects to the workers' own address"},
 	{Name: PathService, Phrase: "a Kubernetes Service",
 		InPods: true, ByName: true, Needs: podsNeed,
-		Doc: "a Kubernetes Service: the clients' node rewrites its address to that of a pod by " +
-			"nftables and connection tracking, as kube-proxy does; each worker is a pod"},
+		Doc: "a Kubernetes Service: the clients' node rewrites the Service's address to a " +
+			"pod's address by nftables and connection tracking, as kube-proxy does; each worker " +
+			"is a pod"},
 	{Name: PathDNS, Phrase: "pods found by DNS",
 		InPods: true, ByName: true, Needs: podsNeed,
 		Doc: "a headless Kubernetes Service: clients look up its name and connect to a pod's own " +
 			"address"},
 	{Name: PathPod, Phrase: "one pod's own address",
 		InPods: true, Needs: podsNeed,
-		Doc: "clients know the first worker's pod by its own address, and look for no other when " +
-			"it is gone"},
+		Doc: "clients connect to the first worker's pod by the pod's own address, and look " +
+			"for no other pod when it is gone"},
 	{Name: PathHAProxy, Phrase: "HAProxy in front",
 		Needs: []Capability{HAProxyCommand},
-		Doc: "HAProxy stands in front: of one address with sockets: reuseport, of one address " +
-			"for each worker with sockets: exclusive"},
+		Doc: "HAProxy is in front of the workers; with sockets: reuseport, the workers have " +
+			"one address together, and with sockets: exclusive, each worker has its own"},
 }
 
 func (r PathRow) value() Value {
@@ -136,10 +137,10 @@ const (
 )
 
 var healthChecks = []Row[HealthChecks]{
-	{ChecksDefault, "HAProxy's own defaults: every 2 s, down after 3 failures, up after 2 " +
-		"successes"},
-	{ChecksFast, "every 100 ms, down after 2 failures, up after 1 success"},
-	{ChecksOff, "none: a worker counts as up until HAProxy is told otherwise"},
+	{ChecksDefault, "HAProxy's own defaults: a check every 2 s; a worker is down after 3 " +
+		"failures and up after 2 successes"},
+	{ChecksFast, "a check every 100 ms; a worker is down after 2 failures and up after 1 success"},
+	{ChecksOff, "no checks: a worker counts as up until a command tells HAProxy otherwise"},
 }
 
 // Switch turns something on or off.
@@ -152,7 +153,7 @@ const (
 )
 
 var redispatches = []Row[Switch]{
-	{Off, "HAProxy's own default: three retries at the same worker, a second apart"},
+	{Off, "HAProxy's own default: three retries at the same worker, one second apart"},
 	{On, `"option redispatch": a retry at another worker, at once`},
 }
 
@@ -183,10 +184,11 @@ const (
 )
 
 var dnsCaches = []Row[DNSCache]{
-	{DNSCacheTTL, "an answer is kept until its TTL has passed; its age at the start is random"},
-	{DNSCacheNone, "every connection looks the name up"},
-	{DNSCacheForever, "the first answer is kept for good, as in older JVMs"},
-	{DNSCachePool, "an answer is kept while a connection is open that was opened with it"},
+	{DNSCacheTTL, "an answer is kept until its TTL has passed; its age at the start of the " +
+		"trial is random"},
+	{DNSCacheNone, "nothing is kept: the name is looked up for every connection"},
+	{DNSCacheForever, "the first answer is kept until the trial ends, as in older JVMs"},
+	{DNSCachePool, "an answer is kept as long as a connection that was opened with it is open"},
 }
 
 // DNSCaches returns the table of caches.

@@ -23,13 +23,14 @@ type PlacementRow struct {
 }
 
 var placements = []PlacementRow{
-	{Name: PlacementPods, Doc: "each worker is a pod, on the two nodes in turn"},
-	{Name: PlacementOneNode, Doc: "each worker is a pod, all on one node"},
+	{Name: PlacementPods, Doc: "each worker is a pod; pods are placed on the two nodes in turn"},
+	{Name: PlacementOneNode, Doc: "each worker is a pod, and all pods are on one node"},
 	{Name: PlacementContainers, SharesNetwork: true,
-		Doc: "the workers are containers of one pod: one network namespace, one address, one port"},
+		Doc: "the workers are containers of one pod, and share its network namespace, address " +
+			"and port"},
 	{Name: PlacementHostNetwork, SharesNetwork: true,
-		Doc: "each worker is a pod with hostNetwork: true, all on one node: they share the " +
-			"node's address and one port"},
+		Doc: "each worker is a pod with hostNetwork: true; all pods are on one node, and " +
+			"share the node's address and one port"},
 }
 
 func (r PlacementRow) value() Value {
@@ -63,11 +64,12 @@ type UsersRow struct {
 var users = []UsersRow{
 	{Name: UsersOne, Doc: "all workers run under the user id of this program"},
 	{Name: UsersEach, Needs: []Capability{UserIDs},
-		Doc: "each worker of a generation runs under a user id of its own, so that only the " +
-			"first one in a network namespace gets the port; with pods, path: pod only"},
+		Doc: "each worker of a generation runs under its own user id, so that only the first " +
+			"worker in a network namespace gets the port; with pods, path: pod only"},
 	{Name: UsersOther, Needs: []Capability{UserIDs},
-		Doc: "workers that steps start run under another user id than those before, so that they " +
-			"do not get the port while the old ones have it; with pods, path: pod only"},
+		Doc: "workers that steps start run under a different user id than the workers before " +
+			"them, so that they do not get the port while the old workers have it; with pods, " +
+			"path: pod only"},
 }
 
 func (r UsersRow) value() Value {
@@ -91,8 +93,10 @@ const (
 )
 
 var readinesses = []Row[Readiness]{
-	{ReadinessListening, "as soon as its process listens, which is the best that a probe can do"},
-	{ReadinessStarted, "as soon as its process has started, listening or not: a pod without a " +
-		"readiness probe"},
-	{ReadinessProbe, "when it answers an HTTP request that its node sends every kube.probe_period"},
+	{ReadinessListening, "as soon as its process listens, which is the earliest time that a " +
+		"probe could report"},
+	{ReadinessStarted, "as soon as its process has started, even if it does not listen yet, " +
+		"like a pod without a readiness probe"},
+	{ReadinessProbe, "when it answers an HTTP request, which its node sends every " +
+		"kube.probe_period"},
 }

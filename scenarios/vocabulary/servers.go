@@ -59,7 +59,7 @@ const (
 )
 
 var starts = []Row[Start]{
-	{StartParked, "before the load begins: the process initialises itself and waits, and the " +
+	{StartParked, "before the load begins; the process initialises itself and waits, and the " +
 		"step only makes it listen"},
 	{StartCold, "by the step, so that the step includes the start of the process"},
 }
@@ -77,7 +77,8 @@ const (
 var distributions = []Row[Distribution]{
 	{DistributionFixed, "every request takes sleep or burn"},
 	{DistributionExponential, "exponentially distributed times whose mean is sleep or burn"},
-	{DistributionBimodal, "sleep or burn, and slow for the share slow_share of the requests"},
+	{DistributionBimodal, "slow for the share slow_share of the requests; sleep or burn for " +
+		"the others"},
 }
 
 // Distributions returns the table of distributions.
@@ -94,8 +95,8 @@ const (
 
 var pins = []Row[Pin]{
 	{PinNone, "any of the servers' CPUs, as the scheduler decides"},
-	{PinCPU, "one CPU each: worker i of a generation runs on the servers' CPU i, modulo their " +
-		"number"},
+	{PinCPU, "one CPU for each worker: worker i of a generation runs on CPU i of the servers' " +
+		"CPUs, modulo the number of these CPUs"},
 }
 
 // Sockets is the way in which the workers of a generation listen.
@@ -131,9 +132,9 @@ const (
 
 var listens = []Row[Listen]{
 	{ListenSpecific, "the address that clients connect to"},
-	{ListenAny, "every address of the host, of one family: 0.0.0.0 or ::"},
-	{ListenDual, "every address of the host, of both families: an IPv6 socket that takes IPv4, " +
-		"too"},
+	{ListenAny, "every address of the host in one family: 0.0.0.0 or ::"},
+	{ListenDual, "every address of the host in both families, by an IPv6 socket that also " +
+		"accepts IPv4"},
 }
 
 // AcceptMode is the way in which a worker gets the connections of its listening socket.
@@ -175,30 +176,32 @@ var acceptModes = []AcceptModeRow{
 	{Name: AcceptEpoll, Phrase: "epoll",
 		Kind: byLoop, Source: "epoll(7)",
 		Doc: "level-triggered epoll: a connection on a shared socket wakes every idle worker, " +
-			"and one gets it (the herd)"},
+			"and one worker gets the connection (the thundering herd)"},
 	{Name: AcceptEpollExclusive, Phrase: "EPOLLEXCLUSIVE",
 		Kind: byLoop, Needs: []Capability{EpollExclusive},
 		Source: "EPOLLEXCLUSIVE, epoll_ctl(2)",
-		Doc: "level-triggered epoll that wakes one or a few workers, always the same ones " +
-			"first"},
+		Doc: "level-triggered epoll that wakes one or a few workers for a connection, and " +
+			"always the same workers first"},
 	{Name: AcceptEpollEdge, Phrase: "edge-triggered epoll",
 		Kind: byLoop, Source: "EPOLLET, epoll(7)",
-		Doc: "edge-triggered epoll: the worker that is woken accepts until the queue is empty"},
+		Doc: "edge-triggered epoll: the worker that is woken accepts connections until the " +
+			"queue is empty"},
 	{Name: AcceptBlocking, Phrase: "a blocking accept",
 		Kind: byLoop, Source: "accept(2)",
 		Connections: Only[Connections]{[]Connections{ConnectionsNew},
 			"such a worker serves one client until the connection ends"},
-		Doc: "accept(2) that blocks: one connection at a time, served to its end; the kernel " +
-			"wakes the workers in turn"},
+		Doc: "a blocking accept(2): a worker serves one connection to its end before it " +
+			"accepts the next; the kernel wakes the workers in turn"},
 	{Name: AcceptAcceptor, Phrase: "one acceptor for all",
 		Kind: byLoop, Sockets: passedFrom, Passes: true,
 		Source: "SCM_RIGHTS, unix(7)",
-		Doc:    "an extra process accepts for all workers and passes the connections on in turn"},
+		Doc: "an additional process accepts all connections and passes them to the workers " +
+			"in turn"},
 	{Name: AcceptAcceptorAck, Phrase: "one acceptor that waits for acknowledgements",
 		Kind: byLoop, Sockets: passedFrom, Passes: true,
 		Source: "SCM_RIGHTS, unix(7)",
-		Doc: "as acceptor, but a worker gets its next connection only when it has acknowledged " +
-			"the last one, as in Node's cluster module"},
+		Doc: "as acceptor, but a worker gets its next connection only after it has " +
+			"acknowledged the previous one, as in Node's cluster module"},
 	{Name: AcceptNetpoll, Phrase: "Go's own poller",
 		Source: "runtime/netpoll_epoll.go of Go",
 		Kind: Only[ServerKind]{[]ServerKind{ServerHTTP},
@@ -273,12 +276,12 @@ var selectors = []SelectorRow{
 		Doc:    "the kernel's hash of addresses and ports"},
 	{Name: SelectorCPU, Phrase: "a choice by CPU",
 		Sockets: amongSockets, Inherits: true, Source: classicBPF,
-		Doc: "the number of the CPU that handles the SYN, modulo the number of sockets in the " +
-			"group"},
+		Doc: "the socket whose number is the CPU that handles the SYN, modulo the number of " +
+			"sockets in the group"},
 	{Name: SelectorCPUFixed, Phrase: "a choice by CPU of a fixed number",
 		Sockets: amongSockets, Inherits: true, Source: classicBPF,
-		Doc: "as cpu, but modulo the number of workers at the start: a worker that is added gets " +
-			"nothing, and hash decides about the share of one that is gone"},
+		Doc: "as cpu, but modulo the number of workers at the start: a worker that is added " +
+			"gets no connections, and hash distributes the share of a worker that is gone"},
 	{Name: SelectorIncomingCPU, Phrase: "SO_INCOMING_CPU",
 		Sockets: amongSockets, Needs: []Capability{IncomingCPU},
 		Source: "SO_INCOMING_CPU, socket(7)",
@@ -292,22 +295,22 @@ var selectors = []SelectorRow{
 	{Name: SelectorWeighted, Phrase: "weights",
 		BPF: true, Sockets: amongSockets, LeavesOut: true, Needs: bpfNeeds,
 		Source: bpfSelect,
-		Doc:    "at random; the last worker has the probability canary (eBPF)"},
+		Doc:    "a worker at random, with the probability canary for the last worker (eBPF)"},
 	{Name: SelectorSlowStart, Phrase: "a slow start",
 		BPF: true, Sockets: amongSockets, LeavesOut: true, Needs: bpfNeeds,
 		Source: bpfSelect,
-		Doc: "at random; the share of a worker that a cold-start adds grows evenly over that " +
-			"step's for (eBPF)"},
+		Doc: "a worker at random; the share of a worker that a step cold-start adds grows " +
+			"evenly over the step's time for (eBPF)"},
 	{Name: SelectorLeastLoaded, Phrase: "the least loaded worker",
 		BPF: true, Sockets: amongSockets, LeavesOut: true, Needs: bpfNeeds,
 		Source: bpfSelect,
 		Kind:   Only[ServerKind]{[]ServerKind{ServerLoop}, "only such a loop says how busy it is"},
-		Doc: "the worker with the fewest connections queued and in progress; a worker that is " +
-			"stuck gets none (eBPF)"},
+		Doc: "the worker with the fewest connections, queued and in progress; a stuck worker " +
+			"gets none (eBPF)"},
 	{Name: SelectorEmpty, Phrase: "an empty eBPF program",
 		BPF: true, Sockets: amongSockets, Needs: bpfNeeds, Source: bpfSelect,
-		Doc: "an eBPF program that leaves the choice to hash: it shows what running any program " +
-			"costs"},
+		Doc: "an eBPF program that leaves the choice to hash; it shows the time that running " +
+			"any program takes"},
 }
 
 func (r SelectorRow) value() Value {
@@ -340,11 +343,12 @@ type StallRow struct {
 }
 
 var stalls = []StallRow{
-	{Name: StallSignal, Doc: "SIGSTOP, and SIGCONT when for has passed: the process does not run"},
+	{Name: StallSignal, Doc: "SIGSTOP stops the process, and SIGCONT continues it after the " +
+		"time for"},
 	{Name: StallSpin,
 		Kind: Only[ServerKind]{[]ServerKind{ServerLoop},
 			"net/http has no one loop that could spin; use sigstop"},
-		Doc: "the worker's loop spins: it uses its CPU and serves no client"},
+		Doc: "the worker's loop spins: it uses a CPU and serves no client"},
 }
 
 func (r StallRow) value() Value {
@@ -364,14 +368,14 @@ const (
 )
 
 var queueDepths = []Row[QueueDepth]{
-	{DepthComputed, "computed after the load, from when each connection was established and when " +
-		"a worker accepted it"},
-	{DepthSampled, "also read from the kernel 25 times a second while the load runs, which takes " +
-		"about half a percent of a CPU"},
+	{DepthComputed, "computed after the load, from the times at which each connection was " +
+		"established and at which a worker accepted it"},
+	{DepthSampled, "computed, and also read from the kernel 25 times a second while the load " +
+		"runs, which takes about 0.5 % of a CPU"},
 }
 
 var traces = []Row[Switch]{
-	{On, "as root on Linux 6.10 or later, the kernel says why each connection was lost; " +
-		"elsewhere causes are inferred"},
-	{Off, "causes are inferred"},
+	{On, "as root on Linux 6.10 or later, the kernel's events show why each connection was " +
+		"lost; otherwise causes are inferred"},
+	{Off, "causes are inferred from the records of clients and workers and from counters"},
 }

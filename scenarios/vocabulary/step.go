@@ -65,10 +65,11 @@ var inGroup = Only[Sockets]{[]Sockets{SocketsReuseport},
 var stepKinds = []StepKind{
 	{Name: StepReplace, Phrase: "replacing the workers",
 		Plain: true, Restarts: true, Starts: true, Stops: true,
-		Doc: "start a new generation, wait until it is ready, stop the old one"},
+		Doc: "start a new generation, wait until it is ready, then stop the old generation"},
 	{Name: StepRoll, Phrase: "replacing the workers one by one",
 		Plain: true, Restarts: true, Starts: true, Stops: true,
-		Doc: "replace workers one after the other: start one, wait until it is ready, stop one"},
+		Doc: "replace workers one after the other: start a new worker, wait until it is " +
+			"ready, then stop an old worker"},
 	{Name: StepAdd, Phrase: "adding a worker",
 		Plain: true, Pods: true, Starts: true,
 		Doc: "start one more worker"},
@@ -77,14 +78,14 @@ var stepKinds = []StepKind{
 		Doc: "stop the target worker, by default the first, without a successor"},
 	{Name: StepKill, Phrase: "killing a worker",
 		Plain: true, Pods: true, Command: true, Kills: true, Targets: TargetWorker,
-		Doc: "SIGKILL the target worker, by default the first, without a successor"},
+		Doc: "kill the target worker (SIGKILL), by default the first, without a successor"},
 	{Name: StepColdStart, Phrase: "adding a cold worker",
 		Plain: true, Pods: true, Starts: true, Lasts: true,
-		Doc: "start one more worker that must warm up: its requests take server.cold longer at " +
-			"first, and no longer once for has passed"},
+		Doc: "start one more worker that must warm up: at first its requests take longer by " +
+			"server.cold, and after the time for they do not"},
 	{Name: StepStall, Phrase: "stalling a worker",
 		Plain: true, Command: true, Lasts: true, Targets: TargetWorker,
-		Doc: "stop every worker, or only the target, from running while for lasts"},
+		Doc: "stop every worker, or only the target, from running for the time for"},
 	{Name: StepDeletePod, Phrase: "deleting a pod",
 		Pods: true, Stops: true, Targets: TargetWorker,
 		Doc: "delete the target worker's pod, by default the first, without a successor"},
@@ -94,36 +95,38 @@ var stepKinds = []StepKind{
 			"kube.max_unavailable"},
 	{Name: StepScale, Phrase: "scaling",
 		Pods: true, Starts: true, Stops: true, Replicas: true,
-		Doc: "start or delete pods until there are replicas of them; the newest are deleted first"},
+		Doc: "start or delete pods until their number is replicas; the newest pods are " +
+			"deleted first"},
 	{Name: StepMovePod, Phrase: "moving a pod",
 		Pods: true, Starts: true, Stops: true, Targets: TargetWorker,
-		Doc: "delete the target worker's pod, by default the first, while another one starts on " +
+		Doc: "delete the target worker's pod, by default the first, while a new pod starts on " +
 			"the other node"},
 	{Name: StepDrainNode, Phrase: "draining a node",
 		Pods: true, Starts: true, Stops: true, Targets: TargetNode,
-		Doc: "evict every pod of the target node, 0 or 1, while others start on the other node; " +
-			"later pods are placed there, too"},
+		Doc: "evict every pod of the target node, 0 or 1, while new pods start on the other " +
+			"node; later pods are placed on the other node, too"},
 	{Name: StepNodeDown, Phrase: "losing a node",
 		Pods: true, Targets: TargetNode,
-		Doc: "cut the target node, 0 or 1, off the network for good, with all pods on it"},
+		Doc: "disconnect the target node, 0 or 1, and all its pods from the network until the " +
+			"trial ends"},
 	{Name: StepCrash, Phrase: "a crash",
 		Plain: true, Restarts: true, Starts: true, Kills: true, Lasts: true,
 		Targets: TargetWorker,
-		Doc: "SIGKILL the target worker, by default the first; a supervisor starts another one " +
-			"when for has passed"},
+		Doc: "kill the target worker (SIGKILL), by default the first; a supervisor starts " +
+			"another worker after the time for"},
 	{Name: StepJoin, Phrase: "a socket without a worker",
 		Plain: true, Sockets: inGroup,
-		Doc: "add a listening socket to the group from which no process ever accepts; the " +
-			"supervisor holds it"},
+		Doc: "add a listening socket to the group; the supervisor holds the socket, and no " +
+			"process ever accepts from it"},
 	{Name: StepDropSocket, Phrase: "closing a socket of the group",
 		Plain: true, Targets: TargetSocket, Sockets: inGroup,
-		Doc: "close the target socket, by default the first, of those that the supervisor holds " +
-			"(stop: inherit, or an earlier join); its queue goes with it unless a worker has the " +
-			"socket, too"},
+		Doc: "close the target socket, by default the first, of the sockets that the " +
+			"supervisor holds (stop: inherit, or an earlier join); the kernel resets its queue " +
+			"unless a worker also has the socket"},
 	{Name: StepRestart, Phrase: "restarting the server",
 		Command: true, Restarts: true, Starts: true, Stops: true,
-		Doc: "restart the server in the way that the key restart names; the step is over when " +
-			"the restart has changed something that can be seen"},
+		Doc: "restart the server in the way that the key restart names; the step ends when " +
+			"the restart has had a visible effect, such as a new process"},
 }
 
 func (k StepKind) value() Value {

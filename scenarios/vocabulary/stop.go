@@ -97,11 +97,12 @@ const (
 var stopModes = []StopModeRow{
 	{Name: StopKill, Phrase: "killing the workers",
 		Pods: true, Source: "signal(7)",
-		Doc: "the worker dies by SIGKILL, with everything it was serving, and with its accept " +
-			"queue unless another process has the socket, too"},
+		Doc: "the worker dies by SIGKILL; the connections that it was serving are lost, and " +
+			"so is its accept queue, unless another process also has the socket"},
 	{Name: StopClose, Phrase: "closing the listener",
 		Closes: ClosesAtOnce, Sockets: notShared, Pods: true, Source: listenStop,
-		Doc: "the worker closes its listener, finishes the connections it had accepted, and exits"},
+		Doc: "the worker closes its listener, finishes the connections that it had accepted, " +
+			"and exits"},
 	{Name: StopDrain, Phrase: "draining the accept queue before closing",
 		Closes: ClosesEmpty, Sockets: notShared, Pods: true, Source: "accept(2)",
 		Doc: "the worker accepts until its accept queue is empty (EAGAIN), then closes the " +
@@ -122,20 +123,21 @@ var stopModes = []StopModeRow{
 		Closes: ClosesEmpty, Sockets: byProgram, Unlists: true,
 		Needs:  []Capability{SKReuseport, SockArray, TraceIterTCP},
 		Source: "BPF_PROG_TYPE_SK_REUSEPORT, include/uapi/linux/bpf.h",
-		Doc: "an eBPF selector sends new connections to the new workers only; once the old " +
-			"listener has no handshake in flight, the worker drains and closes it"},
+		Doc: "an eBPF selector sends new connections only to the new workers; when the old " +
+			"listener has no handshake in flight, the old worker empties its accept queue and " +
+			"closes the listener"},
 	{Name: StopInherit, Phrase: "inheriting the socket from a supervisor (as with systemd)",
 		Closes: ClosesAtOnce, Sockets: passedOn, Handover: SocketActivation,
 		Source: "sd_listen_fds(3)",
 		Doc: "a supervisor keeps the listening sockets open and passes them to each worker at " +
 			"exec, as systemd socket activation does (LISTEN_FDS); the old worker finishes the " +
-			"connections it had accepted, and exits"},
+			"connections that it had accepted, and exits"},
 	{Name: StopHandoff, Phrase: "handing the socket off to the successor (as HAProxy does)",
 		Closes: ClosesAtOnce, Sockets: passedOn, Handover: SCMRights,
 		Source: "SCM_RIGHTS, unix(7)",
-		Doc: "the successor asks the old worker for its listening socket over a Unix socket, as " +
-			"HAProxy -x does (SCM_RIGHTS); the old worker finishes the connections it had " +
-			"accepted, and exits"},
+		Doc: "the successor asks the old worker for its listening socket over a Unix socket, " +
+			"as HAProxy -x does (SCM_RIGHTS); the old worker finishes the connections that it " +
+			"had accepted, and exits"},
 	// The worker behaves as the examples in tableflip's documentation do.
 	{Name: StopTableflip, Phrase: "passing the socket on with cloudflare/tableflip",
 		Closes: ClosesShutdown, Sockets: passedOn, Handover: Tableflip,
@@ -148,21 +150,21 @@ var stopModes = []StopModeRow{
 	{Name: StopBindAfterClose, Phrase: "binding the address after the old worker has closed it",
 		Closes: ClosesAtOnce, Sockets: whenFree, Rebinds: true,
 		Source: "EADDRINUSE, bind(2)",
-		Doc: "the worker closes its listener; its successor, already running, tries to bind " +
-			"every 10 ms and succeeds only then"},
+		Doc: "the worker closes its listener; its successor already runs, tries to bind every " +
+			"10 ms, and succeeds only after the close"},
 	{Name: StopLBDrain, Phrase: "draining the worker at the load balancer first",
 		Closes: ClosesAtOnce, Sockets: whenFree, Rebinds: true,
 		Source: "\"set server\", HAProxy management guide, 9.3",
 		Path: Only[Path]{[]Path{PathHAProxy},
 			"only a load balancer can be told to stop sending connections; use drain"},
-		Doc: "the load balancer first stops sending connections to the old worker; then as " +
-			"bind-after-close"},
+		Doc: "the load balancer first stops sending connections to the old worker; then the " +
+			"worker is replaced as with bind-after-close"},
 	{Name: StopShutdown, Phrase: "calling http.Server.Shutdown",
 		Closes: ClosesShutdown, Pods: true, Source: goShutdown,
 		Kind: Only[ServerKind]{[]ServerKind{ServerHTTP},
 			"it is Go's http.Server.Shutdown; a loop has close and drain"},
 		Doc: "the worker calls Go's http.Server.Shutdown, which drops a connection that was " +
-			"accepted before and whose request is read after"},
+			"accepted before the call if its request is read after the call"},
 }
 
 func (r StopModeRow) value() Value {

@@ -27,12 +27,11 @@ func Reference(commands []Command, statuses []Status) string {
 	var b strings.Builder
 	b.WriteString(generated)
 	b.WriteString("# Reference\n\n")
-	paragraph(&b, "Every key of scenario files and each of its values, the causes of lost "+
-		"attempts, "+
-		"metrics, columns of reports, claims, exit statuses and commands. Terms such as gap or "+
-		"block "+
-		"are in the [glossary](glossary.md). `reuseport-bench explain WORD` prints the same in a "+
-		"terminal, and `reuseport-bench schema` is for editors.")
+	paragraph(&b, "This page lists every key of scenario files and each of its values, the "+
+		"causes of lost attempts, metrics, columns of reports, claims, exit statuses and "+
+		"commands. The [glossary](glossary.md) defines terms such as gap or block. "+
+		"`reuseport-bench explain WORD` prints these explanations in a terminal. "+
+		"`reuseport-bench schema` prints a JSON Schema of scenario files for editors.")
 	paragraph(&b, "In this document: [keys](#keys) · [values](#values) · [causes](#causes) · "+
 		"[metrics](#metrics) · [counts](#counts) · [columns](#columns) · [claims](#claims) · "+
 		"[exit statuses](#exit-statuses) · [commands](#commands)")
@@ -55,11 +54,11 @@ func Reference(commands []Command, statuses []Status) string {
 // keyTables writes the keys of scenario files: a table for each group of keys.
 func keyTables(b *strings.Builder) {
 	b.WriteString("## Keys\n\n")
-	paragraph(b, "A key is named by its dotted path; [] stands for each element of a list. In a "+
-		"file "+
-		"`load.rate` is `load: {rate: 2000/s}`; in `matrix`, `baseline` and `gates[].when` it is "+
-		"written with its dots. Durations are written `500us`, `20ms`, `1m`, rates `2000/s`. "+
-		"*Needs* names what a key requires to have an effect.")
+	paragraph(b, "A key is named by its dotted path. [] stands for each element of a list. In "+
+		"a file, `load.rate` is written `load: {rate: 2000/s}`; in `matrix`, `baseline` and "+
+		"`gates[].when` it is written with its dot. Durations are written like `500us`, `20ms` "+
+		"or `1m`, and rates like `2000/s`. *Needs* names the conditions under which a key has "+
+		"an effect.")
 	groups := map[string][][]string{}
 	var order []string
 	for _, k := range scenarios.Keys() {
@@ -91,8 +90,9 @@ const valuesHeading = "Values of "
 // valueTables writes a table of the values of each setting.
 func valueTables(b *strings.Builder) {
 	b.WriteString("## Values\n\n")
-	paragraph(b, "*Needs* lists the settings that a value works with. *root*: without root its "+
-		"variants are skipped, with the reason. *probe X*: `doctor` must answer yes to X.")
+	paragraph(b, "*Needs* lists the settings and features that a value requires. *root*: "+
+		"without root, variants with this value are skipped. *probe X*: the probe X of `doctor` "+
+		"must answer yes.")
 	for _, w := range vocabulary.Words() {
 		fmt.Fprintf(b, "### %s%s\n\n", valuesHeading, w.Setting)
 		var rows [][]string
@@ -107,9 +107,10 @@ func valueTables(b *strings.Builder) {
 
 func causeTable(b *strings.Builder) {
 	b.WriteString("## Causes\n\n")
-	paragraph(b, "Why an attempt was lost. What each cause rests on is the kernel's word, a "+
-		"kernel "+
-		"counter, a worker's journal or the client's view; reports say how many rest on which.")
+	paragraph(b, "A cause is the reason why an attempt (a request of the load) was lost. The "+
+		"evidence for it is an event of the kernel, a kernel counter, a worker's journal (its "+
+		"record of each connection) or only the client's view. Reports print how many losses "+
+		"are known from each.")
 	var rows [][]string
 	for _, c := range cause.All() {
 		rows = append(rows, []string{code(c.Name), cell(c.Means), cell(c.Do), cell(c.Source)})
@@ -119,9 +120,9 @@ func causeTable(b *strings.Builder) {
 
 func metricTables(b *strings.Builder) {
 	b.WriteString("## Metrics\n\n")
-	paragraph(b, "Figures with an interval: in `summary` of run.json, in gates, and for "+
-		"`compare --metric`. *Matters* is the least change that a comparison counts; a metric "+
-		"without one is not compared.")
+	paragraph(b, "Metrics are figures with an interval. They are in `summary` of run.json, in "+
+		"gates, and in `compare --metric`. *Matters* is the smallest change that counts as a "+
+		"difference. A metric without such a change is not compared.")
 	var rows [][]string
 	for _, m := range metrics.All() {
 		matters := ""
@@ -136,8 +137,9 @@ func metricTables(b *strings.Builder) {
 	table(b, []string{"metric", "meaning", "unit", "better, matters", "needs"}, rows)
 
 	b.WriteString("## Counts\n\n")
-	paragraph(b, "Totals over the trials of a variant, for gates. They are exact, so gates may "+
-		"compare them by ==. Each cause has a count `lost_by_cause.NAME`, too.")
+	paragraph(b, "Counts are totals over the trials of a variant, for gates. Counts are "+
+		"exact, so gates may compare them by ==. Each cause also has a count, "+
+		"`lost_by_cause.NAME`.")
 	rows = nil
 	for _, c := range metrics.Counts() {
 		if strings.HasPrefix(c.Name, "lost_by_cause.") {
@@ -150,8 +152,8 @@ func metricTables(b *strings.Builder) {
 
 func columnTable(b *strings.Builder) {
 	b.WriteString("## Columns\n\n")
-	paragraph(b, "The columns of reports, and what each shows. One scale per column, its unit "+
-		"in the head.")
+	paragraph(b, "These are the columns of reports. All figures of a column have one scale, "+
+		"and the column's head names the unit.")
 	var rows [][]string
 	for _, c := range report.Columns() {
 		var names []string
@@ -169,7 +171,8 @@ func columnTable(b *strings.Builder) {
 
 func claimTable(b *strings.Builder) {
 	b.WriteString("## Claims\n\n")
-	paragraph(b, "What is widely said, and the scenario whose run decides it.")
+	paragraph(b, "Claims are widely repeated sentences. A run of the scenario in the third "+
+		"column decides whether the claim holds.")
 	known := scenarios.Names()
 	var rows [][]string
 	for _, r := range claims.Rules() {
@@ -186,7 +189,7 @@ func claimTable(b *strings.Builder) {
 
 func commandTables(b *strings.Builder, commands []Command) {
 	b.WriteString("## Commands\n\n")
-	paragraph(b, "`reuseport-bench COMMAND --help` says more about each.")
+	paragraph(b, "`reuseport-bench COMMAND --help` describes a command in more detail.")
 	for _, c := range commands {
 		fmt.Fprintf(b, "### %s\n\n", c.Name)
 		fmt.Fprintf(b, "    reuseport-bench %s\n\n", c.Use)
@@ -208,11 +211,9 @@ func Glossary() string {
 	var b strings.Builder
 	b.WriteString(generated)
 	b.WriteString("# Glossary\n\n")
-	paragraph(&b, "The words of reports and documents, each defined once. Settings, values, "+
-		"causes "+
-		"and metrics are in the [reference](reference.md). `reuseport-bench explain WORD` knows "+
-		"all "+
-		"of them.")
+	paragraph(&b, "This page defines the terms of reports and documents. The "+
+		"[reference](reference.md) explains settings, values, causes and metrics. "+
+		"`reuseport-bench explain WORD` explains any of these words.")
 	var names []string
 	for _, t := range terms.All() {
 		names = append(names, strings.ReplaceAll(termInPage(t.Name), " ", unbroken))
