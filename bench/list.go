@@ -54,7 +54,8 @@ without repeats of invalid trials, how many of its variants need root, and what 
 	return c
 }
 
-// A listed is a scenario as the command list describes it. Other programs read its JSON form.
+// A listed value describes a scenario in the output of the subcommand list. Other programs read its
+// JSON form.
 type listed struct {
 	Name     string `json:"name"`
 	Group    string `json:"group"`

@@ -83,7 +83,7 @@ type DNS struct {
 	Clients int                 `yaml:"clients,omitempty"` // 0: 16
 }
 
-// Kube configures the embedded control plane, which takes the place of that of Kubernetes and has
+// Kube configures the embedded control plane, which stands in for that of Kubernetes and has
 // configurable lags.
 type Kube struct {
 	Placement      vocabulary.Placement `yaml:"placement,omitempty"`

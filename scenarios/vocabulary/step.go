@@ -26,7 +26,8 @@ const (
 	StepRestart       StepName = "restart"
 )
 
-// Target is the kind of object to whose number the key target of a step refers.
+// Target is the kind of object that a step acts on. The key "target" of the step has the number of
+// the object.
 type Target int
 
 // The targets.

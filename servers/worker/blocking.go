@@ -32,9 +32,9 @@ func (w *worker) block() error {
 	return nil
 }
 
-// runBlocking serves one connection at a time, to its end, and waits in accept(2) for the next. It
-// returns once it has been told to stop and the listener is closed. A connection that is still open
-// then is left to the epoll loop.
+// runBlocking serves one connection at a time, each to its end, and waits in accept(2) for the
+// next. It returns once it has been told to stop and the listener is closed. If a connection is
+// still open at that point, the epoll loop takes it over.
 //
 // The kernel wakes one of the workers that wait in accept, the longest-waiting first
 // (prepare_to_wait_exclusive in inet_csk_wait_for_connect, net/ipv4/inet_connection_sock.c).

@@ -207,7 +207,7 @@ func TestKernelClusterRemovedPod(t *testing.T) {
 	if err := listener.Close(); err != nil {
 		t.Fatal(err)
 	}
-	// While the pod exists, its kernel refuses connections.
+	// While the pod exists but has no listener, the kernel refuses connections to its address.
 	_, err = connect(l, l.Clients(), anySource, port8080(p.Addr))
 	if !errors.Is(err, unix.ECONNREFUSED) {
 		t.Errorf("without a listener: %v, want %v", err, unix.ECONNREFUSED)
