@@ -187,7 +187,7 @@ var dnsCaches = []Row[DNSCache]{
 	{DNSCacheTTL, "an answer is kept until its TTL has passed; its age at the start of the " +
 		"trial is random"},
 	{DNSCacheNone, "nothing is kept: the name is looked up for every connection"},
-	{DNSCacheForever, "the first answer is kept until the trial ends, as in older JVMs"},
+	{DNSCacheForever, "the first answer is kept forever, as in older JVMs"},
 	{DNSCachePool, "an answer is kept as long as a connection that was opened with it is open"},
 }
 
