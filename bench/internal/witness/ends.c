@@ -416,7 +416,9 @@ int state_changed(__u64 *ctx)
 	l = life_of(sk);
 	if (!l)
 		return 0;
-	if (old == TCP_LISTEN && new == TCP_CLOSE) // a listener
+	// A listener. One of MPTCP goes to CLOSE twice (mptcp_check_listen_stop and __mptcp_close in
+	// net/mptcp/protocol.c).
+	if (new == TCP_CLOSE && (old == TCP_LISTEN || old == TCP_CLOSE))
 		return 0;
 	born(l, sk); // with TCP_SYN_RECV: inet_csk_clone_lock in net/ipv4/inet_connection_sock.c
 	switch (new) {

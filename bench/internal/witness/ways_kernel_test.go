@@ -361,3 +361,34 @@ func TestKernelFamilies(t *testing.T) {
 		}
 	}
 }
+
+// TestKernelMultipathListener checks that the end of a listener of Multipath TCP, which Go's
+// net.Listen makes, does not look like a connection.
+func TestKernelMultipathListener(t *testing.T) {
+	testkit.RequireRoot(t)
+	err := netlab.Private(func() error {
+		fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM, unix.IPPROTO_MPTCP)
+		if err != nil {
+			testkit.Skip(t, "no socket of Multipath TCP: %v", err)
+		}
+		w, err := start(Options{Do: do, Connections: 1, Types: kernelTypes})
+		if err != nil {
+			return errors.Join(err, unix.Close(fd))
+		}
+		at := &unix.SockaddrInet4{Port: 4711, Addr: [4]byte{127, 0, 0, 1}}
+		err = errors.Join(unix.Bind(fd, at), unix.Listen(fd, 1), unix.Close(fd))
+		a, stopErr := w.Stop()
+		if err := errors.Join(err, stopErr); err != nil {
+			return err
+		}
+		for _, e := range a.Equations() {
+			if e.Residual() != 0 {
+				t.Errorf("%+v, want as many", e)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
