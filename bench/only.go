@@ -17,7 +17,7 @@ import (
 func parseOnly(list []string, variants []map[string]string) (scenarios.Labels, error) {
 	only := scenarios.Labels{}
 	for _, text := range list {
-		for _, part := range partsOf(text) {
+		for _, part := range partsOf(text, variants) {
 			key, value, err := labelOf(part, variants)
 			if err != nil {
 				return nil, err
@@ -33,7 +33,15 @@ func parseOnly(list []string, variants []map[string]string) (scenarios.Labels, e
 }
 
 // partsOf returns the labels that a value of --only consists of.
-func partsOf(text string) (parts []string) {
+func partsOf(text string, variants []map[string]string) (parts []string) {
+	for _, labels := range variants {
+		if results.LabelString(labels) == text { // values may contain spaces
+			for _, key := range results.LabelKeys(labels) {
+				parts = append(parts, key+"="+labels[key])
+			}
+			return parts
+		}
+	}
 	for part := range strings.SplitSeq(text, results.NameSeparator) {
 		words := strings.Fields(part)
 		plain := func(word string) bool { return !strings.Contains(word, "=") }

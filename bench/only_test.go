@@ -45,6 +45,7 @@ func TestParseOnly(t *testing.T) {
 		{"sockets": "reuseport", "stop": "close", "load.retry.max": "0", "x": "a b=c"},
 		{"sockets": "reuseport", "stop": "drain", "load.retry.max": "3", "x": "twice"},
 		{"sockets": "shared", "stop": "handoff", "y": "twice"},
+		{"restart": "reload", "server.vars.mode": "-W -D"},
 	}
 	for _, test := range []struct {
 		only []string
@@ -58,6 +59,8 @@ func TestParseOnly(t *testing.T) {
 		{[]string{"reuseport · retry.max=3"},
 			scenarios.Labels{"sockets": "reuseport", "load.retry.max": "3"}},
 		{[]string{"x=a b=c"}, nil},
+		{[]string{"restart=reload server.vars.mode=-W -D"},
+			scenarios.Labels{"restart": "reload", "server.vars.mode": "-W -D"}},
 		{[]string{"sockets=reuseport", "drain"},
 			scenarios.Labels{"sockets": "reuseport", "stop": "drain"}},
 		{[]string{"close", "stop=drain"}, nil},
