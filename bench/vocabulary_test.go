@@ -56,6 +56,7 @@ func schemaValues(t *testing.T) func(setting, value string) bool {
 		AnyOf      []*node
 		Type       string
 		Enum       []string
+		Examples   []any // of what may also be another text
 		Pattern    string
 	}
 	var allows func(at *node, value string) bool
@@ -67,7 +68,8 @@ func schemaValues(t *testing.T) func(setting, value string) bool {
 			return true // any text
 		}
 		one := func(one *node) bool { return allows(one, value) }
-		return slices.Contains(at.Enum, value) || slices.ContainsFunc(at.AnyOf, one)
+		return slices.Contains(at.Enum, value) || slices.ContainsFunc(at.AnyOf, one) ||
+			at.Enum == nil && slices.Contains(at.Examples, any(value))
 	}
 	var root node
 	if err := json.Unmarshal(text, &root); err != nil {
