@@ -252,30 +252,38 @@ func printList(w io.Writer, width int, all []listed) error {
 	return document.Fold(w, width, hint+"\n")
 }
 
-// scenariosMarkdown returns the tables of scenarios for the documents: a heading and a table for
-// each group, for a machine that lacks nothing.
-func scenariosMarkdown() (string, error) {
+// scenariosMarkdown returns the tables of scenarios for the documents, for a machine that lacks
+// nothing: servers has the scenarios for real servers, and own the others, with a heading for each
+// group.
+func scenariosMarkdown() (own, servers string, err error) {
 	p, err := planAll(plan.Machine{CPUs: []int{0, 1}})
 	if err != nil {
-		return "", err
+		return "", "", err
 	}
+	var tables []string
+	for _, group := range byGroup(describeScenarios(p, nil)) {
+		if title := group[0].Group; title == scenarios.ServerGroup {
+			servers = groupMarkdown(group)
+		} else {
+			tables = append(tables, "**"+title+"**\n\n"+groupMarkdown(group))
+		}
+	}
+	return strings.Join(tables, "\n"), servers, nil
+}
+
+// groupMarkdown returns the table of a group.
+func groupMarkdown(group []listed) string {
 	var b strings.Builder
-	for i, group := range byGroup(describeScenarios(p, nil)) {
-		if i > 0 {
-			b.WriteString("\n")
+	b.WriteString("| scenario | question | takes |\n|---|---|---|\n")
+	for _, l := range group {
+		question := l.about()
+		if l.NeedRoot > 0 {
+			question += fmt.Sprintf(" Needs root: %s.", l.share(l.NeedRoot))
 		}
-		fmt.Fprintf(&b, "**%s**\n\n| scenario | question | takes |\n|---|---|---|\n",
-			group[0].Group)
-		for _, l := range group {
-			question := l.about()
-			if l.NeedRoot > 0 {
-				question += fmt.Sprintf(" Needs root: %s.", l.share(l.NeedRoot))
-			}
-			fmt.Fprintf(&b, "| `%s` | %s | %s |\n",
-				l.Name, document.EscapeMarkdown(question), l.takes())
-		}
+		fmt.Fprintf(&b, "| `%s` | %s | %s |\n",
+			l.Name, document.EscapeMarkdown(question), l.takes())
 	}
-	return b.String(), nil
+	return b.String()
 }
 
 // writeJSON prints a value as indented JSON.

@@ -12,12 +12,12 @@ import (
 
 // The documents contain the current tables; -update (make generate) rewrites the tables.
 func TestTables(t *testing.T) {
-	table, err := scenariosMarkdown()
+	own, servers, err := scenariosMarkdown()
 	if err != nil {
 		t.Fatal(err)
 	}
 	testkit.Tables(t, testkit.Documents(t, ".."), map[string]string{
-		"scenarios": table, "programs": starter.Markdown(),
+		"scenarios": own, "servers": servers, "programs": starter.Markdown(),
 	})
 }
 

@@ -8,6 +8,9 @@ type Group struct {
 	Names []string // in the order in which to read them
 }
 
+// ServerGroup is the title of the group of scenarios for real servers, in servers/*.yaml.
+const ServerGroup = "Your own server"
+
 var groups = []Group{
 	{"Go service on a VM", []string{
 		"steady", "restart", "stall", "restart-matrix", "roll", "restart-without-reuseport",
@@ -24,6 +27,10 @@ var groups = []Group{
 		"rolling-update", "endpoint-lag", "rules-lag", "drain-node", "pod-move", "node-down",
 		"no-endpoint", "scale-up", "service-shields", "dns-ttl", "retries", "stale-conntrack",
 		"same-node-sharing",
+	}},
+	{ServerGroup, []string{
+		"nginx", "haproxy", "apache", "caddy", "gunicorn", "uvicorn", "node", "puma",
+		"start-server", "socket-activation", "python",
 	}},
 	{"Method and CI", []string{
 		"ci-restart", "ci-steady", "capacity", "scale", "selector-cost", "tracing-cost",

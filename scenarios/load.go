@@ -18,8 +18,22 @@ import (
 	"reuseport-bench/scenarios/vocabulary"
 )
 
-//go:embed *.yaml
+//go:embed *.yaml servers/*.yaml
 var embedded embed.FS
+
+// directories are the directories of the embedded scenarios.
+var directories = []string{".", "servers"}
+
+// source returns the path and the text of an embedded scenario.
+func source(name string) (file string, text []byte, found bool) {
+	for _, dir := range directories {
+		file = path.Join(dir, name+".yaml")
+		if text, err := embedded.ReadFile(file); err == nil {
+			return file, text, true
+		}
+	}
+	return "", nil, false
+}
 
 // Problem is one mistake in a scenario file.
 type Problem = strictyaml.Problem
@@ -36,19 +50,15 @@ func Load(nameOrPath string) (*Scenario, error) {
 		return loadFile(nameOrPath)
 	}
 	name := vocabulary.ScenarioName(nameOrPath)
-	if !slices.Contains(Names(), name) {
+	file, text, found := source(name)
+	if !found {
 		return nil, fmt.Errorf("no scenario is called %s; %s (a file needs a name that ends in "+
 			".yaml)",
 			strictyaml.Quote(nameOrPath),
 			strictyaml.DidYouMean(nameOrPath, Names(),
 				"'"+command.Line("list")+"' prints their names"))
 	}
-	file := name + ".yaml"
-	data, err := embedded.ReadFile(file)
-	if err != nil {
-		return nil, fmt.Errorf("embedded scenario: %w", err)
-	}
-	return Parse("scenarios/"+file, data) // its path in the repository
+	return Parse("scenarios/"+file, text) // its path in the repository
 }
 
 // loadHint returns the hint for a file that cannot be read.
@@ -106,16 +116,18 @@ func Parse(file string, data []byte) (*Scenario, error) {
 }
 
 // Names lists the embedded scenarios in alphabetical order.
-func Names() []string {
-	files, err := fs.Glob(embedded, "*.yaml")
-	if err != nil {
-		panic(err) // the pattern is constant
+func Names() (names []string) {
+	for _, dir := range directories {
+		files, err := fs.Glob(embedded, path.Join(dir, "*.yaml"))
+		if err != nil {
+			panic(err) // the pattern is constant
+		}
+		for _, file := range files {
+			names = append(names, strings.TrimSuffix(path.Base(file), ".yaml"))
+		}
 	}
-	for i, file := range files {
-		files[i] = strings.TrimSuffix(file, ".yaml")
-	}
-	slices.Sort(files)
-	return files
+	slices.Sort(names)
+	return names
 }
 
 // Default lists the embedded scenarios of the default suite, in the order in which they run.

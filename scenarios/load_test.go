@@ -20,16 +20,17 @@ import (
 
 func TestEmbedded(t *testing.T) {
 	if diff := cmp.Diff(Names(), []string{
-		"acceptor-stuck", "backlog-limit", "burning-work", "burst", "capacity", "ci-restart",
-		"ci-steady", "closed-loop", "cold-start", "crash", "distribution", "dns-ttl", "drain-node",
-		"endpoint-lag", "equal-work", "few-connections", "half-open", "idle-wakeups",
-		"joined-socket", "keepalive-race", "listen-address", "load-balancer", "long-requests",
-		"no-endpoint", "node-down", "other-user", "pod-move", "restart",
-		"restart-matrix", "restart-without-reuseport", "retries", "roll", "rolling-update",
-		"round-trip", "rules-lag", "same-node-sharing", "scale", "scale-up", "selector-cost",
-		"service-shields", "silent-member", "stages", "stale-conntrack", "stall",
-		"stalled-worker",
-		"starved-newcomer", "steady", "tracing-cost", "unequal-work",
+		"acceptor-stuck", "apache", "backlog-limit", "burning-work", "burst", "caddy", "capacity",
+		"ci-restart", "ci-steady", "closed-loop", "cold-start", "crash", "distribution",
+		"dns-ttl", "drain-node", "endpoint-lag", "equal-work", "few-connections", "gunicorn",
+		"half-open", "haproxy", "idle-wakeups", "joined-socket", "keepalive-race",
+		"listen-address", "load-balancer", "long-requests", "nginx", "no-endpoint", "node",
+		"node-down", "other-user", "pod-move", "puma", "python", "restart", "restart-matrix",
+		"restart-without-reuseport", "retries", "roll", "rolling-update", "round-trip",
+		"rules-lag", "same-node-sharing", "scale", "scale-up", "selector-cost", "service-shields",
+		"silent-member", "socket-activation", "stages", "stale-conntrack", "stall",
+		"stalled-worker", "start-server", "starved-newcomer", "steady", "tracing-cost",
+		"unequal-work", "uvicorn",
 	}); diff != "" {
 		t.Errorf("Names (-got +want):\n%s", diff)
 	}
@@ -43,11 +44,8 @@ func TestEmbedded(t *testing.T) {
 			t.Errorf("%s: name %q, about %q; want the file's name and a sentence", name, s.Name,
 				s.About)
 		}
-		source, err := embedded.ReadFile(name + ".yaml")
-		if err != nil {
-			t.Fatal(err)
-		}
-		if got, want := s.SHA256, fmt.Sprintf("%x", sha256.Sum256(source)); got != want {
+		_, text, _ := source(name)
+		if got, want := s.SHA256, fmt.Sprintf("%x", sha256.Sum256(text)); got != want {
 			t.Errorf("%s: SHA256 = %s, want %s", name, got, want)
 		}
 	}
@@ -319,11 +317,8 @@ func TestLoadUnknownName(t *testing.T) {
 
 func FuzzParse(f *testing.F) {
 	for _, name := range Names() {
-		data, err := embedded.ReadFile(name + ".yaml")
-		if err != nil {
-			f.Fatal(err)
-		}
-		f.Add(data)
+		_, text, _ := source(name)
+		f.Add(text)
 	}
 	f.Add([]byte("name: x\nmatrix:\n- &a {stop: [kill, *a]}\n--- {\n"))
 	f.Add([]byte(head + "gates: [{when: {a: b}, expect: 'lost_by_cause[0] < 5ms ?? $env'}]\n"))
