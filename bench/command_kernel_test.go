@@ -503,3 +503,20 @@ trials: 3
 		}
 	}
 }
+
+// A restart that changes nothing makes the trial invalid, also if the load ends before that is
+// certain.
+func TestKernelRestartWithoutChange(t *testing.T) {
+	requireLab(t)
+	installed(t, "/usr/bin/python3")
+	tr := tried(t, python+`  restart_within: 2s
+  restarts: {none: [{signal: WINCH}]}
+restart: none
+load: {rate: 200/s, duration: 300ms}
+timeline: [{at: 100ms, do: restart}]
+`)
+	reasons := strings.Join(tr.InvalidReasons, "; ")
+	if want := "the restart changed nothing that can be seen"; !strings.Contains(reasons, want) {
+		t.Errorf("valid %v, %q; want %q", tr.Valid, reasons, want)
+	}
+}

@@ -214,20 +214,15 @@ var commandActions = map[vocabulary.StepName]func(*timeline, context.Context, *s
 	vocabulary.StepStall:   (*timeline).stallProcesses,
 }
 
-// restart restarts the server. It returns when the restart is over.
+// restart restarts the server. It returns when the restart is over, which may be after the load's
+// end: a restart that changes nothing is known only when its limit has expired.
 func (t *timeline) restart(ctx context.Context, s *step) error {
 	s.what = fmt.Sprintf("generation %d", t.command.Generation())
 	if err := t.hold(ctx, s); err != nil {
 		return err
 	}
-	left := t.end.Add(t.variant.Timeout).Sub(t.clock.Now())
 	if t.clock.Now() >= t.end {
-		left = 0
-	}
-	ctx, cancel := context.WithTimeoutCause(ctx, left, errTooLate)
-	defer cancel()
-	if ctx.Err() != nil {
-		return context.Cause(ctx)
+		return errTooLate
 	}
 	t.readQueues(s, t.command.listeners)
 	r, err := t.command.Restart(ctx, t.command.plan.Restart)
@@ -236,6 +231,9 @@ func (t *timeline) restart(ctx context.Context, s *step) error {
 	}
 	if err != nil {
 		return err
+	}
+	if r.Trigger >= t.end { // the server was still starting processes
+		return errTooLate
 	}
 	s.trigger, s.ready, s.closed = r.Trigger, r.Over, r.Closed
 	if r.Replaced {
