@@ -54,6 +54,11 @@ func Invalid(limits scenarios.Validity, serverCPUs int, t *results.Trial) []stri
 		invalid("more connections ended than the kernel keeps in TIME_WAIT (%d too many), "+
 			"so stray resets are possible", n)
 	}
+	if t.Served == 0 && len(t.ErrorAnswers) > 0 {
+		statuses := slices.Sorted(maps.Keys(t.ErrorAnswers))
+		invalid("the server served no request: it answered with status %s; "+
+			"set request.path and request.status", strings.Join(statuses, ", "))
+	}
 	if t.Residual != 0 {
 		invalid("the ledger does not balance (residual %d); 'report --ledger' shows the rows",
 			t.Residual)

@@ -64,6 +64,13 @@ func TestValidity(t *testing.T) {
 			t.Kernel = map[string]int64{"TcpExtTCPTimeWaitOverflow": 12}
 		}, []string{"more connections ended than the kernel keeps in TIME_WAIT " +
 			"(12 too many), so stray resets are possible"}},
+		{"a wrong path", func(t *results.Trial) {
+			t.Served, t.ErrorAnswers = 0, map[string]int64{"503": 1, "404": 1999}
+		}, []string{"the server served no request: it answered with status 404, 503; " +
+			"set request.path and request.status"}},
+		{"some errors", func(t *results.Trial) {
+			t.Served, t.ErrorAnswers = 1, map[string]int64{"503": 1999}
+		}, nil},
 		{"residual", func(t *results.Trial) { t.Residual = 3 },
 			[]string{"the ledger does not balance (residual 3); 'report --ledger' shows the rows"}},
 		{"a step's CPU stolen", func(t *results.Trial) { t.Steps = machine(100, 210*nsMS, 0) },
