@@ -264,7 +264,7 @@ func (c *setupCheck) cluster() {
 		case c.DNS != (DNS{}) && !c.Path.Row().ByName:
 			c.add("dns", ": only with path: dns or service do clients look names up",
 				"use path: dns, or remove dns")
-		case c.DNS.TTL%wholeSeconds != 0:
+		case c.DNS.TTL%oneSecond != 0:
 			c.add("dns.ttl", ": "+strictyaml.FormatDuration(c.DNS.TTL)+" is not in whole seconds",
 				"the TTL of DNS is in whole seconds; for example 5s")
 		}
@@ -540,7 +540,7 @@ func (c *setupCheck) listen() {
 		c.add(path, ": selector: cpu counts the sockets of one group, and those that are bound "+
 			"otherwise are in another", "use selector: hash, or name one address")
 	}
-	if c.Server.DeferAccept%wholeSeconds != 0 {
+	if c.Server.DeferAccept%oneSecond != 0 {
 		c.add("server.defer_accept", ": "+strictyaml.FormatDuration(c.Server.DeferAccept)+
 			" is not in whole seconds", "the kernel takes whole seconds only; for example 1s")
 	}

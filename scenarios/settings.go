@@ -45,8 +45,8 @@ const (
 
 // Units in which the kernel or a protocol counts, and the durations that must be multiples of them.
 const (
-	wholeSeconds = time.Second          // dns.ttl, server.defer_accept
-	twoHalves    = 2 * time.Microsecond // round_trip: half of it in each direction
+	oneSecond = time.Second          // dns.ttl, server.defer_accept
+	twoHalves = 2 * time.Microsecond // round_trip: half of it in each direction
 )
 
 // Values of Needs that several settings share.
@@ -79,7 +79,7 @@ func labSettings() []strictyaml.Setting {
 			Doc: "Whether HAProxy retries a refused connection at another worker."},
 		{Path: "dns.cache", Needs: "path: dns or service", Unset: string(vocabulary.DNSCacheTTL),
 			Doc: "How long a client keeps a DNS answer."},
-		{Path: "dns.ttl", Max: hour, Default: "0s", Example: "5s", Multiple: wholeSeconds,
+		{Path: "dns.ttl", Max: hour, Default: "0s", Example: "5s", Multiple: oneSecond,
 			Needs: "path: dns or service",
 			Unset: "5s, as in CoreDNS's kubernetes plugin",
 			Doc:   "The TTL of DNS answers, in whole seconds."},
@@ -261,7 +261,7 @@ func serverSettings() []strictyaml.Setting {
 			Doc: "The address to which listening sockets are bound. If two names are joined by " +
 				"+, the second is for workers that steps start."},
 		{Path: "server.defer_accept", Max: minute, Default: "0s", Example: "1s",
-			Multiple: wholeSeconds,
+			Multiple: oneSecond,
 			Doc: "A worker accepts a connection only when the client has sent data, or after " +
 				"this many whole seconds (TCP_DEFER_ACCEPT)."},
 		{Path: "server.users", Default: string(vocabulary.UsersOne),

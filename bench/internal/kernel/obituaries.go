@@ -29,7 +29,7 @@ const obituaryRoom = 1280
 
 // obituaryGroups are the multicast groups of NETLINK_SOCK_DIAG for TCP, one bit each:
 // SKNLGRP_INET_TCP_DESTROY and SKNLGRP_INET6_TCP_DESTROY (include/uapi/linux/sock_diag.h).
-const obituaryGroups = 1<<(1-1) | 1<<(3-1)
+const obituaryGroups = 1<<0 | 1<<2 // groups 1 and 3
 
 // NewObituaries starts to receive the messages about sockets with a local port in the calling
 // thread's network namespace. The methods may be called from any thread. The buffer has room for n
