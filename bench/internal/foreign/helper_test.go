@@ -70,6 +70,13 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m)
 }
 
+// sleepForever waits without doing anything. With select {} the runtime would report a deadlock.
+func sleepForever() {
+	for {
+		time.Sleep(time.Hour)
+	}
+}
+
 // serve is a server that the tests start: "serve MODE". It listens at HOST and PORT.
 func serve() error {
 	mode := os.Args[2]
@@ -80,7 +87,7 @@ func serve() error {
 	case "exit":
 		return errors.New("cannot read its configuration")
 	case "silent":
-		select {}
+		sleepForever()
 	case "elsewhere":
 		address = net.JoinHostPort(os.Getenv("HOST"), "3000")
 	case "error":
@@ -93,7 +100,7 @@ func serve() error {
 		return os.WriteFile("server.pid", []byte(strconv.Itoa(child.Process.Pid)), 0o644)
 	case "first-only":
 		if os.Getenv("GENERATION") != "1" {
-			select {}
+			sleepForever()
 		}
 	case "orphan": // serves once its parent has exited
 		for os.Getppid() != 1 {
@@ -203,7 +210,7 @@ func eatDescriptors() {
 	for {
 		if _, err := os.Open("/dev/null"); err != nil {
 			fmt.Println(err)
-			select {}
+			sleepForever()
 		}
 	}
 }
@@ -214,7 +221,7 @@ func eatMemory() {
 			unix.MAP_ANON|unix.MAP_PRIVATE)
 		if err != nil {
 			fmt.Println("mmap:", err)
-			select {}
+			sleepForever()
 		}
 	}
 }
