@@ -24,10 +24,10 @@ type commandServer struct {
 	*foreign.Server
 	plan      *plan.Command
 	beside    []*foreign.Server
-	took      time.Duration // to start, until it was ready
+	took      time.Duration // from its start until it was ready
 	listeners []uint64      // inodes of the listening sockets seen so far, in order
-	// othersListen means that sockets at other addresses of the servers' network namespace were
-	// seen to listen.
+	// othersListen is true if listening sockets were seen at other addresses in the servers'
+	// network namespace.
 	othersListen bool
 
 	witness     *witness.Witness // nil before its start and after its stop
@@ -38,8 +38,8 @@ type commandServer struct {
 	used       *int64 // CPU time while the load ran, in ns; nil: unknown
 }
 
-// startCommand starts the server of the user's own and the processes beside it, and waits until
-// they are ready. It does nothing if the servers are workers of this program.
+// startCommand starts the third-party server and the processes beside it, and waits until they are
+// ready. It does nothing if the servers are workers of this program.
 func (s *stage) startCommand(ctx context.Context, roles Roles, c *cleanup) (err error) {
 	p := s.variant.Command
 	if p == nil {
@@ -66,13 +66,13 @@ func (s *stage) startCommand(ctx context.Context, roles Roles, c *cleanup) (err 
 	return s.command.noteListeners()
 }
 
-// A startError is the error of a server that could not be started, or was not ready in time.
+// A startError reports that a server could not be started, or was not ready in time.
 type startError struct{ error }
 
 func (e *startError) Unwrap() error { return e.error }
 
 // startServer starts a server and the processes beside it, and waits until they are ready. It adds
-// to c what ends them.
+// to c the functions that end them.
 func startServer(
 	ctx context.Context, p *plan.Command, env foreign.Env, c *cleanup,
 ) (*commandServer, error) {
@@ -102,7 +102,7 @@ func startServer(
 	return s, err
 }
 
-// noteListeners adds the sockets that listen now to listeners, and updates othersListen.
+// noteListeners adds the server's current listening sockets to listeners, and updates othersListen.
 func (c *commandServer) noteListeners() error {
 	all, err := c.Listeners()
 	for _, q := range all {
@@ -115,8 +115,8 @@ func (c *commandServer) noteListeners() error {
 	return errors.Join(err, othersErr)
 }
 
-// startWitness starts to watch the connections of a server that keeps no journal. Without a
-// witness, causes are known from the clients alone.
+// startWitness starts a witness of the third-party server's connections. If it cannot start one,
+// the causes of losses are inferred from the clients' samples alone.
 func (s *stage) startWitness(c *cleanup) error {
 	if s.command == nil {
 		return nil
@@ -143,8 +143,8 @@ func (s *stage) startWitness(c *cleanup) error {
 }
 
 // frozen calls f while the processes of the server, and those beside it, are stopped. Otherwise a
-// connection that one of them opens at that instant could be in the witness's account and not in
-// the kernel's counters, or the other way round.
+// connection that one of these processes opens during the call could be in the witness's account
+// but not in the kernel's counters, or vice versa.
 func (c *commandServer) frozen(f func() error) (err error) {
 	for _, server := range append([]*foreign.Server{c.Server}, c.beside...) {
 		all, err := server.Processes()
@@ -154,7 +154,7 @@ func (c *commandServer) frozen(f func() error) (err error) {
 		if err := server.Signal(all, unix.SIGSTOP); err != nil {
 			return err
 		}
-		// Those that have exited are skipped.
+		// Processes that have exited are skipped.
 		defer func() { _ = server.Signal(all, unix.SIGCONT) }()
 	}
 	return f()
@@ -179,7 +179,7 @@ func (c *commandServer) endWitness() (err error) {
 	return nil
 }
 
-// endCommand ends the server after the load. It adds a problem if the server did not run any more.
+// endCommand ends the server after the load. If the server had already exited, it adds a problem.
 func (s *stage) endCommand() error {
 	c := s.command
 	if c == nil {
@@ -207,7 +207,7 @@ func (s *stage) endCommand() error {
 	return errors.Join(errs...)
 }
 
-// commandActions holds the implementation of each step on a server of the user's own.
+// commandActions holds the implementation of each step on a third-party server.
 var commandActions = map[vocabulary.StepName]func(*timeline, context.Context, *step) error{
 	vocabulary.StepRestart: (*timeline).restart,
 	vocabulary.StepKill:    (*timeline).killProcess,
@@ -237,14 +237,15 @@ func (t *timeline) restart(ctx context.Context, s *step) error {
 	}
 	s.trigger, s.ready, s.closed = r.Trigger, r.Over, r.Closed
 	if r.Replaced {
-		// Otherwise old processes, or a part of the same one, may still close connections.
+		// Otherwise processes from before the restart still run, and may close connections later.
 		s.over = r.Over
 	}
 	return t.command.noteListeners()
 }
 
-// processes returns the processes that a step acts on: all of them or, if the step has a target or
-// ends a worker, one of those besides the main process.
+// processes returns the processes that a step acts on. If the step has a target or one is true, it
+// returns a single process, which is not the main process. Otherwise it returns all processes of
+// the server.
 func (t *timeline) processes(s *step, one bool) ([]foreign.Process, error) {
 	all, err := t.command.Processes()
 	if err != nil || !one && s.Target == nil {
@@ -293,8 +294,8 @@ func (t *timeline) killProcess(ctx context.Context, s *step) error {
 	return err
 }
 
-// stallProcesses stops all processes of the server, or the step's target, for the step's For. They
-// continue even if ctx ends meanwhile.
+// stallProcesses stops all processes of the server, or the step's target, for the duration s.For.
+// It continues them even if ctx ends first.
 func (t *timeline) stallProcesses(ctx context.Context, s *step) error {
 	all, err := t.processes(s, false)
 	if err != nil {

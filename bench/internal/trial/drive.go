@@ -18,8 +18,7 @@ import (
 	"reuseport-bench/servers/clock"
 )
 
-// loadLimit is the time that the load processes have to end, after the load's duration and the
-// timeout of its last attempt.
+// loadLimit is the maximum time from the timeout of the last attempt until the load processes exit.
 const loadLimit = 10 * time.Second
 
 // observe prepares the observers of the trial.
@@ -82,20 +81,20 @@ func (s *stage) families() []int {
 	return all
 }
 
-// A trial's series has about usualWindows windows, of at least minWindow each. It never has more
-// than maxWindows.
+// A trial's time series has about usualWindows windows, each at least minWindow long, and at most
+// maxWindows windows.
 const (
 	minWindow    = 50 * time.Millisecond
 	usualWindows = 200
 	maxWindows   = 2 * usualWindows
 )
 
-// window returns the length of the windows of the trial's series.
+// window returns the length of each window of the trial's time series.
 func (s *stage) window() time.Duration { return max(minWindow, s.variant.Duration/usualWindows) }
 
-// drive runs load and timeline side by side. From the first attempt to the last, this process stays
-// on CPUs of its own. It sleeps, except to carry out steps and to take a few readings of the
-// machine.
+// drive runs the load and the timeline concurrently. From the first attempt to the last, this
+// process runs only on the harness's CPUs. It sleeps, except when it carries out a step or takes
+// one of a few readings of the machine.
 func (s *stage) drive(ctx context.Context) (err error) {
 	restore, err := s.prepareHarness()
 	if err != nil {
@@ -115,7 +114,7 @@ func (s *stage) drive(ctx context.Context) (err error) {
 	interrupted := ctx
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	// A load process that does not end by itself ends the trial.
+	// If the load processes do not exit in time, the trial fails.
 	limit := time.AfterFunc(s.variant.Duration+s.variant.Timeout+loadLimit, func() {
 		cancel(errors.New("the load did not end in time"))
 	})
@@ -133,7 +132,7 @@ func (s *stage) drive(ctx context.Context) (err error) {
 		s.problem("%v", err)
 	}
 	for _, w := range s.group.Workers() {
-		s.timeline.used += w.Reaping() // a supervisor reaps its workers, too
+		s.timeline.used += w.Reaping() // a real supervisor reaps its workers, too
 	}
 	endWatch()
 	if loadErr != nil {
@@ -145,7 +144,7 @@ func (s *stage) drive(ctx context.Context) (err error) {
 	return nil
 }
 
-// watch starts the observers. The caller stops them with end.
+// watch starts the observers, and returns a function that stops them.
 func (s *stage) watch(ctx context.Context, begin clock.Instant) (end func()) {
 	if s.variant.SampleQueues {
 		s.queues.Sample(begin)
@@ -167,7 +166,7 @@ func (s *stage) watch(ctx context.Context, begin clock.Instant) (end func()) {
 	}
 }
 
-// consume reads the samples of all load processes to their end, and waits for the processes.
+// consume reads samples from all load processes until EOF, and waits until the processes exit.
 func (s *stage) consume(ctx context.Context) error {
 	stop := context.AfterFunc(ctx, func() {
 		for _, p := range s.loads {
@@ -210,8 +209,8 @@ func (s *stage) killLoad() error {
 	return errors.Join(errs...)
 }
 
-// scheds reads the scheduler statistics of every process of a worker, parked ones included.
-// Statistics that cannot be read are omitted.
+// scheds reads the scheduler statistics of every worker's process, including parked processes.
+// Processes whose statistics cannot be read are omitted.
 func (s *stage) scheds() map[*servers.Worker]kernel.Sched {
 	all := map[*servers.Worker]kernel.Sched{}
 	for _, w := range append(s.group.Workers(), s.group.Parked()...) {

@@ -9,21 +9,22 @@ import (
 	"reuseport-bench/bench/internal/netlab"
 )
 
-// A holder implements server.fault.half_open: it holds up handshakes around every stop of workers.
+// A holder implements server.fault.half_open. Whenever workers are stopped, it holds up some
+// handshakes (netlab.Lab.HoldHandshakes): their connections stay half-open until after the stop.
 type holder struct {
 	lab    *netlab.Lab
 	target netip.AddrPort
 	n      int
 
 	current  *netlab.Filter
-	released chan error // gets the error of the release; nil: none is due
+	released chan error // receives the result of the release; nil: no release is pending
 }
 
 const (
-	// holdFor is the time from the stop signal to the release of the handshakes: long enough for
-	// any close.
+	// holdFor is the time from the stop signal to the release of the handshakes. Every worker
+	// closes its listener within this time.
 	holdFor = 50 * time.Millisecond
-	// holdLimit bounds the wait for enough connections to hold up.
+	// holdLimit is the maximum time that hold waits until n handshakes are held up.
 	holdLimit = 2 * time.Second
 )
 

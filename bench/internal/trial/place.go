@@ -18,8 +18,8 @@ const garbageRoom = 16 << 20
 
 // prepareHarness prepares this process for the drive. It collects garbage, and then stops
 // collecting until garbageRoom is used up, so that no collection disturbs the drive. It moves all
-// threads to the harness's CPUs. Processes started during the drive get CPUs of their own. restore
-// undoes all of this, and records where the threads ran.
+// threads of this process to the harness's CPUs. Child processes that are started during the drive
+// are given other CPUs. restore undoes all of this, and records the CPUs on which the threads ran.
 func (s *stage) prepareHarness() (restore func() error, err error) {
 	runtime.GC()
 	var m runtime.MemStats
@@ -36,7 +36,7 @@ func (s *stage) prepareHarness() (restore func() error, err error) {
 		return nil, errors.Join(err, confineHarness(pid, s.plan.Machine.CPUs))
 	}
 	before, err := kernel.ThreadSchedstats(pid)
-	known := err == nil // false: the kernel keeps no such statistics
+	known := err == nil // false: the kernel does not report these statistics
 	return func() (err error) {
 		collect()
 		if known {
@@ -53,8 +53,9 @@ func confineHarness(pid int, cpus []int) error {
 	return nil
 }
 
-// threadsSince looks at the threads that have run since the reading before. It returns the CPUs on
-// which they may run, and those on which they last ran.
+// threadsSince compares the current statistics of a process's threads with before, which are
+// earlier ones. For the threads that have run in between, it returns their number, the CPUs on
+// which they may run, and the CPUs on which they last ran.
 func threadsSince(pid int, before map[int]kernel.Sched) (*results.Threads, error) {
 	now, err := kernel.ThreadSchedstats(pid)
 	if err != nil {
@@ -68,7 +69,7 @@ func threadsSince(pid int, before map[int]kernel.Sched) (*results.Threads, error
 	allowed, ran := map[int]bool{}, map[int]bool{}
 	for thread, place := range places {
 		if now[thread].Timeslices == before[thread].Timeslices {
-			continue // the thread slept all the time
+			continue // the thread has not run
 		}
 		t.N++
 		ran[place.Last] = true

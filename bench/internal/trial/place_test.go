@@ -44,7 +44,6 @@ func TestPrepareHarness(t *testing.T) {
 }
 
 // wantPlaces checks that all threads of this process may run on cpus.
-
 func wantPlaces(t *testing.T, when string, cpus []int) {
 	t.Helper()
 	places, err := kernel.Places(os.Getpid())

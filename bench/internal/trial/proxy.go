@@ -11,12 +11,12 @@ import (
 	"reuseport-bench/servers"
 )
 
-// proxyLimit is the maximum time for HAProxy to drain a backend, or to find it up again. The latter
-// takes two checks, by default 2 s apart.
+// proxyLimit is the maximum time for HAProxy to drain a backend, or to find that a backend is up
+// again, which takes two health checks, by default 2 s apart.
 const proxyLimit = 10 * time.Second
 
-// startProxy starts HAProxy in front of the first generation, if the variant has one. HAProxy is
-// part of what is measured, so it shares the servers' CPUs.
+// startProxy starts HAProxy in front of the first generation, if the variant has a proxy. HAProxy
+// is part of what is measured, so it runs on the servers' CPUs.
 func (s *stage) startProxy(ctx context.Context, c *cleanup) (err error) {
 	if s.variant.HAProxy == nil {
 		return nil
@@ -66,9 +66,10 @@ func (s *stage) endProxy() error {
 	return nil
 }
 
-// rollBehindProxy replaces the workers one by one. Each worker has its own address. Its successor
-// is started first, and binds once the worker has closed its listener. With lb-drain, HAProxy sends
-// nothing to a worker while it is replaced.
+// rollBehindProxy replaces the workers one by one. Each worker has an address of its own. Before a
+// worker is stopped, its successor is started; the successor binds the address once the worker has
+// closed its listener. With stop mode lb-drain, HAProxy sends no requests to that address until the
+// successor is ready.
 func (t *timeline) rollBehindProxy(ctx context.Context, s *step) error {
 	next := t.nextGeneration()
 	for i, old := range next.Workers {
@@ -79,21 +80,22 @@ func (t *timeline) rollBehindProxy(ctx context.Context, s *step) error {
 	return nil
 }
 
-// drainBehindProxy tells HAProxy to send nothing more to a worker.
+// drainBehindProxy makes HAProxy send no more requests to a worker, and waits until the worker has
+// none in progress.
 func (t *timeline) drainBehindProxy(ctx context.Context, w *servers.Worker) error {
 	ctx, cancel := context.WithTimeout(ctx, proxyLimit)
 	defer cancel()
 	return t.proxy.Drain(ctx, backendOf(w.Index))
 }
 
-// rebindBehindProxy replaces one worker for rollBehindProxy.
+// rebindBehindProxy replaces one worker. It is a part of rollBehindProxy.
 func (t *timeline) rebindBehindProxy(
 	ctx context.Context, s *step, next *servers.Generation, index int, old *servers.Worker,
 ) error {
 	ctx, cancel := context.WithTimeout(ctx, proxyLimit)
 	defer cancel()
 	drain := t.variant.Stop == vocabulary.StopLBDrain
-	trigger := t.clock.Now() // telling HAProxy counts as the first signal
+	trigger := t.clock.Now() // the command to HAProxy counts as the first signal
 	if drain {
 		if err := t.drainBehindProxy(ctx, old); err != nil {
 			return err

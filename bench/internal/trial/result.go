@@ -15,7 +15,8 @@ import (
 	"reuseport-bench/servers/clock"
 )
 
-// result returns the stored form of the trial: the ledger's account, and what the machine did.
+// result returns the stored form of the trial: the ledger's account, and the measurements of the
+// machine.
 func (s *stage) result(a *ledger.Account) *results.Trial {
 	r := &results.Trial{
 		TimeoutNS: int64(s.variant.Timeout), Target: s.load[0].Target.String(),
@@ -78,7 +79,8 @@ func (s *stage) step(a *ledger.Account, k int) results.Step {
 	return r
 }
 
-// starts counts the workers that steps started. It returns nil if there were none.
+// starts counts the workers that steps started, by how far their processes had been prepared. It
+// returns nil if there were none.
 func (s *stage) starts() *results.Starts {
 	r := results.Starts{Start: s.variant.Start}
 	for _, step := range s.timeline.steps {
@@ -99,8 +101,8 @@ func (s *stage) starts() *results.Starts {
 	return &r
 }
 
-// addPods adds to a step what happened to its pods, and when the endpoints and the rules followed
-// the last pod that it removed.
+// addPods adds to r what happened to the pods of the step, and the instants at which the endpoints
+// and the rules no longer contained the last pod that the step removed.
 func (s *stage) addPods(a *ledger.Account, done *step, k int, r *results.Step) {
 	r.Endpoints = done.endpoints
 	if s.variant.Cluster.Path == vocabulary.PathService {
@@ -134,8 +136,8 @@ func (s *stage) trace(a *ledger.Account) *results.Trace {
 	return r
 }
 
-// nonZero returns the counters that moved, and those in shownCounters, for which 0 is informative.
-// It omits the hundreds of others.
+// nonZero returns the counters that have changed, and all counters in shownCounters, for which 0 is
+// informative. It omits the others, of which there are hundreds.
 func nonZero(moved map[string]int64) map[string]int64 {
 	out := map[string]int64{}
 	for name, v := range moved {
@@ -146,7 +148,7 @@ func nonZero(moved map[string]int64) map[string]int64 {
 	return out
 }
 
-// shownCounters are the counters that are stored even if they did not move.
+// shownCounters are the counters that are stored even if they have not changed.
 var shownCounters = []string{
 	"TcpActiveOpens", "TcpPassiveOpens", "TcpOutRsts", "TcpEstabResets", "TcpAttemptFails",
 	"TcpExtListenOverflows", "TcpExtListenDrops", "TcpExtTCPMigrateReqSuccess",
@@ -154,8 +156,9 @@ var shownCounters = []string{
 	"TcpExtTCPSynRetrans",
 }
 
-// workers returns the stored form of the workers. Their CPU time is measured from the first reading
-// to the last. So it excludes starts before the load and ends after it.
+// workers returns the stored form of the workers. Their CPU time is the difference between two
+// readings, one before and one after the load, so it excludes the start of the first generation and
+// the end of the last.
 func (s *stage) workers() []results.Worker {
 	var out []results.Worker
 	for _, w := range s.group.Workers() {
@@ -222,8 +225,8 @@ func (s *stage) addQueues(a *ledger.Account, r *results.Trial) {
 	}
 }
 
-// addComputed adds the queues computed from samples and journals, and beside each the lengths that
-// s.queues sampled.
+// addComputed adds the queues that the ledger computed from samples and journals. To each it adds
+// the lengths of that queue that s.queues sampled.
 func (s *stage) addComputed(
 	a *ledger.Account, queues *results.Queues, add func(*int, results.ListenerQueue, []int64),
 ) {
@@ -248,7 +251,7 @@ func (s *stage) addComputed(
 
 // addSampled adds the queues that s.queues sampled.
 func (s *stage) addSampled(add func(*int, results.ListenerQueue, []int64)) {
-	added := map[uint64]bool{} // a socket that was passed on belongs to its first worker
+	added := map[uint64]bool{} // a listener that workers passed on is added for its first worker
 	one := func(worker *int, listener uint64) {
 		if q := s.queues.Of(listener); q != nil && !added[listener] {
 			added[listener] = true
@@ -267,7 +270,8 @@ func (s *stage) addSampled(add func(*int, results.ListenerQueue, []int64)) {
 	}
 }
 
-// cpu returns the CPU time of load, servers, proxy and harness, and the machine's figures.
+// cpu returns the CPU time of the load, the servers, the proxy and the harness, and the figures
+// that s.machine measured.
 func (s *stage) cpu(workers []results.Worker) results.CPU {
 	sum := int64(0)
 	for _, w := range workers {
@@ -297,9 +301,9 @@ func (s *stage) cpu(workers []results.Worker) results.CPU {
 	return use
 }
 
-// occupancy returns how long connections occupied a worker, and the wait that queueing theory
-// predicts from that. It returns nil unless workers serve one connection at a time, as loops do
-// with a new connection for each request.
+// occupancy returns the time for which a connection occupied a worker, and the wait that queueing
+// theory predicts from it. It returns nil unless each worker serves one connection at a time. Loop
+// workers do so if every request opens a new connection.
 func (s *stage) occupancy(a *ledger.Account, r *results.Trial) *results.Occupancy {
 	cfg := s.servers
 	if cfg.Kind != vocabulary.ServerLoop || s.load[0].Connections != vocabulary.ConnectionsNew ||
@@ -318,8 +322,9 @@ func (s *stage) occupancy(a *ledger.Account, r *results.Trial) *results.Occupanc
 		WaitNS: r.ResponseNS.Mean - seconds(mean) - int64(s.inTransit()),
 		Load:   sum / (float64(cfg.Workers) * s.variant.Duration.Seconds()),
 	}
-	// The formulas hold for workers that all serve at the same time, for independent arrivals, and
-	// for a known way to select. They do not hold if there are steps or if workers share CPUs.
+	// The formulas assume that all workers can serve at the same time, that arrivals are
+	// independent, and that it is known how the worker of a connection is selected. They do not
+	// hold if there are steps, or if workers share CPUs.
 	together := cfg.Work.Burn == 0 || len(s.plan.CPUs.Servers) >= cfg.Workers
 	shape := s.load[0].Shape
 	if shape.Pace != vocabulary.PacePoisson || len(shape.Stages) > 0 || len(s.timeline.steps) > 0 ||

@@ -18,11 +18,11 @@ import (
 	"reuseport-bench/servers/journal"
 )
 
-// A Rig is a lab with one generation of workers, or with a server of the user's own, for
-// measurements outside trials. It has no ledger.
+// A Rig is a lab with one generation of workers or a third-party server, for measurements outside
+// trials. A rig has no ledger.
 type Rig struct {
 	Lab   *netlab.Lab
-	Group *servers.Group // nil with a server of the user's own
+	Group *servers.Group // nil with a third-party server
 	Clock *clock.Clock
 
 	command *commandServer // nil: the servers are workers of this program
@@ -36,13 +36,13 @@ type RigOptions struct {
 	Servers servers.Config
 	Command *plan.Command // nil: the servers are workers of this program
 	Sysctls []plan.Sysctl
-	CPUs    []int // those of the servers
+	CPUs    []int // the servers' CPUs
 	// Account is called with each record of the workers' journals.
 	Account func(*servers.Worker, journal.Record)
 }
 
-// NewRig makes the lab and starts the workers, or the server of the user's own. The caller closes
-// the rig.
+// NewRig makes the lab and starts the workers, or the third-party server. The caller must close the
+// rig.
 func NewRig(ctx context.Context, o RigOptions) (_ *Rig, err error) {
 	r := &Rig{}
 	defer func() {
@@ -87,9 +87,9 @@ func NewRig(ctx context.Context, o RigOptions) (_ *Rig, err error) {
 	return r, err
 }
 
-// Drive runs load processes on the given CPUs until all have ended. It calls sample with each
-// sample, one at a time. It returns the instant at which the first attempt was due, and the CPU
-// time of the load processes.
+// Drive starts load processes on the given CPUs, and returns when all of them have exited. It calls
+// sample for each sample that they send, never concurrently. It returns the instant at which the
+// first attempt was due, and the total CPU time of the load processes.
 func (r *Rig) Drive(
 	ctx context.Context, command func() *exec.Cmd, all []load.Config, cpus []int,
 	sample func(*results.Sample),
@@ -134,18 +134,18 @@ func (r *Rig) Drive(
 	return begin, cpu, errors.Join(errs...)
 }
 
-// StartTime returns how long the server of the user's own took to start.
+// StartTime returns the time from the start of the third-party server until it was ready.
 func (r *Rig) StartTime() time.Duration { return r.command.took }
 
-// ServerErr returns the reason why the server of the user's own no longer runs, or nil if it runs.
+// ServerErr returns the reason why the third-party server no longer runs, or nil if it runs.
 func (r *Rig) ServerErr() error { return r.command.Err() }
 
-// Restart restarts the server of the user's own as a step restart does.
+// Restart restarts the third-party server in the same way as the step restart.
 func (r *Rig) Restart(ctx context.Context) (*foreign.Restart, error) {
 	return r.command.Restart(ctx, r.command.plan.Restart)
 }
 
-// Close ends the workers or the server, and the lab. It may be called twice.
+// Close ends the workers or the third-party server, and then the lab. It may be called twice.
 func (r *Rig) Close() error {
 	errs := []error{r.ends.run()}
 	if r.Group != nil {

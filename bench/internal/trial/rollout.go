@@ -12,8 +12,8 @@ import (
 	"reuseport-bench/servers/clock"
 )
 
-// A rollout starts and deletes pods, several at a time. Like Kubernetes' controllers it does not
-// wait until a deleted pod is gone. Its methods belong to one goroutine.
+// A rollout starts and deletes pods, several at a time. Like Kubernetes' controllers, it does not
+// wait until a deleted pod is gone. Its methods must be called from one goroutine.
 type rollout struct {
 	*timeline
 	step *step
@@ -27,10 +27,11 @@ type rollout struct {
 	available int
 }
 
-// An outcome is the outcome of one start or deletion in a rollout.
+// An outcome is a result of starting or deleting a pod. A start has two: the worker is ready, and
+// the pod is available.
 type outcome struct {
 	available       bool          // a new pod became available
-	trigger, closed clock.Instant // of a deletion
+	trigger, closed clock.Instant // set for a deletion only
 	err             error
 }
 
@@ -100,7 +101,8 @@ func (r *rollout) start(generation, index int) (*servers.Worker, error) {
 	return w, nil
 }
 
-// delete starts to delete a pod. From then on the pod does not count as available.
+// delete begins the deletion of a pod, and does not wait for it. The pod no longer counts as
+// available.
 func (r *rollout) delete(w *servers.Worker) {
 	r.step.stopped, r.step.endpoints = append(r.step.stopped, w), r.endpoints()
 	r.available--
@@ -112,11 +114,11 @@ func (r *rollout) delete(w *servers.Worker) {
 	}()
 }
 
-// rollingUpdate replaces all pods as a Deployment does. It starts new pods while at most max_surge
-// pods more than wanted exist, and deletes old pods while at most max_unavailable pods are missing
-// (kubernetes.io, "Deployments", "Rolling Update Deployment"). Terminating pods count neither as
-// existing nor as available. rollingUpdate waits until a new pod is ready, but not until the rules
-// lead to it.
+// rollingUpdate replaces all pods as a Deployment does. It starts a new pod if at most max_surge
+// pods more than wanted will then exist, and deletes an old pod if at most max_unavailable pods
+// will then be missing (kubernetes.io, "Deployments", "Rolling Update Deployment"). Terminating
+// pods count neither as existing nor as available. rollingUpdate waits until a new pod is ready,
+// but not until the rules lead to it.
 func (t *timeline) rollingUpdate(ctx context.Context, s *step) error {
 	k := t.variant.Cluster
 	r := t.newRollout(ctx, s)
@@ -183,7 +185,8 @@ func (t *timeline) movePod(ctx context.Context, s *step) error {
 }
 
 // drainNode evicts every pod of a node, as 'kubectl drain' does. It evicts a pod only if enough
-// others are available (a PodDisruptionBudget). No pod is placed on the node after that.
+// others are available (a PodDisruptionBudget). From the beginning of the drain, no new pod is
+// placed on the node.
 func (t *timeline) drainNode(ctx context.Context, s *step) error {
 	node := s.Node()
 	s.what = fmt.Sprintf("node %d", node)
@@ -202,9 +205,9 @@ func (t *timeline) drainNode(ctx context.Context, s *step) error {
 	return t.move(ctx, s, indexes, enough, 1-node)
 }
 
-// move deletes the pods with these indexes, each as soon as may allows it. At the same time it
-// starts a replacement for each on another node. A ReplicaSet does so, too, because it does not
-// count terminating pods.
+// move deletes the pods with the given indexes, each as soon as may returns true. Together with
+// each deletion, it starts a replacement on the given node. A ReplicaSet also starts the
+// replacement at once, because it does not count terminating pods.
 func (t *timeline) move(
 	ctx context.Context, s *step, indexes []int, may func(*rollout) bool, node int,
 ) error {

@@ -10,9 +10,9 @@ import (
 	"reuseport-bench/results"
 )
 
-// startRelay starts the relay that delays packets, if the kernel does not delay them. The relay
-// runs on the harness's CPUs, since the harness sleeps while the load runs. On three cores the
-// relay has these CPUs to itself.
+// startRelay starts the relay if the variant has a delay that the kernel cannot add. The relay runs
+// on the harness's CPUs, because the harness sleeps most of the time while the load runs. On a
+// machine with at least three cores, no load or server process uses these CPUs.
 func (s *stage) startRelay(ctx context.Context, roles Roles, c *cleanup) (err error) {
 	delay := s.variant.RoundTrip.Delay()
 	if !delay.Relayed {
@@ -43,9 +43,9 @@ func (s *stage) relaySched() *kernel.Sched {
 	return nil
 }
 
-// endRelay ends the relay after the workers, and keeps its report. atEnd holds the relay's
-// scheduler statistics from the end of the load. The trial is invalid if the relay failed, or if
-// packets were dropped because the relay read too late.
+// endRelay ends the relay and stores its report. The workers must have ended. atEnd holds the
+// relay's scheduler statistics at the end of the load. The trial is invalid if the relay failed, or
+// if packets were dropped because the relay did not read them in time.
 func (s *stage) endRelay(atEnd *kernel.Sched) error {
 	if s.relay == nil {
 		return nil

@@ -26,7 +26,7 @@ import (
 	"reuseport-bench/servers/journal"
 )
 
-// recordedSysctls are read back in the lab, in addition to the sysctls that were set.
+// recordedSysctls are sysctls whose values are recorded in addition to those that the variant sets.
 var recordedSysctls = []string{
 	"net.ipv4.tcp_syncookies", "net.ipv4.tcp_abort_on_overflow", "net.ipv4.tcp_fin_timeout",
 	"net.ipv4.tcp_synack_retries", "net.ipv4.tcp_syn_linear_timeouts", "net.ipv4.tcp_tw_reuse",
@@ -54,11 +54,11 @@ type stage struct {
 	loads      []*load.Process
 	timeline   *timeline
 	startTime  time.Duration // from the start of the first generation until it was ready
-	confined   bool          // the workers are on the servers' CPUs
+	confined   bool          // the workers have been moved to the servers' CPUs
 
 	machine  *watch.Machine
 	queues   *watch.Queues // nil in a cluster, or if the kernel cannot report them
-	meter    watch.Meter   // adds up the cost of observing
+	meter    watch.Meter   // adds up the CPU time of observing
 	selector *watch.Selector
 	losses   *watch.Losses // nil: losses are not traced
 	seen     readings
@@ -68,16 +68,16 @@ type stage struct {
 	problems []string // reasons why the trial is invalid
 }
 
-// readings holds what was read before, during and after the drive.
+// readings holds the measurements that are taken before, during and after the drive.
 type readings struct {
 	before, after kernel.Counters
-	resetsSent    int64 // while the kernel's events were recorded
-	// atStart and atEnd are the scheduler statistics of each worker's process, parked ones
-	// included, from before and after the load.
+	resetsSent    int64 // RSTs, counted while kernel events were recorded
+	// atStart and atEnd are the scheduler statistics of each worker's process, including parked
+	// processes, before and after the load.
 	atStart, atEnd    map[*servers.Worker]kernel.Sched
 	loadCPU, proxyCPU time.Duration
 	loadDriveCPU      time.Duration // the part of loadCPU used while attempts were under way
-	sampleFlushes     int64         // number of early flushes
+	sampleFlushes     int64         // number of times that samples did not fit in memory
 	memory            results.Memory
 	threads           *results.Threads // of the harness; nil: unknown
 	relayAtStart      *kernel.Sched    // nil: unknown
@@ -90,14 +90,14 @@ func (s *stage) problem(format string, args ...any) {
 	s.problems = append(s.problems, oneLine(fmt.Sprintf(format, args...)))
 }
 
-// oneLine returns a text without line breaks. A reason must be a single line, but joined errors and
-// errors with the last lines of a server have several.
+// oneLine replaces the line breaks in a text. A reason must be a single line, but joined errors,
+// and errors that quote the output of a server, have several.
 func oneLine(text string) string {
 	return strings.ReplaceAll(strings.ReplaceAll(text, ":\n\t", ": "), "\n", "; ")
 }
 
-// setUp makes the lab. There it starts the first generation of workers, parked processes for the
-// workers that steps will start, and the load processes.
+// setUp makes the lab. In the lab it starts the first generation of workers or the third-party
+// server, parks processes for the workers that steps will start, and starts the load processes.
 func setUp(
 	ctx context.Context, p *plan.Plan, v *plan.Variant, o Options, c *cleanup,
 ) (*stage, error) {
@@ -241,10 +241,11 @@ func (s *stage) halfOpen() (open map[uint64]int, err error) {
 	return open, err
 }
 
-// startWorker starts a worker, on cpus if it has CPUs of its own, or else on all of the servers'
-// CPUs. Before the load begins, loop workers start on every CPU: nothing else runs yet, and with
-// one CPU for the servers, hundreds of workers are ready in half the time. Workers of net/http do
-// not, because Go sets GOMAXPROCS to the number of CPUs at the start.
+// startWorker starts a worker on cpus or, if cpus is empty, on all of the servers' CPUs. Before the
+// load begins, it starts loop workers on all CPUs of the machine, because nothing else uses them
+// yet. If the servers have only one CPU, this halves the time until hundreds of workers are ready.
+// It does not do so for net/http workers: Go sets GOMAXPROCS to the number of CPUs on which a
+// process starts.
 func (s *stage) startWorker(c *exec.Cmd, cpus []int) error {
 	all := s.plan.CPUs.Servers
 	if !s.confined && s.servers.Kind == vocabulary.ServerLoop {
@@ -287,7 +288,8 @@ func (s *stage) startWorkers(ctx context.Context) error {
 	return nil
 }
 
-// park parks processes for the workers that steps will start, if the variant wants that.
+// park parks processes for the workers that steps will start, if the variant asks for parked
+// processes.
 func (s *stage) park() error {
 	if s.variant.Start != vocabulary.StartParked || s.command != nil {
 		return nil
@@ -307,7 +309,7 @@ func (s *stage) confine() error {
 	}
 	for _, w := range append(s.group.Workers(), s.group.Parked()...) {
 		if len(s.servers.Pin) > 0 && !w.Acceptor || w.BindError() != 0 {
-			continue // it has a CPU of its own, or has ended
+			continue // the worker has a CPU of its own, or has exited
 		}
 		if err := kernel.SetAffinity(w.PID(), s.plan.CPUs.Servers); err != nil {
 			return fmt.Errorf("process %d of a worker: %w", w.PID(), err)

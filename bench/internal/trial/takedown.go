@@ -14,8 +14,8 @@ import (
 	"reuseport-bench/servers"
 )
 
-// takeDown lets the workers accept the connections still queued, ends all processes, and returns
-// the facts of the trial.
+// takeDown lets the workers accept the connections that are still queued, ends all processes, and
+// returns the facts of the trial.
 func (s *stage) takeDown(ctx context.Context) (*ledger.Facts, error) {
 	var err error
 	if s.seen.after, err = s.counters(); err != nil {
@@ -53,8 +53,8 @@ func (s *stage) takeDown(ctx context.Context) (*ledger.Facts, error) {
 			return nil, err
 		}
 	}
-	// The trace includes the resets of the workers' last stop, so the counters must include them,
-	// too.
+	// The trace includes the resets that occur while the last workers stop, so the counters must
+	// include these resets, too.
 	last, err := s.counters()
 	if err != nil {
 		return nil, err
@@ -63,10 +63,12 @@ func (s *stage) takeDown(ctx context.Context) (*ledger.Facts, error) {
 	return s.facts(), nil
 }
 
-// endGrace is the time that workers have to finish after the load. By then no client is waiting.
+// endGrace is the maximum grace period when workers are stopped after the load. No client waits for
+// a response then.
 const endGrace = time.Second
 
-// endWorkers ends all workers, and waits for the end of their processes and journals.
+// endWorkers stops all workers, and waits until their processes have exited and their journals have
+// been read.
 func (s *stage) endWorkers(ctx context.Context) error {
 	if err := s.group.End(ctx, min(endGrace, s.servers.Grace)); err != nil {
 		s.problem("at the end: %v", err)
@@ -87,8 +89,8 @@ func (s *stage) endWorkers(ctx context.Context) error {
 	return nil
 }
 
-// readMemory reads the memory of this process, the load, and the last generation, which must still
-// be running. Figures that cannot be read stay unknown.
+// readMemory reads the memory use of this process, of the load, and of the last generation, whose
+// workers must still be running. A figure that cannot be read is stored as unknown.
 func (s *stage) readMemory() {
 	var largest kernel.Memory
 	for _, w := range s.timeline.current.Workers {
@@ -167,9 +169,10 @@ func ids(workers []*servers.Worker) (all []int) {
 	return all
 }
 
-// closings returns when listeners were closed: those of the workers, those that the supervisor
-// dropped, and those that a restart of the user's own server closed. A shared socket and its queue
-// outlive every worker. The connections in an acceptor's channel end with their worker.
+// closings returns a Closing for each listener that was closed by its worker, by the supervisor (a
+// dropped socket), or in a restart of a third-party server. A shared socket and its accept queue
+// outlive every worker. If an acceptor passes connections to a worker, those still in the channel
+// between them end with the worker.
 func (s *stage) closings() []ledger.Closing {
 	var all []ledger.Closing
 	for _, w := range s.group.Workers() {
@@ -203,7 +206,7 @@ func (s *stage) ownsQueue(w *servers.Worker) bool {
 	cfg := s.servers
 	switch {
 	case cfg.Accept.Row().Passes:
-		return true // its queue is its channel
+		return true // its queue is the channel from the acceptor
 	case cfg.Handover == vocabulary.SocketActivation && !s.wasDropped(w),
 		cfg.Sockets == vocabulary.SocketsShared && cfg.Handover == vocabulary.NoHandover:
 		return false // the harness holds the socket

@@ -25,19 +25,20 @@ type step struct {
 	plan.PlannedStep
 	what string        // target, such as "generation 1" or "worker 3"
 	at   clock.Instant // when it began
-	late time.Duration // how much later it began than it could have
-	// queued is the number of connections that waited at listeners just before the step closed them
-	// or continued their workers; nil: unknown.
+	late time.Duration // the time from when it was due until it began
+	// queued is the number of connections that waited in the listeners' accept queues just before
+	// the step closed these listeners, or resumed the stalled workers; nil: unknown.
 	queued *int64
-	// ready is the instant at which the last new worker was ready, or stalled workers continued. 0
-	// means that neither happened.
+	// ready is the instant at which the last new worker was ready, or at which the stalled workers
+	// were resumed. 0 means that neither happened.
 	ready clock.Instant
 	// trigger is the instant just before the first signal or, if the step sends no signal, just
 	// before the start of the new worker.
 	trigger clock.Instant
 	began   clock.Instant // when a rollout started its first pod; 0: it started none
 	closed  clock.Instant // when the last listener was closed; 0: it closed none
-	over    clock.Instant // when the restart of a command's server was over; 0: another step
+	// when a restart of a third-party server was over; 0: unknown, or another kind of step
+	over clock.Instant
 	// stopped and started are the workers that the step stopped and started.
 	stopped, started []*servers.Worker
 	// heldHandshakes are the connections whose handshakes were held up while the step stopped
@@ -49,9 +50,9 @@ type step struct {
 	endpoints int
 	// silenced are the workers on the node that the step silenced.
 	silenced []*servers.Worker
-	// taken means that the new workers found their address in use.
+	// taken is true if the new workers could not bind because their address was in use.
 	taken bool
-	// dropped is the socket that the supervisor closed.
+	// dropped is the socket that the supervisor closed; nil: none.
 	dropped *servers.Dropped
 }
 
@@ -83,12 +84,14 @@ type timeline struct {
 	unaccepted *watch.Unaccepted // nil: connections in accept queues are not read
 }
 
-// errTooLate ends the timeline when the load has ended before a step.
+// errTooLate is the error of a step that would have acted after the end of the load. It ends the
+// timeline.
 var errTooLate = errors.New("the load has ended")
 
 // run carries out each step when it is due, but not before the previous step is done. If a restart
-// of a server of the user's own takes until the next one is due, the next one is put off by the
-// time from one to the next, so that the server has settled. run stops at the first error.
+// of a third-party server is not over when the next restart is due, the next one begins one
+// interval (Every) after the end of the previous one, so that the server can settle in between. run
+// stops at the first error.
 func (t *timeline) run(ctx context.Context, begin clock.Instant) error {
 	t.end = begin.Add(t.variant.Duration)
 	done := begin // when the previous step was done
@@ -159,7 +162,8 @@ func (t *timeline) carryOut(ctx context.Context, s *step) error {
 	return actions[s.Do](t, ctx, s)
 }
 
-// aim returns the worker that the step acts on.
+// aim returns the worker with an index in the current generation, and names it as the step's
+// target.
 func (t *timeline) aim(s *step, index int) (*servers.Worker, error) {
 	if n := len(t.current.Workers); index >= n {
 		return nil, fmt.Errorf("target %d: there are %d workers now, counted from 0", index, n)
@@ -190,9 +194,9 @@ func (t *timeline) replace(ctx context.Context, s *step) error {
 	return err
 }
 
-// unlessTaken returns err, an error of starting workers, unless it means that their address is in
-// use. That is not an error of the step: the old workers keep serving, as after a failed
-// deployment.
+// unlessTaken returns err, which is the result of starting workers. If err says that the workers'
+// address is in use, it sets s.taken and returns nil. The step has not failed then: the old workers
+// keep serving, as they do after a failed deployment.
 func (s *step) unlessTaken(err error) error {
 	if s.taken = errors.Is(err, servers.ErrTaken); s.taken {
 		return nil
@@ -240,7 +244,7 @@ func (t *timeline) nextGeneration() *servers.Generation {
 }
 
 // roll replaces the workers one by one: it starts one, waits until it is ready, and stops an old
-// one. Meanwhile the generation has old and new workers.
+// one. Until it returns, the current generation has old and new workers.
 func (t *timeline) roll(ctx context.Context, s *step) error {
 	if t.proxy != nil && t.rebinds() {
 		return t.rollBehindProxy(ctx, s)
@@ -276,7 +280,8 @@ func (t *timeline) endpoints() int {
 	return len(t.current.Workers)
 }
 
-// nodeDown silences a node. The workers in its pods keep running, but are cut off.
+// nodeDown cuts a node off from the network. The workers in the node's pods keep running, but
+// receive and send no packets.
 func (t *timeline) nodeDown(ctx context.Context, s *step) error {
 	node := s.Node()
 	s.what, s.endpoints = fmt.Sprintf("node %d", node), t.endpoints()
@@ -317,7 +322,7 @@ func (t *timeline) add(ctx context.Context, s *step) error {
 }
 
 // single returns the worker that a step is about to end, and its index in the generation. The index
-// is the step's target, by default 0. Like hold, single holds up handshakes.
+// is the step's target, by default 0. single also holds up handshakes, as hold does.
 func (t *timeline) single(ctx context.Context, s *step) (index int, w *servers.Worker, err error) {
 	if s.Target != nil {
 		index = *s.Target
@@ -383,7 +388,7 @@ func (t *timeline) crash(ctx context.Context, s *step) error {
 	return nil
 }
 
-// join adds a listening socket to the group, from which no process accepts.
+// join adds to the group a listening socket from which no process accepts.
 func (t *timeline) join(_ context.Context, s *step) (err error) {
 	s.what = fmt.Sprintf("socket %d", len(t.group.Held()))
 	s.trigger = t.clock.Now()
@@ -391,8 +396,9 @@ func (t *timeline) join(_ context.Context, s *step) (err error) {
 	return err
 }
 
-// dropSocket closes one of the sockets that the supervisor holds. First it reads which connections
-// wait in the queue, because the close leaves no trace of those whose clients have given up.
+// dropSocket closes one of the sockets that the supervisor holds. Before that, it reads which
+// connections wait in the socket's accept queue: if the client of such a connection has given up,
+// nothing shows after the close that the connection was queued.
 func (t *timeline) dropSocket(_ context.Context, s *step) error {
 	n := 0
 	if s.Target != nil {
@@ -414,8 +420,8 @@ func (t *timeline) dropSocket(_ context.Context, s *step) error {
 	return nil
 }
 
-// stall stalls every worker of the generation, or the step's target, for the step's For. The
-// workers continue even if ctx ends meanwhile.
+// stall stalls every worker of the generation, or the step's target, for the duration s.For. The
+// workers resume even if ctx ends first.
 func (t *timeline) stall(ctx context.Context, s *step) error {
 	workers := t.current.Workers
 	if s.Target != nil {
@@ -447,8 +453,8 @@ func (t *timeline) stall(ctx context.Context, s *step) error {
 }
 
 // hold holds up handshakes for a step that is about to stop workers, if the variant asks for that.
-// It must be called before the successors of these workers listen. Then all the handshakes are at
-// listeners that will be closed.
+// It must be called before the successors of these workers listen, so that every such handshake is
+// at a listener that the step will close.
 func (t *timeline) hold(ctx context.Context, s *step) error {
 	if t.holder == nil {
 		return nil
@@ -466,7 +472,8 @@ func (t *timeline) listeners(workers []*servers.Worker) (all []uint64) {
 	return all
 }
 
-// readQueues adds the number of connections that wait at the listeners to the step's queued.
+// readQueues reads the number of connections that wait in the listeners' accept queues, and adds it
+// to s.queued.
 func (t *timeline) readQueues(s *step, listeners []uint64) {
 	queued := t.queues.Read()
 	seen := map[uint64]bool{}
@@ -483,8 +490,8 @@ func (t *timeline) readQueues(s *step, listeners []uint64) {
 	}
 }
 
-// stop stops workers for a step, or deletes their pods. It also releases the handshakes that were
-// held up.
+// stop stops workers for a step, or deletes their pods, and waits until their listeners are closed.
+// It also schedules the release of the handshakes that are held up.
 func (t *timeline) stop(
 	ctx context.Context, s *step, workers []*servers.Worker, mode vocabulary.StopMode,
 ) (trigger, closed clock.Instant, err error) {

@@ -6,7 +6,8 @@ import (
 	"reuseport-bench/scenarios/vocabulary"
 )
 
-// Each table of actions has exactly the steps that the vocabulary has for its servers.
+// TestActions checks that each table of actions implements exactly the steps that the vocabulary
+// allows for workers of this program and for third-party servers.
 func TestActions(t *testing.T) {
 	for _, k := range vocabulary.StepKinds() {
 		if own := k.Plain || k.Pods; own != (actions[k.Name] != nil) {

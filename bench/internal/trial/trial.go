@@ -14,35 +14,38 @@ import (
 	"reuseport-bench/results"
 )
 
-// Roles make the commands of the child roles, each running this program's binary.
+// Roles holds a function for each role of a child process. The function returns a command that runs
+// this program's binary in that role.
 type Roles struct {
 	Init, Worker, Load, Relay, Agent func() *exec.Cmd
 }
 
-// lead is the time from the last preparation to the first attempt.
+// lead is the time from the end of the preparations to the instant at which the first attempt is
+// due.
 const lead = 20 * time.Millisecond
 
 // Options are the options of Run.
 type Options struct {
 	Roles Roles
 	Block int
-	// KernelTypes are this kernel's types, for the eBPF programs. Reading them takes longer than
-	// loading the programs, so a run shares them among its trials. If it is nil, each program reads
-	// them.
+	// KernelTypes caches the kernel's type information (BTF), which loading eBPF programs requires.
+	// Reading it takes longer than loading a program, so the trials of a run share the cache. If
+	// KernelTypes is nil, each program reads the information again.
 	KernelTypes *btf.Cache
-	// KeepFacts keeps all facts by which the trial is judged, in Outcome.Facts.
+	// KeepFacts makes Run return all facts by which the trial was judged, in Outcome.Facts.
 	KeepFacts bool
 }
 
-// An Outcome is the outcome of a trial.
+// An Outcome is what Run returns about a trial.
 type Outcome struct {
 	*results.Trial
-	Sysctls map[string]string // of its lab
+	Sysctls map[string]string // the sysctls of the trial's lab, by name
 	Facts   *ledger.Recording // nil without Options.KeepFacts; its header is incomplete
 }
 
 // Run carries out one trial of the variant in its own lab, and removes the lab before it returns.
-// An error means that nothing was measured. A trial that was measured badly is returned as invalid.
+// If nothing was measured, it returns an error. If the measurements are unusable, it returns a
+// trial that is marked as invalid.
 func Run(ctx context.Context, p *plan.Plan, v *plan.Variant, o Options) (_ *Outcome, err error) {
 	var c cleanup
 	defer func() { err = errors.Join(err, c.run()) }()
@@ -75,14 +78,15 @@ func notStarted(v *plan.Variant, err error) *Outcome {
 	}}
 }
 
-// A cleanup is a list of functions that end what was started, in the order of the starts.
+// A cleanup is a list of functions, each of which ends something that a trial has started. They are
+// in the order of those starts.
 type cleanup []func() error
 
-// add adds a function, which run will call before those added earlier. It must be safe to call even
-// if what it ends has ended.
+// add adds a function to the list. run calls it before the functions that were added earlier. The
+// function must be safe to call even if the thing that it ends has already ended.
 func (c *cleanup) add(end func() error) { *c = append(*c, end) }
 
-// run calls the functions, last added first.
+// run calls the functions in reverse order, and empties the list.
 func (c *cleanup) run() error {
 	var errs []error
 	for _, end := range slices.Backward(*c) {
