@@ -30,16 +30,16 @@ const (
 // homeSize is the maximum size of each in-memory file system that the server can write to.
 const homeSize = 256 << 20
 
-// AgentMain is the agent: it makes the home and then starts commands in it. It returns when its
-// control pipe ends. Its process must be in a mount namespace of its own, and in the lab's PID
-// namespace.
+// AgentMain is the main function of the agent. It makes the home and then starts commands in it.
+// The process exits when it reads EOF from its control pipe. It must be in a mount namespace of its
+// own, and in the lab's PID namespace.
 func AgentMain() error {
 	control := json.NewDecoder(os.NewFile(child.ControlFD, "control"))
 	var cfg agentConfig
 	if err := control.Decode(&cfg); err != nil {
 		return fmt.Errorf("the home's configuration: %w", err)
 	}
-	// prepare sets the timer slack of this thread, and new processes inherit it.
+	// prepare sets the timer slack of this thread. Processes that this thread starts inherit it.
 	runtime.LockOSThread()
 	if err := cfg.prepare(); err != nil {
 		return err
@@ -49,7 +49,7 @@ func AgentMain() error {
 		return err
 	}
 	go func() {
-		_ = control.Decode(new(struct{})) // returns at the end of the pipe
+		_ = control.Decode(new(struct{})) // returns at EOF
 		os.Exit(0)
 	}()
 	if _, err := os.NewFile(child.EventsFD, "events").Write([]byte{'r'}); err != nil {
@@ -58,7 +58,7 @@ func AgentMain() error {
 	a := &agent{cfg: cfg, requests: requests}
 	err = a.serve()
 	if errors.Is(err, io.EOF) || errors.Is(err, unix.ECONNRESET) {
-		return nil // this program has closed its end
+		return nil // the parent has closed its end of the socket
 	}
 	return err
 }
@@ -68,20 +68,21 @@ func (c agentConfig) prepare() error {
 	if err := c.mountAll(); err != nil {
 		return fmt.Errorf("the server's home: %w", err)
 	}
-	// The lab's thread has a slack of 1 ns. A server gets the kernel's default of 50 µs (prctl(2),
-	// PR_SET_TIMERSLACK).
+	// The thread that starts processes in the lab has a slack of 1 ns. A server gets the kernel's
+	// default of 50 µs (prctl(2), PR_SET_TIMERSLACK).
 	if err := unix.Prctl(unix.PR_SET_TIMERSLACK, 50_000, 0, 0, 0); err != nil {
 		return fmt.Errorf("PR_SET_TIMERSLACK: %w", err)
 	}
-	// If memory runs out, the server is killed before this program (proc_pid_oom_score_adj(5)).
+	// If memory runs out, the kernel kills the server rather than this program
+	// (proc_pid_oom_score_adj(5)).
 	if err := os.WriteFile("/proc/self/oom_score_adj", []byte("500"), 0); err != nil {
 		return err
 	}
 	for resource, limit := range map[int]uint64{
 		syscall.RLIMIT_NOFILE: c.Files, syscall.RLIMIT_DATA: c.Memory, syscall.RLIMIT_CORE: 0,
 	} {
-		// Call package syscall, not unix: unless syscall knows of the limit, it restores the old
-		// RLIMIT_NOFILE.
+		// Call package syscall, not unix: if package syscall does not know that the limit was set,
+		// it restores the old RLIMIT_NOFILE when it starts a process.
 		err := syscall.Setrlimit(resource, &syscall.Rlimit{Cur: limit, Max: limit})
 		if err != nil {
 			return fmt.Errorf("resource limit %d of %d: %w", resource, limit, err)
@@ -92,11 +93,12 @@ func (c agentConfig) prepare() error {
 
 // mountAll mounts the file systems of the home.
 func (c agentConfig) mountAll() error {
-	// Mounts made here must not appear elsewhere (mount_namespaces(7)).
+	// Mounts made in this namespace must not appear in others (mount_namespaces(7)).
 	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_SLAVE, ""); err != nil {
 		return fmt.Errorf("mount namespace: %w", err)
 	}
-	// This /proc shows only the processes of the lab's PID namespace, with their numbers in it.
+	// This /proc shows only the processes of the lab's PID namespace, under their PIDs in that
+	// namespace.
 	const noPrograms = unix.MS_NOSUID | unix.MS_NODEV | unix.MS_NOEXEC
 	if err := unix.Mount("proc", "/proc", "proc", noPrograms, ""); err != nil {
 		return fmt.Errorf("mount /proc: %w; in a container, run it with "+
@@ -115,8 +117,9 @@ func (c agentConfig) mountAll() error {
 	return nil
 }
 
-// hide mounts an empty in-memory file system on a directory. It makes the same subdirectories there
-// as the directory had, because servers do not make /run/haproxy or /var/log/nginx themselves.
+// hide mounts an empty in-memory file system on a directory. In the new file system it makes the
+// subdirectories that the directory had, because servers do not make directories such as
+// /run/haproxy or /var/log/nginx themselves.
 func (c agentConfig) hide(dir string) error {
 	entries, err := os.ReadDir(dir)
 	if errors.Is(err, os.ErrNotExist) {
@@ -148,7 +151,7 @@ func (c agentConfig) mkdir(dir string) error {
 }
 
 func (c agentConfig) chown(path string) error {
-	if c.Nested { // the agent already has the server's id
+	if c.Nested { // the agent already runs under the server's user id
 		return nil
 	}
 	return os.Chown(path, c.UID, c.GID)
@@ -158,7 +161,7 @@ func (c agentConfig) chown(path string) error {
 type agent struct {
 	cfg      agentConfig
 	requests *net.UnixConn
-	mu       sync.Mutex // one report at a time
+	mu       sync.Mutex // held while a report is sent
 }
 
 func (a *agent) serve() error {
@@ -176,8 +179,8 @@ func (a *agent) serve() error {
 	}
 }
 
-// start starts a command and reports the result. It returns only errors of the agent itself, not of
-// the command.
+// start starts a command and reports the result. It returns an error only if the agent itself
+// fails, not if the command cannot be started.
 func (a *agent) start(r request, files []*os.File) error {
 	process, path, err := a.run(r, files)
 	var errno unix.Errno
@@ -197,7 +200,7 @@ func (a *agent) start(r request, files []*os.File) error {
 		if err == nil {
 			exited.Status = unix.WaitStatus(state.Sys().(syscall.WaitStatus))
 		}
-		_ = a.report(exited) // fails only if this program has closed its end
+		_ = a.report(exited) // fails only if the parent has closed its end
 	}()
 	return nil
 }
@@ -208,10 +211,11 @@ func (a *agent) report(r report) error {
 	return send(a.requests, r)
 }
 
-// setListenPID sets LISTEN_PID to the PID of its own process and then becomes the command. The
-// parent cannot set it, because it does not know the PID before the fork. The first argument is the
-// number of candidates that follow. The shell executes the first one that the server's user may
-// execute, and the last one if there is none.
+// setListenPID is a shell script that sets LISTEN_PID to the PID of its own process, and then
+// executes the command in that process. The agent cannot set LISTEN_PID itself, because it does not
+// know the PID before the fork. The script's first argument is the number of candidates, the paths
+// that follow it. The script executes the first candidate that the server's user may execute. If
+// there is none, it executes the last one, for the error message.
 var setListenPID = []string{"/bin/sh", "-c", `
 	LISTEN_PID=$$; export LISTEN_PID
 	n=$1; shift
@@ -220,8 +224,8 @@ var setListenPID = []string{"/bin/sh", "-c", `
 	exec "$program" "$@"`, "sh",
 }
 
-// run starts the command of a request. After an error, path is the program or working directory
-// that the error is about.
+// run starts the command of a request. If it fails, path is the program or working directory that
+// the error is about.
 func (a *agent) run(r request, files []*os.File) (p *os.Process, path string, err error) {
 	if len(files) == 0 {
 		return nil, "", errors.New("a request without standard output")
@@ -252,7 +256,8 @@ func (a *agent) run(r request, files []*os.File) (p *os.Process, path string, er
 		return p, programs[0], err
 	}
 	for _, path = range programs {
-		// argv[0] is the path, as with systemd: nginx executes it for an upgrade.
+		// argv[0] is the path, as it is under systemd: nginx executes argv[0] when it upgrades
+		// itself.
 		args := append([]string{path}, r.Args[1:]...)
 		if p, err = os.StartProcess(path, args, attr); !errors.Is(err, unix.EACCES) {
 			break
@@ -263,8 +268,8 @@ func (a *agent) run(r request, files []*os.File) (p *os.Process, path string, er
 
 // candidates returns the paths that a request's program may have. A program without a slash is
 // searched for in the PATH of the request's environment. Like execvp(3), the agent tries the next
-// path if the server's user may not execute one: root's PATH often begins with directories of its
-// own.
+// path if the server's user may not execute one: root's PATH often begins with directories that
+// only root may enter.
 func candidates(r request) (all []string) {
 	name := r.Args[0]
 	switch {

@@ -14,8 +14,9 @@ import (
 	"reuseport-bench/servers/clock"
 )
 
-// settled is how long a new process must have run, or an old one must have been gone, to prove that
-// a restart did something. A failed restart may start a process for a moment.
+// settled is the time for which a new process must have run, or an old process must have been gone,
+// before that proves that a restart did something. A failed restart may start a process that exits
+// at once.
 const settled = 100 * time.Millisecond
 
 // A Change is something that a restart has changed.
@@ -35,27 +36,27 @@ type ChangeKind string
 
 // The kinds of changes.
 const (
-	ChangeProcess    ChangeKind = "process"    // a new process, or one that has gone
-	ChangeListener   ChangeKind = "listener"   // a new listening socket, or one that has gone
+	ChangeProcess    ChangeKind = "process"    // a process is new, or gone
+	ChangeListener   ChangeKind = "listener"   // a listening socket is new, or gone
 	ChangePIDFile    ChangeKind = "pid-file"   // the pid file names another process
-	ChangeWorker     ChangeKind = "worker"     // a new process answers
-	ChangeGeneration ChangeKind = "generation" // the new generation answers
+	ChangeWorker     ChangeKind = "worker"     // a new process answers a request
+	ChangeGeneration ChangeKind = "generation" // the new generation answers a request
 )
 
 const isNew = " is new"
 
-// A snapshot is what can be seen of the server before a restart.
+// A snapshot is the visible state of the server at one moment.
 type snapshot struct {
 	processes []Process
 	ids       map[id]bool
 	main      Process
 	listeners map[uint64]string // by cookie
 	pidFile   string
-	lingers   bool              // old processes still run and may close listeners
-	first     map[string]Change // changes by Kind and What, as first seen
+	lingers   bool              // processes that earlier restarts left may still close listeners
+	first     map[string]Change // changes since the snapshot, by Kind and What
 }
 
-// look returns what can be seen now.
+// look returns a snapshot of the server's current state.
 func (s *Server) look(ctx context.Context) (n *snapshot, err error) {
 	n = &snapshot{listeners: map[uint64]string{}, first: map[string]Change{}}
 	if n.processes, err = s.home.processes(); err != nil {
@@ -73,8 +74,8 @@ func (s *Server) look(ctx context.Context) (n *snapshot, err error) {
 	return n, errors.Join(err, ctx.Err())
 }
 
-// changes returns the differences between now and the snapshot, in the order in which they were
-// first seen.
+// changes returns the differences between the current state and the snapshot from before the
+// restart, in the order in which they were first seen.
 func (r *restarting) changes(ctx context.Context) (all []Change, err error) {
 	now, err := r.look(ctx)
 	if err != nil {
@@ -118,11 +119,11 @@ func (r *restarting) changes(ctx context.Context) (all []Change, err error) {
 	return all, nil
 }
 
-// recent is how long a server may still be starting processes after it has become ready.
+// recent is the time after a server has become ready in which it may still start processes.
 const recent = time.Second
 
-// awaitSteady waits until the set of processes has not changed for settled. It waits at most
-// recent, because a server may start a process for each request.
+// awaitSteady waits until the server's set of processes has stayed the same for the time settled.
+// It waits at most recent, because a server may start a process for each request.
 func (s *Server) awaitSteady(ctx context.Context) error {
 	var last map[id]bool
 	var since time.Time
@@ -160,8 +161,7 @@ func (r *restarting) awaitOver(ctx context.Context) error {
 	return err
 }
 
-// alsoSame returns the end of a list of things that are unchanged after a restart that changed
-// nothing.
+// alsoSame returns the end of the list, in an error message, of what a restart has not changed.
 func (r *restarting) alsoSame() string {
 	text := ""
 	if r.cfg.PIDFile != "" {
@@ -173,8 +173,8 @@ func (r *restarting) alsoSame() string {
 	return text
 }
 
-// isOver checks whether the restart is over. If it is, missing is nil and the result is filled in;
-// otherwise missing says what is missing.
+// isOver checks whether the restart is over. If it is over, isOver fills in the result and missing
+// is nil. Otherwise missing describes the condition that does not hold yet.
 func (r *restarting) isOver(ctx context.Context) (missing, fatal error) {
 	changes, err := r.changes(ctx)
 	if err != nil {
@@ -218,8 +218,9 @@ func (r *restarting) isOver(ctx context.Context) (missing, fatal error) {
 	return nil, nil
 }
 
-// newAnswer returns the change that the server's answers show, if answers identify who sends them.
-// If something old still answers, it returns what is missing.
+// newAnswer sends a request if answers identify the process or the generation that sends them. If a
+// new one answers, newAnswer returns that change. If an old one still answers, it returns an error,
+// missing, that says so.
 func (r *restarting) newAnswer(ctx context.Context, changes []Change) (c *Change, missing error) {
 	if r.cfg.Identify.Generation != "" {
 		if err := r.generationAnswers(ctx); err != nil {
@@ -245,12 +246,13 @@ func (r *restarting) newAnswer(ctx context.Context, changes []Change) (c *Change
 	return &Change{ChangeWorker, what, r.env.Clock.Now()}, nil
 }
 
-// path returns the path of the requests that find out who answers.
+// path returns the path of requests that find out which process or generation answers.
 func (s *Server) path() string { return cmp.Or(s.cfg.Ready.HTTP, "/") }
 
 // readyAgain returns nil if the server is ready after the restart, as far as Config.Ready can tell.
 func (r *restarting) readyAgain(ctx context.Context) error {
-	if st := r.newest(); st.generation == r.result.Generation { // the restart has started it
+	// the restart has started the server
+	if st := r.newest(); st.generation == r.result.Generation {
 		return r.ready(ctx, st)
 	}
 	if r.cfg.Ready.HTTP == "" {

@@ -10,12 +10,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A command is one that the agent has been asked to start.
+// A command is a command that the agent was asked to start.
 type command struct {
 	args    []string
-	started chan struct{} // closed when it has been started or could not be started
+	started chan struct{} // closed when the agent reports the start or its failure
 	exited  chan struct{}
-	read    <-chan struct{} // closed when its output has been read to the end
+	read    <-chan struct{} // closed when EOF of its output was read
 
 	// Valid once started.
 	pid   int
@@ -47,8 +47,8 @@ func (c *command) hasExited() bool {
 	}
 }
 
-// awaitOutput waits until the output of a command that has exited is read. Its children may keep
-// the output open, so the wait has a limit.
+// awaitOutput waits until the output of a command that has exited has been read to EOF. The
+// command's child processes may keep the output open, so the wait has a limit.
 func (c *command) awaitOutput() {
 	const limit = 200 * time.Millisecond
 	if c.hasExited() {
@@ -59,8 +59,8 @@ func (c *command) awaitOutput() {
 	}
 }
 
-// exitsSoon waits for the report of a process that is known to be gone. It returns false if none
-// comes.
+// exitsSoon waits for the agent's report that the process, which is known to be gone, has exited.
+// It returns false if no report comes.
 func (c *command) exitsSoon() bool {
 	const limit = time.Second
 	select {
@@ -120,7 +120,7 @@ func ending(s unix.WaitStatus) string {
 type startError struct {
 	args  []string
 	dir   string
-	path  string // what the error is about
+	path  string // the file that errno is about
 	errno unix.Errno
 	user  string
 }

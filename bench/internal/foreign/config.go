@@ -18,16 +18,16 @@ import (
 type Config struct {
 	// Start starts the server.
 	Start Command
-	// Forks says that Start exits with status 0 when the server runs in the background.
+	// Forks is true if Start exits with status 0 once the server runs in the background.
 	Forks bool
 	// PIDFile is a file that holds the PID of the main process, relative to the home directory.
-	// Empty: the main process is the one that Start made or, with Forks, the only process of the
-	// server whose parent does not belong to the server.
+	// Empty: the main process is the process of Start itself or, with Forks, the only process of
+	// the server whose parent does not belong to the server.
 	PIDFile string
 	// Directory is the working directory. Empty: the home directory.
 	Directory string
-	// Base is a second directory for relative paths of programs and copied files. It is used if the
-	// home directory does not have the file.
+	// Base is the directory at which relative paths of copied files start. Relative paths of
+	// programs are looked up in the working directory first, and then in Base.
 	Base string
 	// Files are written to the home directory before the start, and again before each restart.
 	Files []File
@@ -38,31 +38,32 @@ type Config struct {
 	// Vars are the values of the variables {{vars.NAME}}.
 	Vars    map[string]string
 	Address netip.AddrPort // where the server should listen
-	Workers int            // {{workers}}; also the number of held sockets with SocketsReuseport
-	// Sockets, if SocketsShared or SocketsReuseport, makes this program hold the listening sockets:
-	// one, or one for each worker. It passes them to every start as LISTEN_FDS (sd_listen_fds(3)).
-	// Empty: the server opens its own.
+	Workers int            // {{workers}}; with SocketsReuseport also the number of sockets
+	// Sockets says which listening sockets this program opens and passes to every start as
+	// LISTEN_FDS (sd_listen_fds(3)): SocketsShared one, SocketsReuseport one for each worker.
+	// Empty: the server opens its own sockets.
 	Sockets vocabulary.Sockets
-	Backlog int // of held sockets; default 4096
+	Backlog int // of the sockets that this program opens; default 4096
 	Ready   Ready
 	Stop    Stop
 	// RestartWithin is the maximum time from the last action of a restart until the restart is
 	// over. Default 10 s.
 	RestartWithin time.Duration
 	Identify      Identify
-	// User is the user under whose id the server runs. Empty: www-data or nobody. An ordinary user
-	// has only one id, so that id is mapped to User in a user namespace of the server's own; "root"
-	// makes it root in the lab's user namespace.
+	// User is the user under whose id the server runs. Empty: www-data or nobody. If an ordinary
+	// user runs this program, there is only one user id, so the server runs in a user namespace of
+	// its own that maps this id to User. With "root", the server is root in the lab's user
+	// namespace.
 	User string
-	// Probe is the source address of requests that find out whether the server is ready. The zero
-	// value lets the kernel choose.
+	// Probe is the source address of the requests that find out whether the server is ready. If it
+	// is the zero value, the kernel chooses the address.
 	Probe  netip.Addr
 	Limits Limits
 }
 
-// A Command is a line or a list of words, not both. Variables are replaced first. A line is then
-// split into words as a shell does, with quotes. $NAME stands for the server's environment
-// variable. No shell runs the line.
+// A Command is a line or a list of words, not both. First, variables are replaced by their values.
+// A line is then split into words by a shell's rules for quotes, and $NAME is replaced by the
+// server's environment variable NAME. But no shell runs the line.
 type Command struct {
 	Line string
 	List []string
@@ -70,32 +71,33 @@ type Command struct {
 
 // A File is written to the home directory.
 type File struct {
-	Name string // relative; a name that ends in "/" makes a directory
+	Name string // relative to the home directory; a name that ends in "/" makes a directory
 	Text string // a template
 	Copy string // the path of a file that is copied as it is, instead of Text
 }
 
-// Ready says when the server is ready. Exactly one condition is set; if none is, it is Listening.
+// Ready is the condition under which the server is ready. At most one of HTTP, Listening, Notify,
+// Stdout and Run is set; if none is set, Listening applies.
 type Ready struct {
 	HTTP      string // the path of a request
 	Status    int    // of the answer; 0: any status from 200 to 399
 	Listening bool   // a process of the server listens at the address
 	Notify    bool   // the server sends READY=1 (sd_notify(3))
 	Stdout    *regexp.Regexp
-	Run       Command       // exits with status 0
+	Run       Command       // the server is ready if this exits with status 0
 	Within    time.Duration // default 20 s
 }
 
-// Stop says how the server is stopped.
+// Stop configures how the server is stopped.
 type Stop struct {
 	Signal unix.Signal   // default SIGTERM
-	Grace  time.Duration // until SIGKILL; default 10 s
+	Grace  time.Duration // from Signal until SIGKILL; default 10 s
 }
 
-// Identify names the response headers in which the server says who answers.
+// Identify names the response headers by which the server identifies the process that answers.
 type Identify struct {
 	Worker     string // the PID of the answering process
-	Generation string // {{generation}}
+	Generation string // the value of {{generation}}
 }
 
 // Limits are limits on what each process of the server may use.
@@ -122,8 +124,9 @@ const (
 	defaultWithin      = 10 * time.Second // of an action; and Config.RestartWithin
 	// pollEvery is the interval at which conditions are polled.
 	pollEvery = 10 * time.Millisecond
-	// goneEvery is the interval at which the end of a stopped server is polled. A restart may start
-	// the next server only then, and until it listens every request is lost.
+	// goneEvery is the interval at which this program checks whether a stopped server is gone. It
+	// is short because a restart may start the next server only when the previous one is gone, and
+	// every request is lost until the next one listens.
 	goneEvery = time.Millisecond
 )
 

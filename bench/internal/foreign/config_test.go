@@ -23,7 +23,8 @@ func TestRender(t *testing.T) {
 		"listen {{address}} {{vars.empty}};": "listen [::1]:80 ;",
 		"{{host}}|{{ port }}|{{workers}}":    "::1|80|3",
 		"{{generation}}{{directory}}/x":      "7/run/server/x",
-		"{{vars.x}} {}} } {":                 "{{port}} {}} } {", // values are not templates
+		// values of variables are not templates
+		"{{vars.x}} {}} } {": "{{port}} {}} } {",
 	} {
 		if got, err := vars.render("f", text); got != want || err != nil {
 			t.Errorf("%q: got %q, error %v; want %q", text, got, err, want)
@@ -227,8 +228,8 @@ func TestRoots(t *testing.T) {
 	}
 }
 
-// TestProves checks that a process proves a restart only after a while, because a failed restart
-// may start a process for a moment.
+// TestProves checks that a new process proves a restart only after the time settled, because a
+// failed restart may start a process that exits at once.
 func TestProves(t *testing.T) {
 	for _, test := range []struct {
 		kind ChangeKind

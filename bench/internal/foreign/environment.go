@@ -10,8 +10,8 @@ import (
 // An environment is a server's environment variables.
 type environment map[string]string
 
-// environment returns the variables that every command of the server gets. Variables of Config.Env
-// that do not render are omitted; Check reports them.
+// environment returns the variables that every command of the server gets. It omits variables of
+// Config.Env whose templates are invalid; Config.Check reports these.
 func (c Config) environment(vars Variables) environment {
 	env := environment{
 		"PATH": os.Getenv("PATH"), "LANG": "C.UTF-8",
@@ -30,8 +30,8 @@ func (c Config) environment(vars Variables) environment {
 	return env
 }
 
-// passing adds the variables that tell a command about n listening sockets (sd_listen_fds(3)). The
-// agent adds LISTEN_PID.
+// passing returns e with the variable that tells a command that it gets n listening sockets
+// (sd_listen_fds(3)). The agent adds LISTEN_PID.
 func (e environment) passing(n int) environment {
 	if n == 0 {
 		return e

@@ -16,7 +16,8 @@ import (
 // linesShown is the number of the server's last lines that a message shows.
 const linesShown = 6
 
-// explain adds to an error what the server wrote last, and which limits the server has reached.
+// explain adds the server's last lines of output, and the limits that the server has reached, to an
+// error.
 func (s *Server) explain(err error) error {
 	if err == nil || s.home == nil {
 		return err
@@ -115,7 +116,8 @@ func (s *Server) atLimits() (reached []string) {
 			reached = append(reached,
 				fmt.Sprintf("process %v has open all %d descriptors that it may have", p, limit))
 		}
-		// The last allocation failed, so the memory in use is somewhat below the limit.
+		// A server at its limit uses somewhat less memory than the limit, because its last
+		// allocation failed.
 		if n, limit := p.memory(), s.home.limits.Memory; n >= limit/10*9 {
 			reached = append(reached, fmt.Sprintf("process %v uses %d MiB of the %d MiB of memory "+
 				"that it may use", p, n>>20, limit>>20))
@@ -154,8 +156,8 @@ func (p Process) memory() (bytes uint64) {
 	return bytes << 10
 }
 
-// muchOutput is the number of bytes that a server can write before Notes mentions them: more than
-// an access log of some seconds.
+// muchOutput is the number of bytes of output above which Notes mentions the output. An access log
+// of some seconds is smaller.
 const muchOutput = 64 << 20
 
 // note adds a sentence to Notes.
@@ -165,8 +167,8 @@ func (s *Server) note(format string, args ...any) {
 	s.notes = append(s.notes, fmt.Sprintf(format, args...))
 }
 
-// Notes returns what else was noticed: processes that had to be killed, limits that were reached, a
-// large output. Call it before Close.
+// Notes returns sentences about anything unusual that is not an error: processes that had to be
+// killed, limits that were reached, a large output. It must be called before Close.
 func (s *Server) Notes() []string {
 	s.mu.Lock()
 	notes := slices.Clone(s.notes)

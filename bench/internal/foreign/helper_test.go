@@ -29,7 +29,8 @@ const (
 	roleServe = "serve"
 )
 
-// asUser, in the environment, makes the test binary run its tests in a user namespace.
+// asUser is the name of an environment variable. If it is set, the test binary runs its tests in a
+// user namespace.
 const asUser = "FOREIGN_TEST_AS_USER"
 
 func TestMain(m *testing.M) {
@@ -77,7 +78,8 @@ func sleepForever() {
 	}
 }
 
-// serve is a server that the tests start: "serve MODE". It listens at HOST and PORT.
+// serve is the server that the tests start by the command "serve MODE". It listens at $HOST and
+// $PORT.
 func serve() error {
 	mode := os.Args[2]
 	address := net.JoinHostPort(os.Getenv("HOST"), os.Getenv("PORT"))
@@ -102,7 +104,7 @@ func serve() error {
 		if os.Getenv("GENERATION") != "1" {
 			sleepForever()
 		}
-	case "orphan": // serves once its parent has exited
+	case "orphan": // does not serve before its parent has exited
 		for os.Getppid() != 1 {
 			time.Sleep(time.Millisecond)
 		}
@@ -120,7 +122,7 @@ func serve() error {
 			os.Exit(3)
 		})
 	case "crash-loop":
-		onHangup(func() { // starts a worker that cannot start
+		onHangup(func() { // starts a process that exits at once
 			_ = exec.Command("false").Run()
 		})
 	case "breaks":
@@ -216,7 +218,7 @@ func eatDescriptors() {
 }
 
 func eatMemory() {
-	for { // the memory of mmap is never freed
+	for { // memory from mmap is not garbage-collected
 		_, err := unix.Mmap(-1, 0, 16<<20, unix.PROT_READ|unix.PROT_WRITE,
 			unix.MAP_ANON|unix.MAP_PRIVATE)
 		if err != nil {

@@ -20,8 +20,8 @@ import (
 	"reuseport-bench/servers/child"
 )
 
-// A home is where the server's processes live. Its agent starts them. The methods may be called
-// from several goroutines.
+// A home is the mount namespace in which the server's processes run. The home's agent starts them.
+// The methods may be called from several goroutines.
 type home struct {
 	account account
 	limits  Limits
@@ -29,13 +29,13 @@ type home struct {
 	agentID int // the agent's PID in the lab
 	mounts  string
 	conn    *net.UnixConn
-	proc    string   // the lab's /proc, as a path of this program
-	root    *os.File // the root directory
+	proc    string   // the lab's /proc, as this program reaches it
+	root    *os.File // the home's root directory
 
 	mu       sync.Mutex
-	commands map[int]*command // by number of the request, until they have exited
+	commands map[int]*command // commands that have not exited, by request.ID
 	next     int
-	ended    chan struct{} // closed when no more reports come
+	ended    chan struct{} // closed when the agent can send no more reports
 }
 
 // agentLimit is the maximum time for the start of the agent, and of a command.
@@ -134,7 +134,7 @@ func (l Limits) withDefaults() (Limits, error) {
 	return l, nil
 }
 
-// readReports passes the agent's reports to the commands that they are about.
+// readReports reads the agent's reports, and passes each to the command that it is about.
 func (h *home) readReports() {
 	defer close(h.ended)
 	buffer := make([]byte, maxMessage)
@@ -157,13 +157,13 @@ func (h *home) readReports() {
 	}
 }
 
-// A launch is a command to start.
+// A launch describes a command to start.
 type launch struct {
 	args    []string
 	env     environment
 	dir     string
 	sockets []*os.File // listening sockets to pass
-	outputs []*output  // get what the command writes; the last one is the server's
+	outputs []*output  // receive what the command writes; the last one is the server's
 }
 
 // start starts a command. If the command cannot be started, the error is a *startError.
@@ -203,7 +203,7 @@ func (h *home) start(ctx context.Context, l launch) (*command, error) {
 	return c, nil
 }
 
-// agentEnded returns the error for a home whose agent has ended.
+// agentEnded returns the error of a home whose agent has exited.
 func (h *home) agentEnded() error {
 	ended := errors.New("the process that starts the server's commands has ended; " +
 		"has the server killed it?")
@@ -211,7 +211,7 @@ func (h *home) agentEnded() error {
 }
 
 // open opens a file of the home. Relative paths start at the home directory. Symbolic links are
-// resolved as they are for the server (openat2(2)).
+// resolved as the server would resolve them (openat2(2)).
 func (h *home) open(path string, flags int, mode uint32) (*os.File, error) {
 	if !filepath.IsAbs(path) {
 		path = filepath.Join(homeDirectory, path)
@@ -257,11 +257,11 @@ func (h *home) write(name string, text []byte, mode os.FileMode) error {
 	if err := h.makeDirectories(filepath.Dir(name)); err != nil {
 		return err
 	}
-	// Write a new file: a running program cannot be overwritten, and whoever has the old file open
-	// keeps it.
+	// Write a new file and rename it: a running program's file cannot be overwritten, and a process
+	// that has the old file open keeps reading that one.
 	fresh := path + ".new"
-	// A process that this program forks meanwhile would keep the file open for writing until it
-	// executes its own program. Until then, nobody could execute the file (ETXTBSY).
+	// A child process that is forked while the file is open for writing inherits the descriptor and
+	// keeps it until it calls execve(2). Until then, nobody could execute the file (ETXTBSY).
 	syscall.ForkLock.RLock()
 	err := os.WriteFile(fresh, text, mode)
 	syscall.ForkLock.RUnlock()

@@ -17,7 +17,7 @@ type notifier struct {
 
 	mu    sync.Mutex
 	ready int // number of READY=1 messages
-	main  int // the last MAINPID; 0: none
+	main  int // the last value of MAINPID; 0: none
 	said  string
 }
 
@@ -74,7 +74,7 @@ func (n *notifier) mainPID() int {
 	return n.main
 }
 
-// status returns the last STATUS.
+// status returns the last value of STATUS.
 func (n *notifier) status() string {
 	n.mu.Lock()
 	defer n.mu.Unlock()

@@ -9,14 +9,14 @@ import (
 	"unicode"
 )
 
-// outputLimit is the number of bytes of the latest output that are kept at least.
+// outputLimit is the minimum number of bytes of the latest output that are kept.
 const outputLimit = 64 << 10
 
-// lineLimit is the number of bytes of a line that are matched and shown.
+// lineLimit is the maximum number of bytes of a line that are matched and shown.
 const lineLimit = 400
 
-// An output holds what commands have written to their standard output and error. It keeps at least
-// the latest outputLimit bytes, and at most twice as many. Its methods may be called from several
+// An output holds the latest bytes that commands have written to their standard output and error:
+// at least outputLimit bytes, and at most twice as many. Its methods may be called from several
 // goroutines.
 type output struct {
 	mu       sync.Mutex
@@ -27,7 +27,7 @@ type output struct {
 	readers  sync.WaitGroup
 }
 
-// A watcher waits for a line.
+// A watcher waits for a line that matches a pattern.
 type watcher struct {
 	pattern *regexp.Regexp
 	seen    chan struct{} // closed when a line has matched
@@ -42,8 +42,9 @@ func (o *output) watch(pattern *regexp.Regexp) <-chan struct{} {
 	return w.seen
 }
 
-// follow reads r to its end in a goroutine and adds what it reads to all outputs. Closing the last
-// output ends the goroutine. It returns a channel that is closed when the goroutine ends.
+// follow starts a goroutine that reads r until EOF, and adds what it reads to all outputs. If the
+// last output is closed, the goroutine ends, too. follow returns a channel that is closed when the
+// goroutine ends.
 func follow(r io.ReadCloser, all []*output) <-chan struct{} {
 	done := make(chan struct{})
 	owner := all[len(all)-1]
@@ -74,8 +75,8 @@ func follow(r io.ReadCloser, all []*output) <-chan struct{} {
 	return done
 }
 
-// eachLine calls f with every complete line. It returns the incomplete rest, at most lineLimit
-// bytes of it.
+// eachLine calls f for each complete line of b. It returns the first lineLimit bytes of the
+// incomplete last line.
 func eachLine(b []byte, f func([]byte)) (rest []byte) {
 	for {
 		line, after, found := bytes.Cut(b, []byte{'\n'})
@@ -92,7 +93,7 @@ func (o *output) add(b []byte) {
 	defer o.mu.Unlock()
 	o.written += int64(len(b))
 	o.kept = append(o.kept, b...)
-	if len(o.kept) > 2*outputLimit { // twice as many, so as not to copy for every line
+	if len(o.kept) > 2*outputLimit { // drop half at once, not a little at each write
 		o.kept = append(o.kept[:0], o.kept[len(o.kept)-outputLimit:]...)
 	}
 }
@@ -116,15 +117,15 @@ func (o *output) total() int64 {
 	return o.written
 }
 
-// last returns the last n lines.
+// last returns the last n lines of the output, in the form that lastLines gives them.
 func (o *output) last(n int) []string {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	return lastLines(o.kept, n)
 }
 
-// lastLines returns the last n lines that are not blank. Each is cut at lineLimit and made
-// printable.
+// lastLines returns the last n lines of b that are not blank. It shortens each to lineLimit bytes,
+// and replaces unprintable characters.
 func lastLines(b []byte, n int) (lines []string) {
 	for len(b) > 0 && len(lines) < n {
 		b = bytes.TrimRight(b, "\n")
@@ -145,11 +146,12 @@ func printable(r rune) rune {
 	return '�'
 }
 
-// close ends all reading that follow does for this output, and waits for it.
+// close ends the goroutines that follow started with this output as the last one, and waits for
+// them.
 func (o *output) close() {
 	o.mu.Lock()
 	for _, f := range o.files {
-		_ = f.Close() // the reader may have closed it
+		_ = f.Close() // the goroutine may have closed it already
 	}
 	o.mu.Unlock()
 	o.readers.Wait()

@@ -23,7 +23,7 @@ import (
 // probeLimit is the maximum time for one request that finds out whether the server is ready.
 const probeLimit = time.Second
 
-// An answer is the server's answer to a request of this program.
+// An answer is the server's response to a request that this program, not the load, has sent.
 type answer struct {
 	status     int
 	worker     int    // from Identify.Worker; 0: unknown
@@ -47,7 +47,7 @@ func (a answer) String() string {
 	return text
 }
 
-// ask sends a request on a new connection.
+// ask sends a request on a new connection, and returns the answer.
 func (s *Server) ask(ctx context.Context, path string) (a answer, err error) {
 	ctx, cancel := context.WithTimeout(ctx, probeLimit)
 	defer cancel()
@@ -91,8 +91,9 @@ func firstLine(b []byte) []string {
 	return lastLines([]byte(line), 1)
 }
 
-// connect opens a connection to the server in the server's network namespace. A socket stays in the
-// namespace in which it was made, so only making it needs a thread in that namespace.
+// connect opens a connection to the server in the server's network namespace. A socket belongs to
+// the namespace of the thread that creates it, so only the creation and the start of the connection
+// run on a thread in that namespace.
 func (s *Server) connect(ctx context.Context) (net.Conn, error) {
 	fd, connectErr := -1, error(nil)
 	err := s.env.Do(func() (err error) {

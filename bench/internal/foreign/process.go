@@ -16,18 +16,19 @@ import (
 
 // A Process is a process of the server.
 type Process struct {
-	PID  int // in the lab
+	PID  int // in the lab's PID namespace
 	Name string
 	CPU  time.Duration // user and system time, including that of children it has waited for
-	// Path is the directory of the process in /proc, as a path of this program.
+	// Path is the directory of the process in the lab's /proc, as this program reaches it.
 	Path string
 
 	parent int
-	began  uint64        // clock ticks since the machine booted; with PID it identifies the process
+	// clock ticks from boot to its start; identifies the process together with PID
+	began  uint64
 	reaped time.Duration // CPU time of its children that it has waited for
 }
 
-// id identifies a process for as long as the machine runs.
+// id identifies a process. Unlike a PID, it is never reused.
 type id struct {
 	pid   int
 	began uint64
@@ -54,7 +55,8 @@ func (h *home) processes() (all []Process, err error) {
 		if err != nil || pid == 1 || pid == h.agentID {
 			continue
 		}
-		// The home's processes are those in its mount namespace, whoever their parents are.
+		// A process belongs to the home if it is in the home's mount namespace, whatever its parent
+		// is.
 		path := filepath.Join(h.proc, name)
 		if mounts, err := os.Readlink(path + "/ns/mnt"); err != nil || mounts != h.mounts {
 			continue
@@ -83,9 +85,9 @@ func readProcess(path string) (p Process, alive bool) {
 
 // parseStat parses a stat file (proc_pid_stat(5)). A name may contain spaces and parentheses.
 //
-// A process with several threads lives until the last one has exited. If its first thread has
-// exited before the others, it looks like a zombie, but still holds its descriptors and so its
-// address.
+// A process with several threads lives until its last thread has exited. If its first thread exits
+// before the others, the process has the state of a zombie, but its descriptors stay open,
+// including listening sockets.
 func parseStat(path string, text []byte) (p Process, alive bool) {
 	open, end := bytes.IndexByte(text, '('), bytes.LastIndexByte(text, ')')
 	if open < 0 || end < open {
@@ -118,15 +120,15 @@ func parseStat(path string, text []byte) (p Process, alive bool) {
 	}, err == nil
 }
 
-// CPU returns the CPU time of the server's processes since the home was made, also of those that
-// have exited. Its resolution is that of a clock tick, 10 ms, for each process.
+// CPU returns the CPU time that the server's processes have used since the home was made, including
+// processes that have exited. The error is up to one clock tick, 10 ms, for each process.
 func (s *Server) CPU() (used time.Duration, err error) {
 	all, err := s.home.processes()
 	for _, p := range all {
 		used += p.CPU
 	}
-	// The agent waits for the processes that it has started, and PID 1 for those whose parents have
-	// exited.
+	// Processes that have exited are reaped by the agent, if it started them, or by PID 1, if their
+	// parents exited before them.
 	for _, pid := range []int{1, s.home.agentID} {
 		p, _ := readProcess(filepath.Join(s.home.proc, strconv.Itoa(pid)))
 		used += p.reaped
@@ -155,8 +157,8 @@ func (p Process) alive() bool {
 }
 
 // signal sends a signal. It returns os.ErrProcessDone if the process has exited. It sends the
-// signal by a descriptor of the process's directory, so another process that reuses the PID never
-// gets it (pidfd_send_signal(2)).
+// signal through a descriptor of the process's directory in /proc (pidfd_send_signal(2)), so the
+// signal never reaches another process that reuses the PID.
 func (p Process) signal(s unix.Signal) error {
 	fd, err := unix.Open(p.Path, unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {
@@ -177,7 +179,7 @@ func (p Process) signal(s unix.Signal) error {
 	return nil
 }
 
-// signalAll sends a signal to processes. Those that have exited are skipped.
+// signalAll sends a signal to each of the processes. It skips processes that have exited.
 func signalAll(all []Process, s unix.Signal) error {
 	var errs []error
 	for _, p := range all {
@@ -188,7 +190,7 @@ func signalAll(all []Process, s unix.Signal) error {
 	return errors.Join(errs...)
 }
 
-// roots returns the processes whose parents are not in the list.
+// roots returns the processes in the list whose parents are not in it.
 func roots(all []Process) (roots []Process) {
 	for _, p := range all {
 		ofServer := func(q Process) bool { return q.PID == p.parent }
@@ -199,7 +201,7 @@ func roots(all []Process) (roots []Process) {
 	return roots
 }
 
-// without returns the processes that are not in the set.
+// without returns the processes in the list that are not in the set.
 func without(all []Process, set map[id]bool) (rest []Process) {
 	for _, p := range all {
 		if !set[p.id()] {
@@ -217,7 +219,7 @@ func setOf(all []Process) map[id]bool {
 	return set
 }
 
-// living returns those of the processes that still run.
+// living returns the processes in the list that still run.
 func living(all []Process) (left []Process) {
 	for _, p := range all {
 		if p.alive() {

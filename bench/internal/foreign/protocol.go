@@ -12,14 +12,14 @@ import (
 
 // agentConfig is the first message that the agent reads from its control pipe.
 type agentConfig struct {
-	UID, GID int    // of commands
+	UID, GID int    // the ids under which commands run
 	Nested   bool   // commands run in a user namespace that maps the agent's id to UID and GID
 	Files    uint64 // RLIMIT_NOFILE
 	Memory   uint64 // RLIMIT_DATA
 }
 
-// A request asks the agent to start a command. The command's standard output comes with it,
-// followed by the files that the command gets from descriptor 3 on.
+// A request asks the agent to start a command. Two kinds of files are sent with it: first the
+// command's standard output, then the files that the command gets as descriptors 3 and up.
 type request struct {
 	ID   int
 	Args []string
@@ -32,7 +32,7 @@ type request struct {
 // A report is the agent's answer to a request. A second report follows when the command has exited.
 type report struct {
 	ID    int
-	PID   int        // in the lab
+	PID   int        // in the lab's PID namespace
 	Errno unix.Errno // why the command was not started, or 0
 	Path  string     // the file that Errno is about
 
@@ -47,7 +47,7 @@ const maxMessage = 128 << 10
 // maxFiles is the maximum number of files in a message: SCM_MAX_FD (include/net/scm.h).
 const maxFiles = 253
 
-// send sends one message with files. The caller keeps the files.
+// send sends one message with files. It does not close the files.
 func send(to *net.UnixConn, message any, files ...*os.File) error {
 	b, err := json.Marshal(message)
 	if err != nil {
@@ -69,7 +69,7 @@ func send(to *net.UnixConn, message any, files ...*os.File) error {
 	return err
 }
 
-// receive receives one message with its files. The caller closes the files. buffer must have
+// receive receives one message with its files. The caller must close the files. buffer must have
 // maxMessage bytes.
 func receive(from *net.UnixConn, buffer []byte, message any) (files []*os.File, err error) {
 	space := make([]byte, unix.CmsgSpace(4*maxFiles))
@@ -102,7 +102,7 @@ func closeAll(files []*os.File) error {
 	return errors.Join(errs...)
 }
 
-// fileConn returns a connection for a socket and closes the file.
+// fileConn returns a connection that uses the socket f, and closes f.
 func fileConn(f *os.File) (*net.UnixConn, error) {
 	c, err := net.FileConn(f)
 	if err := errors.Join(err, f.Close()); err != nil {

@@ -12,7 +12,7 @@ import (
 	"reuseport-bench/bench/internal/kernel"
 )
 
-// awaitReady waits until a start is ready and its main process is known.
+// awaitReady waits until the server is ready after a start, and its main process is known.
 func (s *Server) awaitReady(ctx context.Context, st *start) error {
 	if s.cfg.Forks {
 		if err := s.awaitFork(ctx, st); err != nil {
@@ -43,7 +43,7 @@ func (s *Server) awaitReady(ctx context.Context, st *start) error {
 	return err
 }
 
-// awaitFork waits until the command of a start that forks has exited.
+// awaitFork waits until the start command has exited, and so left the server in the background.
 func (s *Server) awaitFork(ctx context.Context, st *start) error {
 	err := st.command.await(ctx, 0, s.cfg.Ready.Within)
 	if err != nil && !st.command.hasExited() && ctx.Err() == nil {
@@ -53,8 +53,8 @@ func (s *Server) awaitFork(ctx context.Context, st *start) error {
 	return err
 }
 
-// endedEarly returns an error if the server has ended before it was ready, or has gone to the
-// background although the configuration does not say that it forks.
+// endedEarly returns an error if the server exited before it was ready, or went to the background
+// although Config.Forks is false.
 func (s *Server) endedEarly(st *start) error {
 	c := st.command
 	if !c.hasExited() {
@@ -83,8 +83,8 @@ func (s *Server) endedEarly(st *start) error {
 const inBackground = "the server went to the background; keep it in the foreground " +
 	"(nginx: daemon off;), or say forks: true and name its pid_file"
 
-// ready returns nil if a start is ready, and otherwise an error that says what is missing.
-// Processes of earlier starts do not make a start ready.
+// ready returns nil if the server that st started is ready. Otherwise it returns an error that says
+// what is missing. Answers and listeners of processes from earlier starts do not count.
 func (s *Server) ready(ctx context.Context, st *start) error {
 	r := s.cfg.Ready
 	switch {
@@ -154,7 +154,7 @@ func (s *Server) readyHTTP(ctx context.Context, st *start) error {
 	case len(st.before) == 0:
 		return nil
 	}
-	// A process of an earlier start may have answered.
+	// The answer may have come from a process of an earlier start.
 	switch {
 	case a.generation != "" && a.generation != strconv.Itoa(st.generation):
 		return fmt.Errorf("generation %s still answers, not %d", a.generation, st.generation)
@@ -168,13 +168,14 @@ func (s *Server) readyHTTP(ctx context.Context, st *start) error {
 	return s.listensSince(st)
 }
 
-// oldWorker reports whether the process with a PID is older than a start.
+// oldWorker reports whether the process with the given PID already ran before the start.
 func (s *Server) oldWorker(st *start, pid int) bool {
 	p, err := s.home.process(pid)
 	return err == nil && st.before[p.id()]
 }
 
-// listensSince returns nil if a process of the start has a listener at the server's address.
+// listensSince returns nil if a process that is younger than the start listens at the server's
+// address.
 func (s *Server) listensSince(st *start) error {
 	at, err := s.Listeners()
 	if err != nil {
@@ -186,7 +187,7 @@ func (s *Server) listensSince(st *start) error {
 	return s.listensElsewhere(st)
 }
 
-// owners returns the listeners that processes younger than a start have open.
+// owners returns those of the given listeners that a process younger than the start has open.
 func (s *Server) owners(st *start, listeners []kernel.Queue) (owned []kernel.Queue) {
 	all, err := s.home.processes()
 	if err != nil || len(listeners) == 0 {

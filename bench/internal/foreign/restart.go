@@ -16,25 +16,27 @@ import (
 
 // Errors of Restart that callers distinguish.
 var (
-	// ErrUnchanged means that the actions succeeded, but nothing visible has changed.
+	// ErrUnchanged is the error of a restart whose actions succeeded, but which changed nothing
+	// visible.
 	ErrUnchanged = errors.New("the restart changed nothing that can be seen")
-	// ErrOverlap means that the previous restart is not over.
+	// ErrOverlap is the error of a restart that is requested before the previous one is over.
 	ErrOverlap = errors.New("the previous restart is not over; leave more time between restarts")
 )
 
 // An Action is one step of a restart. Exactly one of Signal, Run, Start, Stop, Write and Wait is
 // set.
 type Action struct {
-	Signal unix.Signal // sent to the target To
+	Signal unix.Signal // the signal to send to To
 	To     Target      // default TargetMain
-	Run    Command     // run in the home; must exit with status Exit
+	Run    Command     // a command to run in the home; it must exit with status Exit
 	Exit   int
 	Start  bool // starts Config.Start again, without waiting until it is ready
-	// Stop stops the main process that ran before the restart, in the way of Config.Stop. It waits
-	// until every process that ran before the restart is gone.
+	// Stop stops the main process that ran before the restart, as Config.Stop says, and waits until
+	// every process that ran before the restart is gone.
 	Stop bool
-	// Write renders the files again, with the variables of Set replaced. They keep the new values.
-	// If a restart has no such action, the files are rendered before its first action.
+	// Write sets the variables in Set, for this and all later actions and restarts, and writes
+	// Config.Files again with the new values. If a restart has no Write action, the files are
+	// written before its first action.
 	Write bool
 	Set   map[string]string
 	Wait  *Condition
@@ -42,33 +44,36 @@ type Action struct {
 	Within time.Duration
 }
 
-// A Target names the processes that an action is about.
+// A Target names the processes that an action signals or waits for.
 type Target string
 
 // The targets.
 const (
 	TargetMain       Target = "main"
 	TargetOldMain    Target = "old-main"    // the main process before the restart
-	TargetWorkers    Target = "workers"     // all processes but the main process
-	TargetOldWorkers Target = "old-workers" // those workers that ran before the restart
+	TargetWorkers    Target = "workers"     // all current processes except the main process
+	TargetOldWorkers Target = "old-workers" // the workers that ran before the restart
 )
 
-// A Condition is what an action waits for. Exactly one is set.
+// A Condition is what an action waits for. Exactly one field is set.
 type Condition struct {
-	// Ready: the start of this restart is ready. If the restart starts nothing, the server has sent
-	// READY=1 again, or is ready as far as Config.Ready can tell.
-	Ready      bool
-	Listening  bool   // there is a listener at the server's address
-	HTTP       string // a request for this path is answered as Ready asks
-	Generation bool   // the new generation answers (Identify.Generation)
-	File       string // a file exists, relative to the home directory
-	PIDFile    bool   // the pid file names a process that did not run before the restart
-	Gone       Target // these processes have exited
+	// Ready is true to wait until the server is ready. If an action of this restart has started the
+	// server, that start must be ready. Otherwise, with Config.Ready.Notify, the server must have
+	// sent READY=1 again; with other conditions of Config.Ready, the server must be ready as far as
+	// they can be checked again.
+	Ready     bool
+	Listening bool // until there is a listener at the server's address
+	// a path: until a request for it is answered with a status that Config.Ready accepts
+	HTTP       string
+	Generation bool   // until the new generation answers (Identify.Generation)
+	File       string // until this file exists; relative to the home directory
+	PIDFile    bool   // until the pid file names a process that did not run before the restart
+	Gone       Target // until these processes have exited
 	Stdout     *regexp.Regexp
 }
 
-// CheckRestart returns an error if an action is empty or ambiguous, or has a text that does not
-// render.
+// CheckRestart returns an error if an action is empty or ambiguous, or if one of its texts is not a
+// valid template.
 func (c Config) CheckRestart(actions []Action) error {
 	vars := c.variables(1)
 	vars[mainVariable] = "1"
@@ -124,22 +129,24 @@ func (t Target) known() bool {
 	}, t)
 }
 
-// A Restart describes a restart that is over.
+// A Restart describes a restart that succeeded.
 type Restart struct {
 	Generation int
 	// Trigger is the instant just before the first action that is not Write or Wait.
 	Trigger clock.Instant
-	// Changed is when the first change was seen, and Over when the restart was over. Both may be
-	// late by up to pollEvery. A new process counts as a change once it has run for settled.
+	// Changed is the instant at which the first change was seen, and Over the instant at which the
+	// restart was over. Both may be up to pollEvery later than the event. A new process counts only
+	// once it has run for the time settled.
 	Changed, Over clock.Instant
 	Changes       []Change
 	Before, Main  Process // the main process before and after
 	// Remaining are the processes, besides Main, that ran before the restart and still run.
 	Remaining []Process
-	// Closed is when the last of the listeners that are gone was first seen to be gone, so it was
-	// closed between Trigger and then. 0: none is gone.
+	// Closed is the instant at which the last of the listeners that were closed was first seen to
+	// be gone. It was closed between Trigger and Closed. 0: no listener was closed.
 	Closed clock.Instant
-	// Replaced: processes besides Main ran before the restart, and all of them are gone.
+	// Replaced is true if other processes than Main ran before the restart, and all of them are
+	// gone.
 	Replaced bool
 }
 
@@ -155,11 +162,11 @@ type restarting struct {
 	readies int
 }
 
-// Restart carries out actions, one after the other. If the start or the last restart was over less
-// than a second ago, it first waits until the server starts no more processes. It returns when the
-// restart is over. That is when something visible has changed, the server is ready, and the
-// previous main process is still the main process, is gone, or was told to stop. An error includes
-// the server's last lines. After an error, the server may still run.
+// Restart carries out actions, one after the other. If the start or the last restart of the server
+// was over less than a second ago, Restart first waits until the server starts no more processes.
+// It returns when the restart is over: when something visible has changed, the server is ready, and
+// the main process from before the restart is still the main process, is gone, or was told to stop.
+// An error includes the server's last lines of output. After an error, the server may still run.
 func (s *Server) Restart(ctx context.Context, actions []Action) (*Restart, error) {
 	if !s.stepping.TryLock() {
 		return nil, ErrOverlap
@@ -188,7 +195,8 @@ func (s *Server) Restart(ctx context.Context, actions []Action) (*Restart, error
 	return &r.result, nil
 }
 
-// begin starts the next generation and records the state before it.
+// begin makes the next generation the current one, and records the state of the server before the
+// restart's first action.
 func (s *Server) begin(ctx context.Context, actions []Action) (*restarting, error) {
 	if s.env.Clock.Now().Sub(s.over) < recent {
 		if err := s.awaitSteady(ctx); err != nil {
@@ -302,7 +310,7 @@ func (r *restarting) signal(to Target, signal unix.Signal) error {
 	return signalAll(all, signal)
 }
 
-// target returns the processes of a target. They may have exited since they were listed.
+// target returns the processes of a target. Some of them may already have exited.
 func (r *restarting) target(to Target) ([]Process, error) {
 	main := func(p Process) bool { return p.id() == r.result.Before.id() }
 	switch to {
@@ -338,7 +346,7 @@ func (s *Server) newest() *start {
 	return s.latest
 }
 
-// runAction runs a command and waits for it.
+// runAction runs the command of an action, and waits until it exits.
 func (r *restarting) runAction(ctx context.Context, a Action) error {
 	vars := r.variables()
 	if main, err := r.findMain(r.newest()); err == nil {
@@ -370,7 +378,8 @@ func (r *restarting) waitFor(ctx context.Context, a Action) error {
 	within := cmp.Or(a.Within, defaultWithin)
 	var missing error
 	err := poll(ctx, within, func() (bool, error) {
-		if !r.starts { // a restart that starts the server may have no main process for a while
+		// during a restart that starts the server, there may be no main process for a while
+		if !r.starts {
 			if err := r.ended(); err != nil {
 				return false, err
 			}
@@ -444,7 +453,7 @@ func (r *restarting) holds(ctx context.Context, c *Condition) error {
 	return errors.New("the condition is empty")
 }
 
-// ended returns an error if the main process has ended and no other process replaces it.
+// ended returns an error if the main process has exited and no other process has taken its place.
 func (r *restarting) ended() error {
 	all, err := r.home.processes()
 	if err != nil {
@@ -467,8 +476,8 @@ func (r *restarting) ended() error {
 		r.unhandled(st.command.status), nameList(all))
 }
 
-// unhandled returns the reason why a signal of the restart has killed the server, as an addition to
-// a message.
+// unhandled returns the end of a message about a server that a signal of the restart has killed. It
+// says why the signal killed the server.
 func (r *restarting) unhandled(status unix.WaitStatus) string {
 	if status.Signaled() && status.Signal() != unix.SIGKILL {
 		return ": it does not handle that signal, or did not yet"

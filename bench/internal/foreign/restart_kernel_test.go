@@ -46,7 +46,7 @@ func restart(t *testing.T, s *Server, actions []Action, want ...ChangeKind) *Res
 
 func wait(c Condition) Action { return Action{Wait: &c, Within: 3 * time.Second} }
 
-// TestKernelRestarts restarts the helper in each way that leads to a new process.
+// TestKernelRestarts restarts the tests' server in each way that leads to a new process.
 func TestKernelRestarts(t *testing.T) {
 	t.Parallel()
 	overlap := []Action{{Start: true}, wait(Condition{Ready: true}), {Stop: true}}
@@ -165,7 +165,7 @@ func TestKernelRestartFails(t *testing.T) {
 			want: []string{"sleep 100: still runs after 100ms"},
 		},
 		"next does not start": {
-			mode: "ok", actions: []Action{{Start: true}}, // its address is taken
+			mode: "ok", actions: []Action{{Start: true}}, // the address is in use
 			want: []string{"address already in use"},
 		},
 		"next is not ready, by generation": {
@@ -211,8 +211,8 @@ func TestKernelRestartFails(t *testing.T) {
 	}
 }
 
-// TestKernelRestartShrinks checks that a process that goes away counts as a change, because a
-// server may be told to run fewer processes.
+// TestKernelRestartShrinks checks that a restart is proved even if processes only disappear,
+// because a server may be told to run fewer processes.
 func TestKernelRestartShrinks(t *testing.T) {
 	t.Parallel()
 	s := started(t, helper("shrinks"))
@@ -288,15 +288,15 @@ func nginx(t *testing.T) Config {
 	}
 }
 
-// generations makes nginx report its generation.
+// generations returns the configuration with nginx's answers naming the generation.
 func generations(c Config) Config {
 	c.Files[1].Text = strings.ReplaceAll(c.Files[1].Text, "{{vars.said}}", "{{generation}}")
 	c.Identify.Generation = "Generation"
 	return c
 }
 
-// TestKernelNginx restarts nginx in the ways it offers, and in ways that have no effect although
-// every command succeeds.
+// TestKernelNginx restarts nginx in every way that nginx offers, and in ways that have no effect
+// although every action succeeds.
 func TestKernelNginx(t *testing.T) {
 	t.Parallel()
 	reload := []Action{{Signal: unix.SIGHUP}, wait(Condition{Gone: TargetOldWorkers})}
@@ -375,14 +375,14 @@ func TestKernelNginx(t *testing.T) {
 	})
 	t.Run("stuck worker", func(t *testing.T) {
 		t.Parallel()
-		// An old worker that cannot quit keeps its listener and accepts nothing from it. The
-		// restart is over anyway, and reports the worker. If the worker goes later, that does not
-		// prove the next restart.
+		// An old worker that cannot quit keeps its listener open, and accepts no connections. The
+		// restart is over nevertheless, and lists this worker as remaining. If the worker exits
+		// later, its exit does not prove the next restart.
 		cfg := nginx(t)
 		cfg.Vars["reuseport"] = "reuseport"
 		cfg.Identify = Identify{}
 		s := started(t, cfg)
-		s.cfg.Ready = Ready{Listening: true} // no requests: some would get stuck
+		s.cfg.Ready = Ready{Listening: true} // do not send requests: some would never be answered
 		var all []Process
 		err := poll(t.Context(), 3*time.Second, func() (_ bool, err error) {
 			all, err = s.Processes()
@@ -430,7 +430,8 @@ frontend fe
 {{vars.more}}
 `
 
-// TestKernelHAProxy restarts HAProxy by its master process, and by a successor.
+// TestKernelHAProxy restarts HAProxy in two ways: through its master process, and by a new HAProxy
+// that takes over.
 func TestKernelHAProxy(t *testing.T) {
 	t.Parallel()
 	config := func(t *testing.T, start string) Config {
@@ -503,7 +504,8 @@ if (cluster.isPrimary) {
 }
 `
 
-// TestKernelNode restarts the workers of a Node cluster, whose primary listens and accepts.
+// TestKernelNode restarts the workers of a Node cluster. The primary process listens and accepts,
+// and is not restarted.
 func TestKernelNode(t *testing.T) {
 	t.Parallel()
 	installed(t, "node")
@@ -521,8 +523,8 @@ func TestKernelNode(t *testing.T) {
 	stop(t, s)
 }
 
-// TestKernelPython restarts a server that handles no signal. SIGHUP ends it, so a restart must stop
-// and start it.
+// TestKernelPython restarts a server that handles no signals. SIGHUP kills it, so a restart must
+// stop the server and start it again.
 func TestKernelPython(t *testing.T) {
 	t.Parallel()
 	installed(t, "python3")
@@ -537,7 +539,8 @@ func TestKernelPython(t *testing.T) {
 	containsAll(t, err, "killed by SIGHUP: it does not handle that signal")
 }
 
-// TestKernelGunicorn checks a signal that gunicorn ignores in the foreground.
+// TestKernelGunicorn checks the error of a restart by a signal that gunicorn ignores if it runs in
+// the foreground.
 func TestKernelGunicorn(t *testing.T) {
 	t.Parallel()
 	installed(t, "gunicorn")

@@ -22,13 +22,12 @@ import (
 	"reuseport-bench/servers/socket"
 )
 
-// A Server is a server in its home. Its methods may be called from several goroutines. Close ends
-// the server.
+// A Server is a third-party server in its home. Its methods may be called from several goroutines.
 type Server struct {
 	cfg    Config
 	env    Env
 	home   *home
-	held   []*os.File // listening sockets that this program passes
+	held   []*os.File // listening sockets that this program passes to every start
 	output *output    // of all commands except those of Ready.Run
 	probes output     // output of the commands of Ready.Run
 	notify *notifier
@@ -36,9 +35,9 @@ type Server struct {
 	listenersMu sync.Mutex
 	listeners   *kernel.QueueWatch
 
-	stepping sync.Mutex // held by Start, Restart and Stop
+	stepping sync.Mutex // held during Start, Restart and Stop
 
-	mu         sync.Mutex // guards the rest
+	mu         sync.Mutex // guards the fields below
 	generation int
 	set        map[string]string // variables that actions have set
 	latest     *start
@@ -57,8 +56,8 @@ type start struct {
 	command    *command
 	output     *output
 	before     map[id]bool     // processes that ran before it
-	line       <-chan struct{} // closed when a line has matched Ready.Stdout; nil if not set
-	readies    int             // number of READY=1 messages before it
+	line       <-chan struct{} // closed when a line matches Ready.Stdout; nil without Ready.Stdout
+	readies    int             // number of READY=1 messages received before it
 	began      time.Time
 }
 
@@ -135,7 +134,7 @@ func (s *Server) Start(ctx context.Context) error {
 	return nil
 }
 
-// launch starts a generation and does not wait until it is ready.
+// launch runs Config.Start, and does not wait until the server is ready.
 func (s *Server) launch(ctx context.Context) (*start, error) {
 	vars := s.variables()
 	before, err := s.home.processes()
@@ -237,7 +236,7 @@ func (s *Server) writeFiles() error {
 	return nil
 }
 
-// findMain returns the main process of the server. The start st must be ready.
+// findMain returns the current main process of the server. st must be the latest start, and ready.
 func (s *Server) findMain(st *start) (Process, error) {
 	if s.cfg.PIDFile != "" {
 		return s.home.pidFile(s.cfg.PIDFile)
@@ -284,7 +283,7 @@ func (h *home) pidFile(name string) (Process, error) {
 	return p, nil
 }
 
-// Main returns the main process as it was after the last start or restart.
+// Main returns the process that was the main process when the start or the last restart was over.
 func (s *Server) Main() Process {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -294,7 +293,7 @@ func (s *Server) Main() Process {
 // Processes returns the server's processes, in order of their PIDs.
 func (s *Server) Processes() ([]Process, error) { return s.home.processes() }
 
-// Signal sends a signal to processes of the server. Those that have exited are skipped.
+// Signal sends a signal to processes of the server. It skips processes that have exited.
 func (s *Server) Signal(all []Process, signal unix.Signal) error { return signalAll(all, signal) }
 
 // Generation returns the number of the current generation, from 1. Each restart begins one.
@@ -317,7 +316,8 @@ func (s *Server) Listeners() ([]kernel.Queue, error) {
 	return at, err
 }
 
-// OthersListen reports whether sockets listen at other addresses of the server's network namespace.
+// OthersListen reports whether the server's network namespace has listening sockets at addresses
+// other than the server's.
 func (s *Server) OthersListen() (bool, error) {
 	all, err := s.allListeners()
 	n := len(all)
@@ -334,7 +334,7 @@ func (s *Server) allListeners() ([]kernel.Queue, error) {
 	return s.listeners.Read(nil)
 }
 
-// Err returns the reason why the main process no longer runs, if it was not told to stop. Otherwise
+// Err returns an error if the main process has exited although it was not told to stop. Otherwise
 // it returns nil.
 func (s *Server) Err() error {
 	s.mu.Lock()
@@ -361,16 +361,17 @@ func (s *Server) endingOf(p Process) string {
 	return ": " + ending(st.command.status)
 }
 
-// An Ending says how the server ended.
+// An Ending lists the processes that did not exit by themselves when the server was stopped.
 type Ending struct {
-	// Killed are the processes that still ran at the end of the grace.
+	// Killed are the processes that still ran at the end of the grace period, and were killed.
 	Killed []Process
-	// Orphans are those of Killed that the main process had left behind when it ended.
+	// Orphans are the processes in Killed that still ran although the main process had exited.
 	Orphans []Process
 }
 
 // Stop tells the main process to stop and waits until every process of the server is gone. It kills
-// the processes that still run at the end of the grace. Ending and Notes list them.
+// the processes that still run at the end of the grace period. Ending and Notes list these
+// processes.
 func (s *Server) Stop(ctx context.Context) (Ending, error) {
 	s.stepping.Lock()
 	defer s.stepping.Unlock()
@@ -388,7 +389,8 @@ func (s *Server) Stop(ctx context.Context) (Ending, error) {
 	return s.end(ctx, main, all)
 }
 
-// end stops a main process and waits for all processes of its generation.
+// end tells a main process to stop, and waits until all processes in the list are gone. It kills
+// those that still run at the end of the grace period.
 func (s *Server) end(ctx context.Context, main Process, all []Process) (e Ending, err error) {
 	if err := main.signal(s.cfg.Stop.Signal); err != nil && !errors.Is(err, os.ErrProcessDone) {
 		return e, err
@@ -410,7 +412,7 @@ func (s *Server) end(ctx context.Context, main Process, all []Process) (e Ending
 	return e, s.home.kill(e.Killed)
 }
 
-// killLimit is how long killed processes may take to disappear.
+// killLimit is the maximum time from SIGKILL until the processes are gone.
 const killLimit = 5 * time.Second
 
 // kill kills processes and waits until they are gone.
@@ -428,7 +430,7 @@ func (h *home) kill(all []Process) error {
 	return nil
 }
 
-// killAll kills every process of the home, including those that are started meanwhile.
+// killAll kills every process of the home, including processes that are started during the call.
 func (h *home) killAll() error {
 	err := poll(context.Background(), killLimit, func() (bool, error) {
 		all, err := h.processes()
@@ -443,7 +445,7 @@ func (h *home) killAll() error {
 	return nil
 }
 
-// Close kills the processes that are left of the server and frees the home. Further calls do
+// Close kills the server's processes that still run, and removes the home. Further calls do
 // nothing.
 func (s *Server) Close() error {
 	var errs []error
@@ -456,7 +458,7 @@ func (s *Server) Close() error {
 		return nil
 	}
 	select {
-	case <-home.agent.Exited(): // the lab has ended, and all its processes with it
+	case <-home.agent.Exited(): // the lab has ended, and so have all processes in it
 	default:
 		errs = append(errs, home.killAll())
 	}
@@ -472,7 +474,7 @@ func (s *Server) Close() error {
 	return errors.Join(errs...)
 }
 
-// errLimit is the error of a poll whose limit has expired.
+// errLimit is the error of a poll whose time limit has expired.
 var errLimit = errors.New("limit")
 
 // poll calls done every pollEvery until done returns true or an error. It returns errLimit if the
@@ -481,7 +483,7 @@ func poll(ctx context.Context, limit time.Duration, done func() (bool, error)) e
 	return pollAt(ctx, pollEvery, limit, done)
 }
 
-// pollAt is poll with another interval.
+// pollAt is like poll, but with the given interval.
 func pollAt(
 	ctx context.Context, every, limit time.Duration, done func() (bool, error),
 ) error {

@@ -39,7 +39,7 @@ func TestKernelAsUser(t *testing.T) {
 	if err != nil {
 		t.Errorf("as nobody: %v\n%s", err, failures(string(out)))
 	}
-	if skipped := strings.Count(string(out), "--- SKIP"); skipped > 1 { // this test
+	if skipped := strings.Count(string(out), "--- SKIP"); skipped > 1 { // 1: this test itself
 		t.Logf("%s", out)
 	}
 }
@@ -55,7 +55,7 @@ func failures(output string) string {
 	return b.String()
 }
 
-// newLab makes a lab and returns what a server needs from it.
+// newLab makes a lab and returns the Env of a server in that lab.
 func newLab(t *testing.T) Env {
 	t.Helper()
 	if !netlab.AsRoot() && !netlab.Entered() {
@@ -210,8 +210,8 @@ func TestKernelHome(t *testing.T) {
 	stop(t, s)
 }
 
-// TestKernelFaults checks the errors of servers that do not start. They say what is wrong, where,
-// and what to do, and have the server's last lines.
+// TestKernelFaults checks the errors of servers that do not start. Each error says what is wrong,
+// where, and what to do, and includes the server's last lines of output.
 func TestKernelFaults(t *testing.T) {
 	t.Parallel()
 	short := func(c Config) Config {
@@ -350,13 +350,13 @@ func TestKernelServes(t *testing.T) {
 			cfg.Identify = Identify{Worker: "Worker"}
 			change(&cfg)
 			s := started(t, cfg)
-			// Answers have the PID in the lab.
+			// The server's answers name its PID in the lab's PID namespace.
 			a, err := s.ask(t.Context(), "/")
 			for range 100 {
 				if err == nil {
 					break
 				}
-				time.Sleep(10 * time.Millisecond) // "run" does not wait for the listener
+				time.Sleep(10 * time.Millisecond) // with Ready.Run, the server may not listen yet
 				a, err = s.ask(t.Context(), "/")
 			}
 			if err != nil || a.worker != s.Main().PID {
@@ -378,8 +378,8 @@ func TestKernelServes(t *testing.T) {
 	}
 }
 
-// searched makes the program of a configuration one to search for in PATH, whose first directory
-// has a file of that name that nobody may execute.
+// searched changes c so that its program must be found in PATH. The first directory in PATH has a
+// file with the program's name that nobody may execute.
 func searched(t *testing.T, c *Config) {
 	t.Helper()
 	dir := t.TempDir()
@@ -390,7 +390,8 @@ func searched(t *testing.T, c *Config) {
 	c.Env = map[string]string{"PATH": dir + ":" + homeDirectory + ":/bin"}
 }
 
-// TestKernelMisbehaves checks the reports about servers that start and misbehave later.
+// TestKernelMisbehaves checks the errors and notes about servers that become ready and misbehave
+// later.
 func TestKernelMisbehaves(t *testing.T) {
 	t.Parallel()
 	eventually := func(t *testing.T, what string, done func() bool) {

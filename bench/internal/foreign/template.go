@@ -14,11 +14,12 @@ import (
 // {{main}}, the PID of the main process.
 type Variables map[string]string
 
-// mainVariable has a value only once there is a main process.
+// mainVariable is the name of the variable {{main}}. It has no value before there is a main
+// process.
 const mainVariable = "main"
 
-// Check returns an error if the configuration contradicts itself or one of its texts does not
-// render. So mistakes are found before anything is started.
+// Check returns an error if the configuration contradicts itself, or one of its texts is not a
+// valid template. So mistakes are found before anything is started.
 func (c Config) Check() error {
 	if err := c.withDefaults().checkReady(); err != nil {
 		return err
@@ -48,7 +49,8 @@ func (c Config) Check() error {
 	return nil
 }
 
-// check returns an error if the file would not be in the home directory.
+// check returns an error if the file's path leads out of the home directory, or the file has two
+// contents.
 func (f File) check() error {
 	if !filepath.IsLocal(f.Name) {
 		return fmt.Errorf("files.%s: not a path below the server's directory", f.Name)
@@ -75,7 +77,8 @@ func (c Config) variables(generation int) Variables {
 	return vars
 }
 
-// set returns the variables with some values replaced. It fails if a name is not a variable.
+// set returns a copy of the variables with the given values. It fails if one of the names is not a
+// variable.
 func (v Variables) set(values map[string]string) (Variables, error) {
 	v = maps.Clone(v)
 	for _, name := range slices.Sorted(maps.Keys(values)) {
@@ -87,8 +90,8 @@ func (v Variables) set(values map[string]string) (Variables, error) {
 	return v, nil
 }
 
-// render replaces the variables in a text. place names the text in errors, which also have the line
-// and column.
+// render returns the text with each variable replaced by its value. Errors contain place, which
+// names the text, and the line and column in the text.
 func (v Variables) render(place, text string) (string, error) {
 	var b strings.Builder
 	rest := text

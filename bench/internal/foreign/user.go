@@ -10,19 +10,20 @@ import (
 	"strconv"
 )
 
-// defaultUsers are the users that servers run as, in order of preference.
+// defaultUsers are the users under which servers run by default, in order of preference.
 var defaultUsers = []string{"www-data", "nobody"}
 
-// An account is the user that a server runs as.
+// An account is the user under which a server runs.
 type account struct {
 	name     string
 	uid, gid int
-	// nested is true if the user id exists only in a user namespace of the server's own.
+	// nested is true if the user id does not exist in this program's user namespace. The server
+	// then runs in a user namespace of its own, in which the id exists.
 	nested bool
 }
 
-// findAccount returns the account with a name. If the name is empty, it returns the first of
-// defaultUsers that exists.
+// findAccount returns the account with the given name. If the name is empty, it returns the first
+// of defaultUsers that exists.
 func findAccount(name string) (a account, err error) {
 	names := defaultUsers
 	if name != "" {

@@ -10,8 +10,8 @@ import (
 
 func (c Command) empty() bool { return c.Line == "" && len(c.List) == 0 }
 
-// words returns the program and its arguments. lookup returns the value of a server's environment
-// variable. place names the command in errors.
+// words returns the program and its arguments. lookup must return the value of one of the server's
+// environment variables. place names the command in errors.
 func (c Command) words(
 	vars Variables, lookup func(string) (string, bool), place string,
 ) (words []string, err error) {
@@ -41,7 +41,7 @@ func (c Command) words(
 	return words, nil
 }
 
-// split splits a line into words as a shell does, without running one.
+// split splits a line into words by a shell's rules, but runs no shell.
 func split(line string, lookup func(string) (string, bool)) ([]string, error) {
 	var unset []string
 	parser := shellwords.NewParser()
