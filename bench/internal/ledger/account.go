@@ -11,14 +11,15 @@ import (
 	"reuseport-bench/results/cause"
 )
 
-// An Account is a judged trial. Attempts are numbered in the order of the schedule.
+// An Account is a judged trial. Attempts are numbered from 0 in the order of the schedule; this
+// number is an attempt's index.
 type Account struct {
 	book     *Book
 	facts    *Facts
-	foreign  *foreign        // nil if the servers keep journals
+	foreign  *foreign        // nil if the servers are this program's workers
 	verdicts map[int]Verdict // by attempt index; only lost and unexplained attempts have one
 	agreed   map[agreement]int64
-	lost     []int       // indexes, ascending
+	lost     []int       // indexes of the lost attempts, ascending
 	stepOf   map[int]int // lost attempt → the step that caused it
 	lostIn   [][]int     // for each step, the losses that it caused, in the order of the schedule
 
@@ -29,8 +30,9 @@ type Account struct {
 type agreement struct{ inferred, traced string }
 
 // Close closes the book and judges every attempt. The book then accepts no more samples and
-// records. Close may be called again: it then judges the attempts by the facts of that call. If the
-// servers keep no journal, their states are those of the latest account.
+// records. Close may be called again, with other facts: each call judges the attempts by its own
+// facts. But with a third-party server, Attempt.State and Attempt.Server are always those of the
+// latest call, even for earlier accounts.
 func (b *Book) Close(f *Facts) *Account {
 	b.close()
 	side := b.join(f)
@@ -90,10 +92,11 @@ func (a *Account) attributeAll() {
 	}
 }
 
-// attribute returns the step that caused the loss of attempt i: the last step that began before the
-// loss. A timeout is dated to when the attempt was sent, because the instant it fires says nothing
-// about its cause. If no step had begun by then, the first step that began before the timeout fired
-// is the cause. An attempt that was never sent is dated to when it was due.
+// attribute returns the step that caused the loss of attempt i: the last step that had begun at the
+// time of the loss. For a timeout, the time of the loss is the time at which the attempt was sent,
+// because the time at which the timeout fires says nothing about its cause. But if no step had
+// begun when the attempt was sent, and one began before the timeout fired, the first step is the
+// cause. For an attempt that was never sent, it is the time at which the attempt was due.
 func (a *Account) attribute(i int) (step int, ok bool) {
 	x, steps := &a.book.attempts[i], a.facts.Steps
 	at := x.Done
@@ -119,7 +122,8 @@ func (a *Account) attribute(i int) (step int, ok bool) {
 func (a *Account) Attempts() int { return len(a.book.attempts) }
 
 // Verdict returns the verdict of attempt i, where i is its index in the schedule of all load
-// processes. If the attempt was served and both sides agree, only Worker and Explained are set.
+// processes. If the attempt was served, and the client's and the servers' accounts agree, only
+// Worker and Explained are set.
 func (a *Account) Verdict(i int) Verdict {
 	if v, ok := a.verdicts[i]; ok {
 		return v
@@ -128,7 +132,7 @@ func (a *Account) Verdict(i int) Verdict {
 }
 
 // Fill copies the account into r. r.Workers must already be filled in (see Book.Count). Fill does
-// not set fields that are measured on the machine.
+// not set the fields that come from measurements of the machine.
 func (a *Account) Fill(r *results.Trial) {
 	b := a.book
 	r.LostByCause, r.LostByPhase = map[string]int64{}, map[string]int64{}
@@ -248,10 +252,10 @@ func (a *Account) stages() (all []results.Stage) {
 	return all
 }
 
-// achieved returns the rate at which attempts were sent. In an open loop, that is their number
-// divided by the time from the first due instant to the last due instant or send, whichever is
-// later, plus one spacing. In a closed loop, it is their number divided by the duration of the
-// schedule.
+// achieved returns the rate at which attempts were sent. In an open loop, the rate is the number of
+// sent attempts divided by a time: from the instant at which the first attempt was due to the
+// instant at which the last one was due or sent, whichever is later, plus one spacing. In a closed
+// loop, that time is the duration of the schedule.
 func (a *Account) achieved() float64 {
 	attempts := a.book.attempts
 	n, last := 0, Time(0)
@@ -271,7 +275,8 @@ func (a *Account) achieved() float64 {
 	return float64(n) / time.Duration(end).Seconds()
 }
 
-// spacing returns the mean distance between the due instants of attempts lo to hi−1.
+// spacing returns the mean time between the instants at which successive attempts from lo to hi−1
+// were due.
 func (a *Account) spacing(lo, hi int) time.Duration {
 	if hi-lo < 2 {
 		return a.book.scheduled(1).Sub(a.book.scheduled(0))
@@ -279,7 +284,8 @@ func (a *Account) spacing(lo, hi int) time.Duration {
 	return a.book.scheduled(hi-1).Sub(a.book.scheduled(lo)) / time.Duration(hi-1-lo)
 }
 
-// rows returns the client × server table, largest rows first.
+// rows returns the table of outcomes: the number of attempts for each combination of the client's
+// account, the servers' account and the cause. The row with the most attempts comes first.
 func (a *Account) rows() []results.LedgerRow {
 	type key struct {
 		client, server string
@@ -314,7 +320,7 @@ func (a *Account) rows() []results.LedgerRow {
 // maxLosses is the maximum number of lost attempts that are stored one by one with a trial.
 const maxLosses = 2000
 
-// listed returns the first maxLosses lost attempts and the number of the others.
+// listed returns the first maxLosses lost attempts, and the number of lost attempts that it omits.
 func (a *Account) listed() (list []results.Loss, omitted int64) {
 	b := a.book
 	omitted = int64(max(0, len(a.lost)-maxLosses))
@@ -346,8 +352,8 @@ func (a *Account) listed() (list []results.Loss, omitted int64) {
 	return list, omitted
 }
 
-// LostOverTime counts the lost attempts by the window in which they ended. It covers n windows, the
-// first of which starts at from.
+// LostOverTime returns the number of attempts that ended as lost in each of n windows of the given
+// length, the first of which starts at from. Windows after the last element have no losses.
 func (a *Account) LostOverTime(from Time, window time.Duration, n int) []int64 {
 	var lost []int64
 	for _, i := range a.lost {
@@ -363,8 +369,9 @@ func (a *Account) LostOverTime(from Time, window time.Duration, n int) []int64 {
 	return lost
 }
 
-// Agreement counts the lost attempts by two causes: the one found with the kernel's events and the
-// one found without them. It returns nil if no kernel events were recorded.
+// Agreement counts the lost attempts by pairs of causes: the cause that was found by means of the
+// kernel's events, and the cause that would have been found without them. It returns nil if no
+// kernel events were recorded.
 func (a *Account) Agreement() (all []results.Agreement) {
 	for k, n := range a.agreed {
 		all = append(all, results.Agreement{
@@ -377,15 +384,15 @@ func (a *Account) Agreement() (all []results.Agreement) {
 	return all
 }
 
-// Equalities compares the kernel's counters with the account. r must already be filled in,
-// including its workers and trace.
+// Equalities compares some of the kernel's counters with the numbers that follow from the account.
+// r must already be filled in, including its workers and trace.
 func (a *Account) Equalities(r *results.Trial) []results.Equality {
 	b := a.book
 	if a.foreign != nil {
 		return a.foreign.equalities()
 	}
 	opened, reset := b.openedByTries()
-	var accepted, left int64 // left: opened while the load ran, still queued at the end
+	var accepted, left int64 // left: still queued at the end of the load
 	for i := range b.attempts {
 		x := &b.attempts[i]
 		if x.neverSent() || x.Class == results.ClassLocal || b.reused(i) {

@@ -13,11 +13,12 @@ import (
 )
 
 // Advice suggests how to get more valid trials. It names validity settings computed from the
-// trials. If no setting helps, it says so and names the most common reason why trials are invalid.
-// It returns "" if all trials are valid. limits are the limits that the trials were judged by.
+// trials. If no setting helps, Advice says so, and names the most common reason for which trials
+// are invalid. If all trials are valid, it returns "". limits are the limits by which the trials
+// were judged.
 func Advice(limits scenarios.Validity, serverCPUs int, trials []*results.Trial) string {
-	// remaining returns the reasons for which trial t is invalid under the limits l. Reasons that
-	// Invalid does not find, such as a failed step, come first in InvalidReasons. They apply under
+	// remaining returns the reasons for which trial t is invalid under the limits l. The first
+	// elements of InvalidReasons, such as a failed step, do not come from Invalid. They apply under
 	// any limits.
 	remaining := func(l scenarios.Validity, t *results.Trial) []string {
 		failures := max(0, len(t.InvalidReasons)-len(Invalid(limits, serverCPUs, t)))
@@ -67,7 +68,7 @@ func Advice(limits scenarios.Validity, serverCPUs int, trials []*results.Trial) 
 		return text
 	}
 	var settings []string
-	costs := "" // the price of a wider lag_floor, as text
+	costs := "" // a warning about the wider lag_floor
 	withoutLag, withoutStep := wider, wider
 	withoutLag.LagFloor, withoutStep.StepLag = limits.LagFloor, limits.StepLag
 	for _, s := range []struct {
@@ -94,8 +95,8 @@ func Advice(limits scenarios.Validity, serverCPUs int, trials []*results.Trial) 
 	return text + costs
 }
 
-// enough returns a limit, with one significant digit, that suffices for 90 % of the trials that
-// need a wider limit than was. If no trial does, it returns was.
+// enough returns a limit with one significant digit. It suffices for 90 % of the trials that need a
+// limit above was, the current one. If no trial needs a limit above was, enough returns was.
 func enough(
 	was time.Duration, trials []*results.Trial, needs func(*results.Trial) time.Duration,
 ) time.Duration {

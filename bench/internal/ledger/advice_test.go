@@ -10,7 +10,7 @@ import (
 )
 
 // Advice names settings that would have made trials valid, and omits settings that would not help.
-// If none would, it names the reason why trials were invalid.
+// If no setting would help, it names the reason for which trials were invalid.
 func TestAdvice(t *testing.T) {
 	limits := scenarios.Validity{
 		LagFloor: 30 * time.Millisecond, StepLag: 100 * time.Millisecond,
@@ -36,7 +36,7 @@ func TestAdvice(t *testing.T) {
 	for _, tt := range []struct {
 		name   string
 		trials []*results.Trial
-		want   string // the start of the advice
+		want   string // the beginning of the advice
 	}{
 		{"all valid", []*results.Trial{good, good}, ""},
 		{"late", []*results.Trial{good, late, late},

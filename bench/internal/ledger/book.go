@@ -19,21 +19,21 @@ import (
 	"reuseport-bench/servers/wire"
 )
 
-// An Attempt is the record of one attempt. It takes 32 bytes, and 8 more for its wait in an accept
-// queue, so ten million attempts take 400 MB.
+// An Attempt is the record of one attempt. A record takes 32 bytes, and 8 more in Book.waits, so
+// ten million attempts take 400 MB.
 type Attempt struct {
 	Sent, Done Time
-	Worker     int32  // the worker named in the response, or -1
+	Worker     int32  // the worker that the response names, or -1
 	Server     int32  // the worker that read the request, or -1
-	Generation int16  // the generation named in the response, or -1
+	Generation int16  // the generation that the response names, or -1
 	Status     uint16 // HTTP status of the response, or 0
 	Class      results.Class
 	Phase      results.Phase
 	State      State
-	sampled    bool // its sample has arrived
+	sampled    bool // the book has received the attempt's sample
 }
 
-// Served reports whether the client got its full, valid response in time.
+// Served reports whether the client received a complete and valid response in time.
 func (a *Attempt) Served() bool { return a.Class == results.ClassNone }
 
 // outcome describes how the attempt ended for the client. For an error answer, it includes the HTTP
@@ -48,12 +48,14 @@ func (a *Attempt) outcome() string {
 // neverSent reports whether the load never sent the attempt.
 func (a *Attempt) neverSent() bool { return a.Class == results.ClassUnsent }
 
-// refused reports whether the client's connection was refused and no worker accepted it.
+// refused reports whether the client was refused a connection, and no worker has accepted one.
 func (a *Attempt) refused() bool {
 	return a.Class == results.ClassRefused && a.State == NeverAccepted
 }
 
-// State is the servers' account of an attempt: how far it got, and how it ended.
+// State is the servers' account of an attempt: how far the servers got with it, and how its
+// connection ended. Below, "read" is short for "a worker read the request", and "accepted" for "a
+// worker accepted the connection".
 type State uint8
 
 // The states.
@@ -61,21 +63,21 @@ const (
 	NeverAccepted  State = iota
 	Answered             // the whole response was handed to the kernel
 	ReadUnanswered       // read, then the worker closed the connection without an answer
-	ReadUnhandled        // like ReadUnanswered, but no handler got the request
-	ReadAborted          // read, then the worker reset the connection on purpose
-	ReadPeerGone         // read, then the response could not be written
+	ReadUnhandled        // like ReadUnanswered, but the worker gave the request to no handler
+	ReadAborted          // read, then the worker deliberately reset the connection
+	ReadPeerGone         // read, but the response could not be written: the client had left
 	ReadDied             // read, then the worker died
 	UnreadClosed         // accepted, then the worker closed the connection before a request arrived
 	UnreadPeerGone       // accepted, but the client left before a request arrived
 	UnreadDied           // accepted, then the worker died before a request arrived
-	readOpen             // read, connection still open; only while the trial runs
+	readOpen             // read, and the connection is still open; used only while the trial runs
 
-	// Of servers that keep no journal.
-	Unwitnessed  // nothing tells
+	// The following states occur only with third-party servers.
+	Unwitnessed  // the servers' side is not known
 	PartRead     // a part of the request was read
 	PartAnswered // a part of the response was sent
 	ReadHeld     // read, and the connection was still open when the trial ended
-	UnreadHeld   // accepted and not read, and still open when the trial ended
+	UnreadHeld   // accepted, not read, and still open when the trial ended
 	numStates
 )
 
@@ -98,36 +100,38 @@ func (s State) read() bool {
 	return false
 }
 
-// handled reports whether a handler may have acted on the request.
+// handled reports whether a handler of the server may have processed the request.
 func (s State) handled() bool { return s.read() && s != ReadUnhandled }
 
-// A Load is what a Book needs to know about the load of a trial.
+// A Load holds the properties of a trial's load that a Book needs.
 type Load struct {
 	Shape     load.Shape    `json:"shape"`      // the schedule of all load processes together
 	Timeout   time.Duration `json:"timeout_ns"` // of one attempt, including all its tries
-	Processes int           `json:"processes"`  // they take scheduled attempts in turn
+	Processes int           `json:"processes"`  // they take the attempts of the schedule in turn
 	Sources   netip.Prefix  `json:"sources"`    // range of the source addresses
-	Ports     uint64        `json:"ports"`      // used in turn; 0: each connection has its own
-	Tries     uint64        `json:"tries"`      // maximum per attempt, including the first
-	Reuses    bool          `json:"reuses"`     // connections are kept open and reused
+	// number of source ports, used in turn; 0: each try has its own
+	Ports  uint64 `json:"ports"`
+	Tries  uint64 `json:"tries"`  // maximum per attempt, including the first
+	Reuses bool   `json:"reuses"` // attempts reuse open connections
 	// Kept is the number of connections opened before the first attempt was due. These connections
-	// and their sources are numbered after those of the tries.
+	// are numbered, like their source addresses, from the number after the last try's.
 	Kept uint64 `json:"kept,omitzero"`
-	// Proxied is true if workers see only connections from a proxy. These belong to no attempt.
-	// Those that carry no request are the proxy's health checks.
+	// Proxied is true if a proxy opens all connections to the workers. These connections belong to
+	// no attempt. If one carries no request, it is a health check of the proxy.
 	Proxied bool `json:"proxied"`
-	// RoundTrip is the delay that the lab adds between clients and servers, summed over both
-	// directions. Each direction takes half of it. 0: no delay.
+	// RoundTrip is the delay that the lab adds to a round trip between clients and servers, half of
+	// it in each direction. 0: no delay.
 	RoundTrip time.Duration `json:"round_trip_ns,omitempty"`
-	// Foreign is true if the servers keep no journal. Their side is then in Facts.Witness.
+	// Foreign is true with a third-party server, which keeps no journal. The servers' account then
+	// comes from Facts.Witness.
 	Foreign bool `json:"foreign,omitzero"`
 	// Kubelets are the addresses from which kubelets probe workers. Their connections carry no
 	// attempt.
 	Kubelets []netip.Addr `json:"kubelets"`
 }
 
-// A Book joins the client's and the servers' accounts of every attempt. Several goroutines may add
-// samples and records, in any order.
+// A Book joins the client's and the servers' accounts of every attempt: the samples of the load and
+// the journal records of the workers. Several goroutines may add samples and records, in any order.
 type Book struct {
 	load     Load
 	begin    clock.Instant
@@ -139,48 +143,54 @@ type Book struct {
 	// records arrive.
 	attempts []Attempt
 	// retried holds the attempts that made more than one try, by index. laterTries holds the
-	// servers' account of tries after the first, by number. When the book is closed, an attempt's
-	// own state becomes that of its last try, and its other tries, including the first, are in
-	// laterTries.
+	// servers' account of tries after the first, by number. When the book is closed, each attempt
+	// gets the state of its last try, and the states of its other tries, including the first, move
+	// to laterTries.
 	retried    map[uint64]tries
 	laterTries map[uint64]serverSide
-	// repeated counts attempts whose request was read more than once. unhandled counts those of
-	// them whose request got to at most one handler. Both are set when the book is closed.
+	// repeated counts the attempts whose request was read more than once. unhandled counts the
+	// repeated attempts of which at most one try reached a handler. Both are set when the book is
+	// closed.
 	repeated, unhandled int64
 	closed              bool
-	counts              results.Retries    // results of retrying, without repeated and unhandled
-	masked              *results.Histogram // response times of masked attempts, or nil
-	// openers holds, for each attempt, the number of the try that opened its connection. If the
-	// connection was kept from the start, it holds the connection's number; without a connection,
-	// noConnection. openers is nil if each attempt opens its own connection.
+	counts              results.Retries // results of retrying, without repeated and unhandled
+	// response times of attempts that were served by a later try, or nil
+	masked *results.Histogram
+	// openers holds, for each attempt, the number of the try that opened the connection of the
+	// attempt's last try. For a connection that was kept from the start, it holds the connection's
+	// own number; for an attempt without a connection, noConnection. openers is nil if every
+	// attempt opens its own connection.
 	openers []uint32
-	// kept is the number of accepted connections that were kept from the start.
+	// kept is the number of connections kept from the start that workers have accepted.
 	kept int64
-	// waits says, for each attempt, when its connection waited in an accept queue. It is nil behind
-	// a proxy.
+	// waits holds, for each attempt, the time in which its connection waited in an accept queue. It
+	// is nil behind a proxy.
 	waits []wait
-	// earlyAccepts holds, by attempt index, the accepts that were read before the attempt's sample.
-	// In a closed loop, only the sample says when the attempt was due. It is nil in an open loop.
+	// earlyAccepts holds, by attempt index, the instants of accepts whose journal records arrived
+	// before the attempt's sample. In a closed loop, only the sample tells when the attempt was
+	// due. earlyAccepts is nil in an open loop.
 	earlyAccepts map[uint64]Time
 	open         map[connKey]conn
 	unread       map[uint64]serverSide // connections that ended without a request, by try
-	// ends holds how each reusable connection ended, by the try that opened it. It is nil if
-	// connections are not reused.
+	// ends holds the servers' account of the end of each reusable connection, by the try that
+	// opened the connection. It is nil if attempts do not reuse connections.
 	ends    map[uint64]serverSide
 	workers map[int]*workerBook
-	// connect and firstByte are histograms over served attempts. Their times start with the last
-	// try. connect ends when the try's connection is established, if it opened one, and firstByte
-	// at the first byte of the response.
+	// connect and firstByte are histograms over served attempts. Their times begin when the
+	// attempt's last try begins. The time in connect ends when the connection is established, if
+	// the try opened one; the time in firstByte ends when the first byte of the response arrives.
 	connect, firstByte *results.Histogram
-	// unmatched counts samples and records that belong to no attempt of the schedule, or are
-	// duplicates. They are part of the residual.
+	// unmatched counts the samples and records that belong to no attempt of the schedule, or are
+	// duplicates. It is part of the residual.
 	unmatched int64
 	// localErrors counts attempts that failed in the load process itself, by errno. It is nil if
 	// there are none.
 	localErrors map[string]int64
-	// sizes holds the size of each attempt. It is nil if the servers keep journals.
+	// sizes holds the numbers of bytes that each attempt sent and received. It is nil except with
+	// third-party servers.
 	sizes []size
-	// retriable and unverified count the attempts whose samples have the flag of that name.
+	// retriable and unverified count the attempts whose samples have the flags Retriable and
+	// Unverified.
 	retriable, unverified int64
 	recorder              *recorder // nil unless Keep was called
 }
@@ -195,14 +205,14 @@ type connKey struct {
 
 type conn struct {
 	at       clock.Instant // when it was accepted
-	openedBy int64         // number of the try that opened it; -1: not opened by the load
-	attempt  int64         // number of the try whose request was read last, or -1
+	openedBy int64         // number of the try that opened it; -1: the load did not open it
+	attempt  int64         // number of the try whose request the worker read last, or -1
 	asked    clock.Instant // when the last request was read
 	read     bool          // at least one request was read
 	probe    bool          // opened by a kubelet
 }
 
-// A serverSide is the servers' account of a try.
+// A serverSide is the servers' account of a try or of a connection.
 type serverSide struct {
 	state  State
 	worker int32 // -1: none
@@ -211,12 +221,15 @@ type serverSide struct {
 // A workerBook sums up the journal of one worker.
 type workerBook struct {
 	accepted, served int64
-	lastAccept       clock.Instant // includes connections opened before the first attempt
-	overTime         []int64       // accepted in each window of length results.FairnessWindowNS
-	// busy sums the times from reading a request to handing over its answer.
+	// instant of the last accept, also of a connection kept from the start
+	lastAccept clock.Instant
+	// connections accepted in each window of length results.FairnessWindowNS
+	overTime []int64
+	// busy is the total time from reading each request to handing its response to the kernel.
 	busy time.Duration
-	// occupied is the sum of the times from accept to end of the worker's connections, in seconds.
-	// occupiedSquares is the sum of their squares, and ended the number of connections.
+	// occupied is the sum, over the connections that have ended, of the time from accept to end, in
+	// seconds. occupiedSquares is the sum of the squares of these times, and ended the number of
+	// these connections.
 	occupied, occupiedSquares float64
 	ended                     int64
 }
@@ -255,8 +268,8 @@ func NewBook(l Load) (*Book, error) {
 // closed reports whether the load is a closed loop.
 func (l *Load) closed() bool { return l.Shape.Clients > 0 }
 
-// maxAttempts returns the largest possible number of attempts. It is also the distance between the
-// numbers of an attempt's successive tries.
+// maxAttempts returns the largest possible number of attempts. The numbers of an attempt's
+// successive tries differ by it, too.
 func (b *Book) maxAttempts() uint64 { return b.schedule.Len() }
 
 // extend makes room for at least n attempts in total.
@@ -290,7 +303,7 @@ func (b *Book) Start(begin clock.Instant) {
 // Time returns an instant of the monotonic clock as an offset from the first scheduled attempt.
 func (b *Book) Time(i clock.Instant) Time { return Time(i.Sub(b.begin)) }
 
-// Maybe is like Time, but returns nil for the instant 0, which stands for a missing one.
+// Maybe is like Time, but returns nil for the instant 0, which means that the instant is not known.
 func (b *Book) Maybe(i clock.Instant) *Time {
 	if i == 0 {
 		return nil
@@ -302,7 +315,8 @@ func (b *Book) Maybe(i clock.Instant) *Time {
 // Instant is the inverse of Time.
 func (b *Book) Instant(t Time) clock.Instant { return b.begin.Add(time.Duration(t)) }
 
-// maxWindows is the maximum number of windows of one worker: those of the longest trial, an hour.
+// maxWindows is the maximum number of windows of one worker. The longest trial, one hour, has that
+// many windows.
 const maxWindows = int64(time.Hour) / results.FairnessWindowNS
 
 // index returns the index of an attempt in the schedule, or false if the schedule has no such
@@ -317,8 +331,8 @@ func (b *Book) index(process int, sequence uint64) (uint64, bool) {
 	return i, ok
 }
 
-// number returns the number of a try among the tries of all attempts. Sources are numbered in the
-// same way. The number of an attempt's first try is the attempt's index.
+// number returns the number of a try among the tries of all attempts. The number of an attempt's
+// first try is the attempt's index. The source address of a try has the same number.
 func (b *Book) number(a wire.Attempt) (uint64, bool) {
 	i, ok := b.index(int(a.Process), a.Sequence)
 	return i + uint64(a.Try)*b.maxAttempts(), ok && uint64(a.Try) < b.load.Tries
@@ -354,7 +368,8 @@ func (b *Book) scheduled(i int) Time {
 
 func (b *Book) time(monotonicNS int64) Time { return b.Time(clock.Instant(monotonicNS)) }
 
-// atServers returns when a segment that a client sends at the instant sent reaches the servers.
+// atServers returns the instant at which a segment reaches the servers if a client sends it at the
+// instant sent.
 func (b *Book) atServers(sent Time) Time { return sent.Add(b.load.RoundTrip / 2) }
 
 // Sample adds the client's account of an attempt. It does not keep s.
@@ -405,9 +420,9 @@ func (b *Book) Sample(s *results.Sample) {
 	}
 }
 
-// opener returns the number of the try that opened the connection of an attempt's last try. If that
-// connection was kept from the start, it returns the connection's number; without a connection,
-// noConnection.
+// opener returns the number of the try that opened the connection of an attempt's last try. For a
+// connection that was kept from the start, it returns the connection's own number. If the try had
+// no connection, it returns noConnection.
 func (b *Book) opener(i uint64, s *results.Sample) uint32 {
 	if opener, ok := b.sources.Of(s.Source); ok {
 		return uint32(opener)
@@ -418,11 +433,11 @@ func (b *Book) opener(i uint64, s *results.Sample) uint32 {
 	return uint32(i + uint64(len(s.Failed))*b.maxAttempts())
 }
 
-// initial reports whether attempt i is one of the first attempts of a closed loop, one for each
-// client. They are sent all at once and meet empty queues, so they are left out of all percentiles.
+// initial reports whether attempt i is the first attempt of one of the clients of a closed loop.
+// These attempts are all sent at once to empty queues, so all percentiles exclude them.
 func (b *Book) initial(i uint64) bool { return i < uint64(b.load.Shape.Clients) }
 
-// recordPhases adds the connection and first-byte times of a served attempt to the histograms.
+// recordPhases adds the times of a served attempt to the histograms connect and firstByte.
 func (b *Book) recordPhases(i int, s *results.Sample) {
 	began := cmp.Or(s.LastSent, s.Sent)
 	if s.Connected > 0 && !b.reused(i) {
@@ -433,8 +448,8 @@ func (b *Book) recordPhases(i int, s *results.Sample) {
 	}
 }
 
-// setAccepted stores when a worker accepted the connection of attempt i. If several tries were
-// accepted, the latest instant remains, which is that of the last try.
+// setAccepted stores when a worker accepted the connection of attempt i. If the connections of
+// several tries were accepted, it keeps the latest instant, which belongs to the last try.
 func (b *Book) setAccepted(i uint64, at Time) {
 	due := ticks(at.Sub(b.scheduled(int(i))))
 	b.waits[i].accepted = max(b.waits[i].accepted, due)
@@ -485,8 +500,8 @@ func (b *Book) Record(worker int, r journal.Record) {
 	}
 }
 
-// accepted returns the state of a connection that was just accepted, and counts it for its worker
-// unless a kubelet opened it.
+// accepted returns the state of a connection that was just accepted. It adds the connection to the
+// worker's counts unless a kubelet opened it.
 func (b *Book) accepted(w *workerBook, r journal.Record) conn {
 	probe := slices.Contains(b.load.Kubelets, r.Peer.Addr())
 	c := conn{at: r.At, openedBy: -1, attempt: -1, probe: probe}
@@ -516,7 +531,7 @@ func (b *Book) accepted(w *workerBook, r journal.Record) conn {
 }
 
 // acceptedTry stores when a worker accepted the connection of a try. If the attempt's sample has
-// not arrived yet, it goes to earlyAccepts.
+// not arrived yet, it stores the instant in earlyAccepts.
 func (b *Book) acceptedTry(try uint64, at Time) {
 	i := try % b.maxAttempts()
 	if b.earlyAccepts != nil && (i >= uint64(len(b.attempts)) || !b.attempts[i].sampled) {
@@ -538,7 +553,8 @@ func (b *Book) request(worker int, c *conn, r journal.Record) {
 	b.setServerSide(try, serverSide{readOpen, int32(worker)})
 }
 
-// ended records how a connection ended for the attempt that it carried.
+// ended records the end of a connection in the servers' account of the try that the connection last
+// carried.
 func (b *Book) ended(worker int, c *conn, end journal.End) {
 	read, unread := ReadPeerGone, UnreadPeerGone
 	switch end {
@@ -554,8 +570,8 @@ func (b *Book) ended(worker int, c *conn, end journal.End) {
 	b.endConn(worker, c, read, unread)
 }
 
-// endConn sets the terminal state of the attempt on a connection. It is the argument read if a
-// worker had read the attempt's request, and unread otherwise.
+// endConn sets the terminal state of the try on a connection that has ended: to the argument read
+// if the worker had read the try's request, and to the argument unread otherwise.
 func (b *Book) endConn(worker int, c *conn, read, unread State) {
 	if c.attempt >= 0 {
 		if e := b.serverSide(uint64(c.attempt)); e.state == readOpen {
@@ -575,15 +591,16 @@ func (b *Book) endConn(worker int, c *conn, read, unread State) {
 	}
 }
 
-// isKept reports whether a number returned by openedBy is that of a connection kept from the start.
+// isKept reports whether a number from openedBy is the number of a connection that was kept from
+// the start.
 func (b *Book) isKept(number uint64) bool {
 	tries := b.maxAttempts() * b.load.Tries
 	return number >= tries && number < tries+b.load.Kept
 }
 
 // openedBy returns the number of the try that opened the connection with the given client address.
-// If attempts use ports in turn, several tries have that address. It then returns the last one that
-// was due when the connection was accepted.
+// If attempts use ports in turn, several tries have that address: openedBy then returns the last of
+// these tries that was due when the connection was accepted.
 func (b *Book) openedBy(peer netip.AddrPort, accepted clock.Instant) (uint64, bool) {
 	ports, n := b.load.Ports, b.maxAttempts()
 	first, ok := b.sources.Of(peer)
@@ -602,7 +619,7 @@ func (b *Book) openedBy(peer netip.AddrPort, accepted clock.Instant) (uint64, bo
 func (b *Book) starved(i int) bool { return b.openers != nil && b.openers[i] == noConnection }
 
 // connection returns the client's address of the connection that an attempt's last try was sent on,
-// or the zero value if it had none.
+// or the zero value if the try had no connection.
 func (b *Book) connection(i int) netip.AddrPort {
 	if b.starved(i) {
 		return netip.AddrPort{}
@@ -613,8 +630,8 @@ func (b *Book) connection(i int) netip.AddrPort {
 	return b.sources.At(b.last(i))
 }
 
-// reused reports whether an attempt's last try was sent on a connection that this try had not
-// opened, or had no connection.
+// reused reports whether an attempt's last try did not open a connection: it was sent on an open
+// one, or it had none.
 func (b *Book) reused(i int) bool { return b.openers != nil && uint64(b.openers[i]) != b.last(i) }
 
 // close gives every attempt a terminal state on both sides: it ends the connections whose worker
@@ -651,8 +668,8 @@ func (b *Book) close() {
 	b.closeReused()
 }
 
-// trim removes from a closed loop the attempts after the last one that the load sent. If a worker
-// read the request of a removed attempt, that request is unmatched.
+// trim removes the attempts after the last one that the load of a closed loop sent. If a worker
+// read the request of a removed attempt, that request counts as unmatched.
 func (b *Book) trim() {
 	n := len(b.attempts)
 	for ; n > 0 && !b.attempts[n-1].sampled; n-- {
@@ -672,13 +689,13 @@ func (b *Book) trim() {
 	}
 }
 
-// exists reports whether a try belongs to an attempt of the book.
+// exists reports whether the book has the attempt to which a try belongs.
 func (b *Book) exists(try uint64) bool {
 	return try < b.maxAttempts()*b.load.Tries && try%b.maxAttempts() < uint64(len(b.attempts))
 }
 
-// closeReused sets the state of the attempts that were sent on a reused connection and never read.
-// Their state follows from how the connection ended.
+// closeReused sets the state of attempts that were sent on a reused connection, and whose request
+// no worker read. The state follows from the end of the connection.
 func (b *Book) closeReused() {
 	for i, opener := range b.openers {
 		a := &b.attempts[i]

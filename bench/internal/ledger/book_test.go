@@ -24,7 +24,7 @@ func TestUnsent(t *testing.T) {
 	}
 }
 
-// A served attempt is explained only if both sides agree about it.
+// A served attempt is explained only if the client's and the servers' accounts of it agree.
 func TestServed(t *testing.T) {
 	for _, tt := range []struct {
 		name    string
@@ -98,7 +98,7 @@ func TestUnmatched(t *testing.T) {
 }
 
 // The servers' account of each try must not contradict the client's. Attempt 0 makes up to three
-// tries, attempt 1 makes one.
+// tries, and attempt 1 makes one.
 func TestTries(t *testing.T) {
 	const (
 		refused    = results.FailureRefused
@@ -116,7 +116,7 @@ func TestTries(t *testing.T) {
 		records   []record
 		unmatched int64
 		repeated  int64
-		unhandled int64 // those of the repeated that at most one handler got
+		unhandled int64 // repeated attempts of which at most one try reached a handler
 		state     State
 	}{
 		{"first try", nil, []record{{0, "aqr", journal.EndServed}}, 0, 0, 0, Answered},
@@ -213,10 +213,10 @@ func TestWithoutTries(t *testing.T) {
 	}
 }
 
-// If attempts use ports in turn, a connection belongs to the last attempt from its port that was
-// due when the connection was accepted.
+// If attempts use ports in turn, a connection belongs to an attempt from the same port: the last
+// one that was due when the connection was accepted.
 func TestPortsInTurn(t *testing.T) {
-	b := testBook(t, 25, func(l *Load) { l.Ports = 10 }) // one attempt every ms
+	b := testBook(t, 25, func(l *Load) { l.Ports = 10 }) // an attempt is due every ms
 	gaveUp := func(i int, accepted time.Duration) {
 		due := int64(begin) + int64(b.scheduled(i))
 		b.Sample(&results.Sample{
@@ -228,7 +228,7 @@ func TestPortsInTurn(t *testing.T) {
 	}
 	for i := range 25 {
 		switch i {
-		case 3: // accepted at 5 ms, before 13 was due; then its client left
+		case 3: // accepted at 5 ms, before attempt 13 was due; its client then left
 			gaveUp(3, 5*time.Millisecond)
 		case 23: // accepted equally late, but no later attempt uses its port
 			gaveUp(23, 40*time.Millisecond)
@@ -247,9 +247,9 @@ func TestPortsInTurn(t *testing.T) {
 	}
 }
 
-// Connections kept from the start belong to no attempt. Of the three here, one serves attempt 0,
-// one is closed by its worker before the worker reads attempt 1, and one stays idle. Attempt 2
-// finds no free connection, and attempt 3 opens one.
+// Connections kept from the start were not opened by any attempt. Of the three in this test, one
+// serves attempt 0; one is closed by its worker before the worker reads the request of attempt 1;
+// and one stays idle. Attempt 2 finds no free connection, and attempt 3 opens one.
 func TestKeptConnections(t *testing.T) {
 	const n = 4
 	b := testBook(t, n, kept(3))
@@ -314,8 +314,8 @@ func TestKeptConnections(t *testing.T) {
 	}
 }
 
-// Fairness covers requests and busy time, too. Each of two workers has two connections. One worker
-// answers three requests in 9 ms, the other one request in 1 ms.
+// Fairness is also computed for requests and busy time. Each of two workers has two connections.
+// One worker answers three requests in 9 ms, the other one request in 1 ms.
 func TestFairnessOfWork(t *testing.T) {
 	b := testBook(t, 4, kept(4))
 	var facts Facts

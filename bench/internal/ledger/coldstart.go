@@ -6,8 +6,9 @@ import (
 	"reuseport-bench/results"
 )
 
-// ColdStart describes the first attempts of the worker that step k added, up to the end of its
-// warm-up. The step must have started a worker that became ready.
+// ColdStart returns figures about the attempts that were served after step k added a worker, the
+// newcomer: until the end of the newcomer's warm-up, and until its share is fair. The newcomer must
+// have become ready.
 func (a *Account) ColdStart(k int) *results.ColdStart {
 	s := &a.facts.Steps[k]
 	ready, newcomer := *s.Ready, int32(s.Started[0])
@@ -45,8 +46,9 @@ func (a *Account) ColdStart(k int) *results.ColdStart {
 	return c
 }
 
-// A shareWatch detects when a newcomer's share of the served attempts has become fair: at least
-// 0.9/n of the last 50 n attempts, where n is the number of workers.
+// A shareWatch detects when a newcomer's share of the served attempts has become fair. The share is
+// fair if the newcomer served at least 0.9/n of the last 50·n attempts, where n is the number of
+// workers.
 type shareWatch struct {
 	last   []bool
 	at     int
@@ -59,8 +61,8 @@ func newShareWatch(workers int) *shareWatch {
 	return &shareWatch{last: make([]bool, 50*workers), enough: int(math.Ceil(0.9 * 50))}
 }
 
-// add records whether the newcomer served the next attempt, and reports whether its share is now
-// fair.
+// add records whether the newcomer served the next attempt, and reports whether the newcomer's
+// share is now fair.
 func (s *shareWatch) add(mine bool) bool {
 	if s.last[s.at] {
 		s.mine--

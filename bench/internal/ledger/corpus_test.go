@@ -17,10 +17,11 @@ import (
 	"reuseport-bench/scenarios/vocabulary"
 )
 
-// corpus is the directory of recorded trials. scripts/record-corpus.sh records them.
+// corpus is the directory of recorded trials, made by scripts/record-corpus.sh.
 const corpus = "testdata/corpus"
 
-// ownJournals is why the corpus lacks a cause that only the clients tell.
+// ownJournals is the reason why the corpus lacks the causes that are found only if nothing but the
+// clients' samples is known.
 const ownJournals = "every server of the corpus has a journal or a witness"
 
 // noExample lists the causes without an example in the corpus, each with the reason.
@@ -33,8 +34,8 @@ var noExample = map[string]string{
 	cause.Unknown:      "no rule explains the loss; a trial with one is a bug",
 }
 
-// Judging a trial of the corpus again gives the recorded cause, evidence and step of every attempt,
-// and the recorded figures. Judging it twice changes nothing.
+// Judging each trial of the corpus again gives the recorded cause, evidence and step of every
+// attempt, and the recorded figures. Closing the same book a second time gives the same verdicts.
 func TestCorpus(t *testing.T) {
 	files, err := filepath.Glob(filepath.Join(corpus, "*", "*.jsonl.gz"))
 	if err != nil {
@@ -79,7 +80,7 @@ func figures(a *Account, r *Recording) *results.Trial {
 	f.Workers = slices.Clone(f.Workers)
 	for i := range f.Workers {
 		if r.Load.Foreign {
-			break // Fill has filled them in
+			break // Fill has set the workers of a third-party server
 		}
 		w := &f.Workers[i]
 		w.Accepted, w.Served = a.book.Count(w.ID)
@@ -99,8 +100,8 @@ func figures(a *Account, r *Recording) *results.Trial {
 	return &f
 }
 
-// stepFigures returns the figures of a step. Those about the machine and the pods are copied from
-// the recording.
+// stepFigures returns the account's figures of a step. It copies the figures about the machine and
+// the pods from the recording.
 func stepFigures(a *Account, k int, was results.Step) results.Step {
 	s := a.Step(k)
 	s.StopNS, s.EndpointsNS, s.RulesNS = was.StopNS, was.EndpointsNS, was.RulesNS
@@ -124,10 +125,10 @@ func stepFigures(a *Account, k int, was results.Step) results.Step {
 	return s
 }
 
-// addedFigures lists the figures that were added after the corpus was recorded.
+// addedFigures lists figures that the program did not yet compute when the corpus was recorded.
 var addedFigures = []string{"connect_ns", "first_byte_ns", "retriable"}
 
-// sameFigures compares two trials as run.json stores them.
+// sameFigures fails the test if two trials differ in the form in which run.json stores them.
 func sameFigures(t *testing.T, got, want *results.Trial) {
 	t.Helper()
 	read := func(r *results.Trial) (all map[string]any) {
@@ -151,7 +152,7 @@ func sameFigures(t *testing.T, got, want *results.Trial) {
 	}
 }
 
-// coverage counts the examples in the corpus.
+// coverage counts the corpus's examples of causes, rules, steps and words.
 type coverage struct {
 	attempts int
 	causes   map[string]map[string]int // lost attempts, by cause and evidence
@@ -199,7 +200,8 @@ func (c *coverage) add(r *Recording, a *Account) {
 	}
 }
 
-// check reports missing examples.
+// check fails the test if an example is missing in the corpus, or noExample lists a cause that has
+// one.
 func (c *coverage) check(t *testing.T) {
 	t.Helper()
 	for _, name := range cause.Names() {
@@ -251,7 +253,7 @@ func (c *coverage) String() string {
 	return b.String()
 }
 
-// counts returns the counts as text, the largest first.
+// counts returns the counts as text, the largest count first.
 func counts(of map[string]int) string {
 	names := slices.SortedFunc(maps.Keys(of), func(a, b string) int {
 		return cmp.Or(cmp.Compare(of[b], of[a]), cmp.Compare(a, b))

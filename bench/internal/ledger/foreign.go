@@ -11,47 +11,54 @@ import (
 	"reuseport-bench/servers/clock"
 )
 
-// foreign is the servers' side of a trial whose servers keep no journal. It is joined with the
-// attempts by the client's address of each connection.
+// foreign is the account of a third-party server, which keeps no journal. It comes from the
+// witness. In this file, an end is a witness.SocketEnd: the record of the server's end of one
+// connection. Ends are joined with attempts by the client's address of the connection. An end is
+// anonymous if that address has no port, because the kernel no longer knew it.
 type foreign struct {
 	book  *Book
 	facts *Facts
-	// clientOnly is why causes are known from the clients alone; "" if the witness tells.
+	// clientOnly is the reason why causes must be inferred from the clients' samples alone; "" if
+	// the witness's account can be used.
 	clientOnly string
-	traced     bool                // the witness saw every connection, with its process
-	all        []witness.SocketEnd // of the witness, with what the clients add
-	// ends are those of the load's connections, by the number of the try that opened them.
+	traced     bool                // the witness traced every connection, with its processes
+	all        []witness.SocketEnd // the witness's ends, completed from the clients' samples
+	// ends holds the ends of the load's connections, by the number of the try that opened the
+	// connection.
 	ends map[uint64]*witness.SocketEnd
-	// made are the connections that the load opened, by the same number. broken are those without
-	// an end whose last attempt was reset or closed, so that its verdict is about the connection.
+	// made holds the connections that the load opened, by the same number. broken is true for a
+	// connection without an end whose last attempt saw a reset or EOF: the verdict of that attempt
+	// then accounts for the missing end.
 	made   map[uint64]bond
 	broken map[uint64]bool
-	// anonymous counts ends whose client is not known but for its address, and strangers those of
-	// connections from outside the load: readiness probes, and health checks of the server itself.
+	// anonymous counts anonymous ends. strangers counts the ends of connections that do not come
+	// from the load: readiness probes, and health checks of the server itself.
 	anonymous, strangers int64
-	// surplus counts ends of connections that the load did not open, and missing connections that
-	// were answered and have no end, not even an anonymous one.
+	// surplus counts the ends of connections from the load's addresses that the load did not open.
+	// missing counts the connections that carried an answer but have no end, not even an anonymous
+	// one.
 	surplus, missing int64
-	// open counts the anonymous ends that are left for lost attempts.
+	// open counts the anonymous ends that no answered connection has taken. They remain for lost
+	// attempts.
 	open int64
-	// repeated counts attempts that were read more than once.
+	// repeated counts the attempts whose request was read more than once.
 	repeated int64
-	// processes are those that read or answered, by when they first did. Attempt.Server indexes
-	// them.
+	// processes holds the server's processes that read requests or sent answers, in the order in
+	// which they first did. Attempt.Server is an index into it.
 	processes []*process
-	pids      map[int]*process // the last that was known to have a number
+	pids      map[int]*process // by PID; the latest process if a PID was reused
 }
 
-// bond is what the load's connection owes the servers' side.
+// bond says whether a connection that the load opened must have an end.
 type bond uint8
 
 const (
-	mayHaveEnd  bond = iota // it was lost before an answer, perhaps within its handshake
+	mayHaveEnd  bond = iota // it carried no answer, and perhaps its handshake failed
 	mustHaveEnd             // it carried an answer, or was kept from the start
 )
 
-// join joins the facts' witness with the attempts of the closed book: it sets the servers' state of
-// each attempt. It returns nil for servers that keep journals.
+// join joins the witness's account with the attempts of the closed book: it sets the servers' state
+// of each attempt. If the servers are this program's workers, it returns nil.
 func (b *Book) join(f *Facts) *foreign {
 	if !b.load.Foreign {
 		return nil
@@ -77,7 +84,7 @@ func (b *Book) join(f *Facts) *foreign {
 	return s
 }
 
-// unwitnessed returns why nothing follows from the servers' side, or "".
+// unwitnessed returns the reason why the witness's account cannot be used, or "" if it can.
 func (s *foreign) unwitnessed() string {
 	load, w := &s.book.load, s.facts.Witness
 	switch {
@@ -93,8 +100,9 @@ func (s *foreign) unwitnessed() string {
 	return ""
 }
 
-// connections returns the attempts on each connection, in the order in which they were sent, by the
-// number of the try that opened it. It also fills made.
+// connections returns the attempts on each connection, by the number of the try that opened the
+// connection. The attempts on a connection are in the order in which they were sent. connections
+// also fills made.
 func (s *foreign) connections() map[uint64][]int32 {
 	b := s.book
 	groups := map[uint64][]int32{}
@@ -131,15 +139,16 @@ func (s *foreign) connections() map[uint64][]int32 {
 	return groups
 }
 
-// answered reports whether the client got a whole response, whatever its status.
+// answered reports whether the client received a complete response, whatever its status.
 func (a *Attempt) answered() bool { return a.Served() || a.Class == results.ClassErrorAnswer }
 
-// brokenOff reports whether the client saw the connection end before it had an answer.
+// brokenOff reports whether the client saw the connection end before it had received a complete
+// response.
 func (a *Attempt) brokenOff() bool {
 	return a.Class == results.ClassReset || a.Class == results.ClassEOF
 }
 
-// leftFirst reports whether the client ended the connection by itself.
+// leftFirst reports whether the client ended the connection before it saw the server do so.
 func (a *Attempt) leftFirst() bool {
 	switch a.Class {
 	case results.ClassTimeout, results.ClassAborted, results.ClassInvalid:
@@ -148,7 +157,7 @@ func (a *Attempt) leftFirst() bool {
 	return false
 }
 
-// place finds the connection of each end.
+// place finds the connection that each end belongs to.
 func (s *foreign) place() {
 	b := s.book
 	s.all = slices.Clone(s.facts.Witness.Ends)
@@ -179,20 +188,21 @@ func (s *foreign) place() {
 	}
 }
 
-// thrownAway reports whether an end may be that of a socket which never carried anything: two CPUs
-// that receive for one handshake make a socket each, and one is thrown away
+// thrownAway reports whether an end may belong to a socket that was never used: if two CPUs process
+// segments of the same handshake, each creates a socket, and the kernel discards one of the two
 // (inet_csk_complete_hashdance in net/ipv4/inet_connection_sock.c).
 func thrownAway(e *witness.SocketEnd) bool {
 	return e.Way == witness.NotEstablished ||
 		e.Way == witness.UnknownWay && !e.Known.Has(witness.KnowsAccepted)
 }
 
-// size is how many bytes of an attempt's request the client's kernel took, and how many of the
-// answer arrived.
+// size holds two numbers of bytes: those of an attempt's request that the client has written to its
+// socket, and those of the answer that the client has received.
 type size struct{ written, received uint32 }
 
-// setStates sets the state of the attempts on a connection, which are in order. Where an attempt's
-// request begins follows from the sizes of those before it.
+// setStates sets the servers' state of the attempts on a connection. The attempts must be in the
+// order in which they were sent, because the offset of a request in the connection's data is the
+// total size of the earlier requests.
 func (s *foreign) setStates(opener uint64, attempts []int32) {
 	b, e := s.book, s.ends[opener]
 	last := &b.attempts[attempts[len(attempts)-1]]
@@ -217,8 +227,9 @@ func (s *foreign) setStates(opener uint64, attempts []int32) {
 	}
 }
 
-// state returns the servers' state of an attempt on the connection of a try, whose request is r.
-// The client got received bytes of its answer.
+// state returns the servers' state of attempt x. opener is the number of the try that opened the
+// connection, r is the attempt's request, and received is the number of bytes of the answer that
+// the client received.
 func (s *foreign) state(
 	x *Attempt, opener uint64, r witness.Request, received uint64,
 ) State {
@@ -264,7 +275,8 @@ func (s *foreign) state(
 	case witness.Answering:
 		// A server may answer before it has the whole request.
 		whole := x.answered() && e.Read() > r.Begin && e.Sent >= r.Before+received
-		late := x.leftFirst() && x.Phase != results.PhaseBody // its answer came after that
+		// its answer came after the client had left
+		late := x.leftFirst() && x.Phase != results.PhaseBody
 		if whole || late || x.Class == results.ClassInvalid {
 			return Answered
 		}
@@ -273,14 +285,16 @@ func (s *foreign) state(
 	return NeverAccepted
 }
 
-// died reports whether a signal killed the process that had a connection.
+// died reports whether the server closed a connection because a signal killed the process that had
+// it.
 func died(e *witness.SocketEnd) bool {
 	return e.Known.Has(witness.KnowsCloser) && e.Exiting && e.Signal != 0
 }
 
-// countMissing counts the connections without an end. Each that was answered takes an anonymous
-// one, if there is any: the server reset it afterwards. If it lost its last attempt by that, the
-// attempt's verdict takes the end.
+// countMissing counts the connections that must have an end and have none. First, each such
+// connection takes one of the anonymous ends, as long as there are any: the server may have reset
+// the connection after the answer. A broken connection takes none here, because the verdict of its
+// last attempt takes one.
 func (s *foreign) countMissing() {
 	s.open = s.anonymous
 	for opener, owes := range s.made {
@@ -294,8 +308,8 @@ func (s *foreign) countMissing() {
 	}
 }
 
-// countRepeated counts the attempts whose request was read more than once. Tries on connections
-// that others had opened are not counted.
+// countRepeated counts the attempts whose request was read more than once. It ignores failed tries
+// on connections that an earlier try had opened.
 func (s *foreign) countRepeated() {
 	b := s.book
 	for i, t := range b.retried {
@@ -316,8 +330,9 @@ func (s *foreign) countRepeated() {
 	}
 }
 
-// residual returns how many connections the witness's account and that of the clients disagree
-// about, besides the attempts that no verdict explains. See witness.Equations for the counters.
+// residual returns the number of connections about which the witness's account and the clients'
+// samples, or the kernel's counters (witness.Equations), disagree. Unexplained attempts are not
+// included.
 func (s *foreign) residual(verdicts map[int]Verdict) int64 {
 	if s == nil || s.clientOnly != "" {
 		return 0
@@ -340,7 +355,7 @@ func (s *foreign) residual(verdicts map[int]Verdict) int64 {
 			late++
 		}
 	}
-	for opener := range s.made { // tries that others followed
+	for opener := range s.made { // failed tries after the first
 		if opener >= b.maxAttempts() && opener < b.maxAttempts()*b.load.Tries &&
 			s.ends[opener] == nil {
 			late++
@@ -358,8 +373,10 @@ func (s *foreign) residual(verdicts map[int]Verdict) int64 {
 	return n + closes
 }
 
-// counted compares the kernel's counters with the ends. opens is how many connections more the
-// kernel counted, and closes how many closes with unread data differ.
+// counted compares the kernel's counters with the ends. opens is the number of connections that the
+// kernel counted minus the number of ends; it may be negative. closes is the number of closes with
+// unread data by which the kernel's count and the ends differ, beyond the possible closes by
+// clients.
 func (s *foreign) counted() (opens, closes int64) {
 	for _, e := range s.equations() {
 		d := e.Residual()
@@ -379,7 +396,8 @@ func (s *foreign) counted() (opens, closes int64) {
 
 const abortOnClose = "TcpExtTCPAbortOnClose"
 
-// equations are the witness's, with what the clients add to its ends.
+// equations returns the witness's equations between counters and ends, with the ends completed from
+// the clients' samples.
 func (s *foreign) equations() []witness.Equation {
 	if s.facts.Witness == nil {
 		return nil
@@ -391,8 +409,9 @@ func (s *foreign) equations() []witness.Equation {
 	return w.Equations()
 }
 
-// unreadByClients returns the largest number of connections that their clients may have closed with
-// unread data, which the kernel counts, too, if they are in the servers' namespace.
+// unreadByClients returns an upper bound for the number of connections that clients closed while
+// data were unread. If clients are in the servers' network namespace, the kernel counts these
+// closes, too.
 func (s *foreign) unreadByClients() int64 {
 	b := s.book
 	got := map[uint64]uint64{}
@@ -425,7 +444,7 @@ func (s *foreign) endOf(i int) *witness.SocketEnd {
 	return s.ends[b.last(i)]
 }
 
-// see adds to a view what is known of the servers' end of its connection.
+// see adds the end of attempt i's connection to a view of the attempt.
 func (s *foreign) see(v *view, i int) {
 	if s == nil {
 		return
@@ -463,7 +482,7 @@ func (a *Account) background() (n int64) {
 	return n
 }
 
-// fill adds to a trial what is known of servers that keep no journal.
+// fill adds the figures that only trials of third-party servers have. On a nil s, it does nothing.
 func (s *foreign) fill(a *Account, r *results.Trial) {
 	if s == nil {
 		return
@@ -481,7 +500,8 @@ func (s *foreign) fill(a *Account, r *results.Trial) {
 	r.Workers = s.workers()
 }
 
-// equalities are the witness's equations. They are empty without a witness.
+// equalities returns the witness's equations in their stored form, or nothing if there is no
+// witness.
 func (s *foreign) equalities() (all []results.Equality) {
 	what := map[string]string{
 		"TcpPassiveOpens": "ends of connections that were seen",
@@ -497,7 +517,8 @@ func (s *foreign) equalities() (all []results.Equality) {
 	return all
 }
 
-// maybe is Book.Time of an instant that may be missing: it is Never for 0.
+// maybe is like Book.Time, but returns Never for the instant 0, which means that the instant is not
+// known.
 func (s *foreign) maybe(i clock.Instant) Time {
 	if i == 0 {
 		return Never

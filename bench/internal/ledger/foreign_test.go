@@ -21,21 +21,20 @@ import (
 // The sizes of a request and of its answer, in bytes.
 const requestSize, answerSize = 81, 131
 
-// foreignPID is the process of a server without a journal that does everything, unless a test says
-// otherwise.
+// foreignPID is the PID of the third-party server's only process, unless a test sets others.
 const foreignPID = 4711
 
 func foreignServer(l *Load) { l.Foreign = true }
 
-// got is the client's account of an attempt at a server without a journal.
+// got is the client's account of an attempt at a third-party server.
 type got struct {
 	class    results.Class
 	phase    results.Phase
-	done     int64 // in ms after it was due
+	done     int64 // when the attempt ended, in ms after it was due
 	status   int
 	received int
-	source   uint64 // number of the try whose connection it used, plus 1; 0: its own
-	worker   int    // index of load.Identities, plus 1
+	source   uint64 // 1 + number of the try whose connection it used; 0: it opened its own
+	worker   int    // 1 + index in load.Identities
 	failed   []results.FailedTry
 	again    int64 // when the last of several tries began, in ms after it was due
 }
@@ -63,8 +62,9 @@ func enterGot(b *Book, i int, g got) {
 	b.Sample(&s)
 }
 
-// endOf returns the end of a connection, opened by a try, on which the server read requests and
-// sent answers until a process closed it, at the given instant.
+// endOf returns the end of a connection that the given try opened. read and unread are the numbers
+// of bytes that the server read and left unread, and sent is the number that it sent, until a
+// process closed the connection at the instant closed.
 func endOf(
 	b *Book, try uint64, way witness.Way, read, unread, sent int, closed Time,
 ) witness.SocketEnd {
@@ -78,12 +78,14 @@ func endOf(
 	}
 }
 
-// servedEnd returns the end of a connection of its own of an attempt that was served.
+// servedEnd returns the end of the connection of attempt i, if the attempt opened it and was served
+// on it.
 func servedEnd(b *Book, i int) witness.SocketEnd {
 	return endOf(b, uint64(i), witness.Closed, requestSize, 0, answerSize, Time(i+1)*ms)
 }
 
-// watched returns facts with a trace of these ends, which agree with the kernel's counters.
+// watched returns facts whose witness traced the given ends. The kernel's counters agree with the
+// ends.
 func watched(ends ...witness.SocketEnd) *Facts {
 	unread := int64(0)
 	for i := range ends {
@@ -98,8 +100,9 @@ func watched(ends ...witness.SocketEnd) *Facts {
 	}}
 }
 
-// untraced changes facts as if they came from a user without root: obituaries know neither process
-// nor time, and nothing of a connection that the kernel emptied.
+// untraced changes facts as if an ordinary user had run the trial. The witness then relies on
+// obituaries: they contain neither processes nor times, and of a socket that the kernel had
+// cleared, only the client's address without its port.
 func untraced(f *Facts) *Facts {
 	w := f.Witness
 	w.Untraced, w.Births = "needs CAP_BPF; run as root", 0
@@ -124,21 +127,21 @@ func untraced(f *Facts) *Facts {
 	return f
 }
 
-// closed adds to facts that a listener was closed from 0 to 3 ms.
+// closed adds to facts the close of a listener between 0 and 3 ms.
 func closed(f *Facts) *Facts {
 	f.Closings = []Closing{{Worker: noWorker, To: 3 * ms, OwnsQueue: true}}
 	return f
 }
 
-// foreignServers judges attempts at a server that keeps no journal, as root and as a user, and
-// returns the rules that decided.
+// foreignServers judges attempts at a third-party server, each as if root had run the trial and as
+// if an ordinary user had. It returns the rules that decided.
 func foreignServers(t *testing.T) (decided []string) {
 	const (
 		connect, send = results.PhaseConnect, results.PhaseSend
 		wait, body    = results.PhaseWait, results.PhaseBody
 		reset, eof    = results.ClassReset, results.ClassEOF
 		timeout       = results.ClassTimeout
-		process       = 0 // the number of foreignPID
+		process       = 0 // the id of foreignPID's process
 	)
 	type want struct {
 		state    State
@@ -154,7 +157,7 @@ func foreignServers(t *testing.T) (decided []string) {
 	killed := func(e *witness.SocketEnd) { e.Exiting, e.Signal = true, unix.SIGKILL }
 	exited := func(e *witness.SocketEnd) { e.Exiting = true }
 	unaccepted := func(e *witness.SocketEnd) { e.Accepted = false }
-	none := func(e *witness.SocketEnd) { *e = witness.SocketEnd{} } // there is no end
+	none := func(e *witness.SocketEnd) { *e = witness.SocketEnd{} } // the witness has no end
 	const (
 		closedRule, died = "closed unanswered", "worker died"
 		part             = "closed with a part of the request read"
@@ -198,7 +201,7 @@ func foreignServers(t *testing.T) (decided []string) {
 		{"an error answer", got{class: results.ClassErrorAnswer, phase: body, done: 2, status: 503, received: answerSize}, witness.Closed, requestSize, 0, answerSize, nil, nil, want{Answered, cause.ErrorAnswer, ByClient, process, "answered by an error"}, want{Answered, cause.ErrorAnswer, ByClient, -1, "answered by an error"}},
 		{"a malformed answer", got{class: results.ClassInvalid, phase: body, done: 2, received: 9}, witness.Closed, requestSize, 0, 9, nil, nil, want{Answered, cause.InvalidAnswer, ByClient, process, "malformed answer"}, want{Answered, cause.InvalidAnswer, ByClient, -1, "malformed answer"}},
 
-		// Both sides contradict each other.
+		// The client's account and the end contradict each other.
 		{"refused, and accepted", got{class: results.ClassRefused, phase: connect, done: 1}, witness.Closed, 0, 0, 0, nil, nil, want{UnreadClosed, cause.Unknown, ByClient, -1, "unexplained"}, want{}},
 		{"reset, and still open", wasReset, witness.StillOpen, requestSize, 0, 0, nil, nil, want{ReadHeld, cause.Unknown, ByClient, -1, "unexplained"}, want{ReadHeld, cause.Unknown, ByClient, -1, "unexplained"}},
 		{"reset, and open with a part read", wasReset, witness.StillOpen, 9, requestSize - 9, 0, nil, nil, want{PartRead, cause.Unknown, ByClient, -1, "unexplained"}, want{PartRead, cause.Unknown, ByClient, -1, "unexplained"}},
@@ -270,8 +273,8 @@ func residual(a *Account) int64 {
 	return r.Residual
 }
 
-// clientOnly judges attempts of which nothing but the client's account is known, and returns the
-// rules that decided.
+// clientOnly judges attempts of which only the client's account is known. It returns the rules that
+// decided.
 func clientOnly(t *testing.T) (decided []string) {
 	const connect, send, wait, body = results.PhaseConnect, results.PhaseSend, results.PhaseWait,
 		results.PhaseBody
@@ -322,14 +325,14 @@ func clientOnly(t *testing.T) (decided []string) {
 	return decided
 }
 
-// TestClientOnly checks why causes are known from the clients alone, and that nothing else is
-// concluded from the witness then.
+// TestClientOnly checks the reasons why the witness's account is not used, and that nothing is
+// concluded from that account then.
 func TestClientOnly(t *testing.T) {
 	for _, tt := range []struct {
 		name   string
 		change func(*Load)
 		facts  func(*Facts)
-		want   string // the start; "": the witness tells
+		want   string // the beginning of the reason; "": the account is used
 	}{
 		{"traced", nil, nil, ""},
 		{"not traced", nil, func(f *Facts) { untraced(f) }, ""},
@@ -368,8 +371,8 @@ func TestClientOnly(t *testing.T) {
 	}
 }
 
-// TestForeignBalance checks that the residual counts each connection once about which the kernel,
-// the witness and the clients disagree.
+// TestForeignBalance checks that if the kernel, the witness and the clients disagree about a
+// connection, the residual counts that connection once.
 func TestForeignBalance(t *testing.T) {
 	probe := netip.MustParseAddrPort("127.0.0.9:40000")
 	for _, tt := range []struct {
@@ -469,7 +472,7 @@ func TestForeignBalance(t *testing.T) {
 			w.Moved["TcpExtTCPAbortOnClose"] += 2
 		}, 2, 0},
 		{"closed unread by a client", false, func(_ *Book, w *witness.Account) {
-			w.Ends[0].Sent += 40 // after the answer that it read
+			w.Ends[0].Sent += 40 // after the answer that the client read
 			w.Moved["TcpExtTCPAbortOnClose"]++
 		}, 0, 0},
 	} {
@@ -504,8 +507,8 @@ func TestForeignBalance(t *testing.T) {
 	}
 }
 
-// TestForeignAborted checks that a connection which the load itself reset does not count as one
-// that the server closed with unread data, which looks the same without a trace.
+// TestForeignAborted checks that a connection which the load itself reset does not count as closed
+// by the server with unread data. Without a trace, both ends look the same.
 func TestForeignAborted(t *testing.T) {
 	b := testBook(t, 1, foreignServer)
 	enterGot(b, 0, got{class: results.ClassAborted, phase: results.PhaseWait})
@@ -515,15 +518,15 @@ func TestForeignAborted(t *testing.T) {
 	}
 }
 
-// add adds an end that the kernel counted, too.
+// add adds an end to an account, and counts it in the account's kernel counters.
 func add(w *witness.Account, e witness.SocketEnd) {
 	w.Ends = append(w.Ends, e)
 	w.Births++
 	w.Moved["TcpPassiveOpens"]++
 }
 
-// TestForeignKept checks attempts on one kept connection: the last one is judged by the bytes that
-// exceed those of the others.
+// TestForeignKept checks the attempts on one reused connection. The last attempt is judged by the
+// bytes that come after those of the attempts before it.
 func TestForeignKept(t *testing.T) {
 	const reset, wait = results.ClassReset, results.PhaseWait
 	lost := got{class: reset, phase: wait, done: 2}
@@ -550,7 +553,7 @@ func TestForeignKept(t *testing.T) {
 			enterGot(b, 0, wasServed)
 			second, last := wasServed, tt.last
 			second.source, last.source = 1, 1
-			enterGot(b, 2, last) // samples come in any order
+			enterGot(b, 2, last) // samples may come in any order
 			enterGot(b, 1, second)
 			e := endOf(b, 0, tt.way, tt.read, tt.unread, tt.sent, 3*ms)
 			a := b.Close(watched(e))
@@ -567,13 +570,13 @@ func TestForeignKept(t *testing.T) {
 	}
 }
 
-// TestForeignKeptEmptied checks a kept connection without an end whose last attempt was reset:
-// that counts once.
+// TestForeignKeptEmptied checks a reused connection that has no end and whose last attempt was
+// reset. It adds at most one to the residual.
 func TestForeignKeptEmptied(t *testing.T) {
 	for _, tt := range []struct {
 		name     string
 		user     bool
-		end      bool // an anonymous one
+		end      bool // the witness has an anonymous end
 		want     string
 		residual int64
 	}{
@@ -619,8 +622,8 @@ func TestForeignKeptFromStart(t *testing.T) {
 	}
 }
 
-// TestForeignRetries checks the connections of tries that others followed, and that a request that
-// was read twice is seen.
+// TestForeignRetries checks the ends of connections of failed tries, and that a request that was
+// read twice counts as repeated.
 func TestForeignRetries(t *testing.T) {
 	b := testBook(t, 3, foreignServer, func(l *Load) { l.Tries = 2 })
 	again := wasServed
@@ -646,7 +649,7 @@ func TestForeignRetries(t *testing.T) {
 }
 
 // TestForeignRetriedOnKept checks that the attempts on a connection are put in the order in which
-// they used it, which is not that of the schedule if one was tried again.
+// they used it. If one was tried again, that is not the order of the schedule.
 func TestForeignRetriedOnKept(t *testing.T) {
 	b := testBook(t, 2, foreignServer, reuses, func(l *Load) { l.Tries = 2 })
 	enterGot(b, 0, got{
@@ -661,7 +664,8 @@ func TestForeignRetriedOnKept(t *testing.T) {
 	}
 }
 
-// TestForeignProcesses checks who answered: by header, by the witness, and by neither.
+// TestForeignProcesses checks the processes that are found from response headers, from the witness,
+// and if neither names any.
 func TestForeignProcesses(t *testing.T) {
 	ids := []load.Identities{{Workers: []string{"7", "9"}}}
 	for _, tt := range []struct {
@@ -692,7 +696,7 @@ func TestForeignProcesses(t *testing.T) {
 				g, e := wasServed, servedEnd(b, i)
 				g.worker = 1
 				switch i {
-				case 3: // read by the old process after the trigger, and not answered
+				case 3: // the old process reads it after the trigger, and does not answer
 					e.FirstRead += clock.Instant(4*ms + 700)
 					g = got{class: results.ClassEOF, phase: results.PhaseWait, done: 2}
 					e.Sent = 0
@@ -739,8 +743,9 @@ func TestForeignProcesses(t *testing.T) {
 	}
 }
 
-// TestForeignGenerations checks that a server that reads its configuration again in the same
-// process has a new generation, and that each load process numbers what it reads for itself.
+// TestForeignGenerations checks that a process which reloads its configuration counts as a new
+// process in the new generation, and that each load process has its own numbers for the names in
+// responses.
 func TestForeignGenerations(t *testing.T) {
 	b := testBook(t, 4, foreignServer, func(l *Load) { l.Processes = 2 })
 	f := &Facts{Duration: time.Second, Identities: []load.Identities{
@@ -760,7 +765,8 @@ func TestForeignGenerations(t *testing.T) {
 	a.Fill(&r)
 	want := []results.Worker{
 		{ID: 0, Name: "5", Generation: 3, Accepted: 1, Served: 1},
-		{ID: 1, Name: "5", Generation: 0, Accepted: 1, Served: 1}, // it said no generation
+		// its responses name no generation
+		{ID: 1, Name: "5", Generation: 0, Accepted: 1, Served: 1},
 		{ID: 2, Name: "5", Generation: 4, Accepted: 2, Served: 2},
 	}
 	if diff := cmp.Diff(r.Workers, want); diff != "" {
@@ -774,8 +780,8 @@ func TestForeignGenerations(t *testing.T) {
 	}
 }
 
-// TestForeignRespawn checks that a process of an old generation that starts in the window of a step
-// is no takeover.
+// TestForeignRespawn checks that a process of an old generation does not count for the takeover,
+// even if it starts in a step's window.
 func TestForeignRespawn(t *testing.T) {
 	b := testBook(t, 2, foreignServer)
 	f := &Facts{
@@ -794,7 +800,7 @@ func TestForeignRespawn(t *testing.T) {
 	}
 }
 
-// TestBackground checks that losses outside the steps' windows are counted apart.
+// TestBackground checks that losses that no step caused are counted as background.
 func TestBackground(t *testing.T) {
 	b := testBook(t, 30, foreignServer)
 	for i := range 30 {
@@ -820,7 +826,7 @@ func TestBackground(t *testing.T) {
 	}
 }
 
-// TestForeignRecording checks that a recording gives the same verdicts again.
+// TestForeignRecording checks that judging a recording gives the same verdicts as the trial.
 func TestForeignRecording(t *testing.T) {
 	b := testBook(t, 2, foreignServer)
 	b.Keep()

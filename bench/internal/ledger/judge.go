@@ -17,50 +17,53 @@ type Verdict struct {
 	Evidence Evidence
 	Worker   int    // whose close, crash or answer decided the outcome, or -1
 	Rule     string // name of the rule that decided; "" if served
-	// Explained is false if the two sides contradict each other, or no rule explains the loss.
+	// Explained is false if the client's and the servers' accounts contradict each other, or if no
+	// rule explains the loss.
 	Explained bool
 	// Kernel is the event that decided or confirmed the verdict, or nil.
 	Kernel *Event
 }
 
-// A view is what the rules see of one lost attempt.
+// A view holds everything about one lost attempt that the rules use.
 type view struct {
 	*Attempt
 	source    netip.AddrPort // the client's address of its connection
 	heldUp    bool           // its handshake was held up while listeners were closed
-	reused    bool           // the attempt did not open its connection
-	starved   bool           // the attempt had no connection
+	reused    bool           // an earlier try opened its connection
+	starved   bool           // it had no connection: all kept connections were in use
 	proxied   bool
 	overflows bool // the kernel counted overflows of accept queues
 	embryonic bool // the kernel counted handshakes that ended in a reset
 	closings  []Closing
 	routes    *Routes
-	sentTo    *Pod // the pod that its connection was sent to; nil: unknown
-	// reset and dropped are the kernel events about the connection. They are nil if there are none,
-	// or if the attempt is judged without them.
+	sentTo    *Pod // the pod to which its connection was sent; nil: unknown
+	// reset and dropped are the kernel's events on the connection. They are nil if there are no
+	// such events, or if the attempt is judged without kernel events.
 	reset, dropped *Event
 	// queued is the kernel's report that the connection was still in an accept queue when the
 	// client gave up, or nil.
 	queued *Event
-	// foreign: the servers keep no journal. end is then their end of its connection, or nil, and
-	// endedAt is when a process closed it or it came to CLOSE, or nil. clientOnly: nothing tells of
-	// the servers' side. traced: every connection was seen. carried: its connection has carried an
-	// answer.
+	// foreign is true with a third-party server. Only then are the other fields of this comment
+	// set. clientOnly: the witness's account cannot be used. traced: the witness traced every
+	// connection. carried: the attempt's connection has carried an answer. end is the server's end
+	// of the connection; nil: none is known. endedAt is the instant at which a process closed that
+	// end, or at which it reached CLOSE; nil: unknown.
 	foreign, clientOnly, traced, carried bool
 
 	end     *witness.SocketEnd
 	endedAt *Time
-	// readings is Facts.QueueReadings. It is nil if there is an acceptor, because connections that
-	// it has accepted are in no queue, either.
+	// readings is Facts.QueueReadings. It is nil if there is an acceptor: connections that the
+	// acceptor has accepted are in no queue, although no worker has accepted them.
 	readings []QueueReading
-	// synAt is when the SYN reached the servers, if the attempt opened its connection.
-	// establishedAt is when the last ACK of the handshake reached them. It is nil if there was no
-	// ACK, or if the ACK arrived as soon as the client was connected.
+	// synAt is the instant at which the SYN reached the servers, if the attempt opened its
+	// connection. establishedAt is the instant at which the last ACK of the handshake reached the
+	// servers. establishedAt is nil if there was no such ACK, or if there is no added round trip:
+	// the ACK then arrived when the client was connected.
 	synAt         Time
 	establishedAt *Time
 
-	// Results of closing and kills, cached because several rules call them and a trial may have a
-	// thousand closings.
+	// The results of closing and kills are cached, because several rules call these methods, and a
+	// trial may have a thousand closings.
 	closingOnce, killsOnce bool
 	closingOK              bool
 	closingWorker          int
@@ -68,8 +71,8 @@ type view struct {
 	killsFound             []event
 }
 
-// ended reports whether the connection to the server ended before the response was complete. A
-// proxy reports such an end to the client as an error answer.
+// ended reports whether the connection to the server ended before the response was complete. Behind
+// a proxy, the client receives an error answer then.
 func (v *view) ended() bool {
 	switch v.Class {
 	case results.ClassReset, results.ClassEOF, results.ClassInvalid:
@@ -83,17 +86,17 @@ func (v *view) ended() bool {
 // in reports whether the servers' state of the attempt is one of states.
 func (v *view) in(states ...State) bool { return slices.Contains(states, v.State) }
 
-// cutOff reports whether the connection was never accepted and ended in the way of a queued
-// connection whose listener is closed.
+// cutOff reports whether no worker accepted the connection, and the client saw a reset or EOF.
+// Connections in the queue of a listener that is closed end like this.
 func (v *view) cutOff() bool {
 	return v.State == NeverAccepted && !v.proxied && v.brokenOff()
 }
 
-// byProxy reports whether a proxy ended the connection and no worker read the request.
+// byProxy reports whether the attempt failed at a proxy: no worker read the request.
 func (v *view) byProxy() bool { return v.proxied && v.ended() && v.State == NeverAccepted }
 
-// unjournaledReset reports whether the kernel reset a connection that is in no worker's journal. It
-// is false behind a proxy, which has accepted its clients' connections itself.
+// unjournaledReset reports whether the kernel reset a connection that is in no worker's journal.
+// Behind a proxy it is false, because the proxy accepts the clients' connections.
 func (v *view) unjournaledReset() bool { return v.reset != nil && v.cutOff() }
 
 // unjournaledDrop reports whether the kernel dropped a segment of a connection that is in no
@@ -103,19 +106,19 @@ func (v *view) unjournaledDrop() bool {
 }
 
 // leftQueued reports whether the client gave up while its connection was in an accept queue, and no
-// worker ever accepted it.
+// worker accepted the connection later.
 func (v *view) leftQueued() bool {
 	return v.queued != nil && v.Class == results.ClassTimeout && v.State == NeverAccepted
 }
 
-// neverQueued reports whether the connection never entered an accept queue: no worker accepted it,
-// a reading after its client had given up did not list it, and no queue had ended before that
-// reading.
+// neverQueued reports whether the connection never entered an accept queue. That is certain if no
+// worker accepted the connection, if the first QueueReading after the client had given up does not
+// list it, and if no accept queue ended between the attempt and that reading.
 func (v *view) neverQueued() bool {
 	if v.queued != nil || v.reused || v.proxied || v.State != NeverAccepted {
 		return false
 	}
-	oneWay := v.synAt.Sub(v.Sent) // the client's last segment took the same time
+	oneWay := v.synAt.Sub(v.Sent) // the client's last segment arrives after the same time
 	after := v.Done.Add(oneWay)
 	i := slices.IndexFunc(v.readings, func(r QueueReading) bool { return r.At >= after })
 	return i >= 0 && !slices.ContainsFunc(v.closings, func(c Closing) bool {
@@ -123,8 +126,8 @@ func (v *view) neverQueued() bool {
 	})
 }
 
-// closing returns the owner of the last listener that was closed together with its queue while the
-// attempt was under way.
+// closing finds the last listener that was closed together with its accept queue while the attempt
+// was under way. It returns the listener's owner, or false if there is no such listener.
 func (v *view) closing() (ok bool, worker int) {
 	if v.closingOnce {
 		return v.closingOK, v.closingWorker
@@ -139,12 +142,12 @@ func (v *view) closing() (ok bool, worker int) {
 	return v.closingOK, v.closingWorker
 }
 
-// synDelay is the maximum time from an attempt's sent instant to its SYN. The sender may lose its
-// CPU in between.
+// synDelay is the maximum time from the recorded send of an attempt until its SYN leaves. The load
+// process may lose its CPU in between.
 const synDelay = 5 * time.Millisecond
 
 // halfOpen reports whether the handshake was incomplete when the listener that closing finds was
-// closed: the client was not connected yet, or its last ACK was still on its way.
+// closed: the client had not received the SYN-ACK, or the last ACK had not arrived.
 func (v *view) halfOpen() bool {
 	ok, _ := v.closing()
 	return ok && (v.Phase == results.PhaseConnect || v.heldUp ||
@@ -162,8 +165,8 @@ func (v *view) closingAt() (ok bool, worker int) {
 	return false, int(v.Server)
 }
 
-// kills returns an event for each worker that was killed while the attempt was under way, the last
-// one first.
+// kills returns an event for each worker that was killed while the attempt was under way. The
+// worker that was killed last comes first.
 func (v *view) kills() []event {
 	if v.killsOnce {
 		return v.killsFound
@@ -177,21 +180,24 @@ func (v *view) kills() []event {
 	return v.killsFound
 }
 
-// unborn reports whether the servers' kernel made no socket for the connection: without a trace,
-// whether no end speaks of it and a listener was closed.
+// unborn reports whether the servers' kernel created no socket for a connection that the client saw
+// end. That is so if no end belongs to the connection and it has carried no answer. Without a
+// trace, a listener must also have been closed meanwhile.
 func (v *view) unborn() bool {
 	closing, _ := v.closing()
 	return v.foreign && !v.clientOnly && v.end == nil && (v.traced || closing) && !v.carried &&
 		v.brokenOff()
 }
 
-// unseen reports whether the connection was reset or closed, and no obituary names it.
+// unseen reports whether the client saw the connection end, and no obituary (the kernel's message
+// about a destroyed socket) names the connection.
 func (v *view) unseen() bool {
 	return v.foreign && !v.clientOnly && !v.traced && v.end == nil && v.brokenOff()
 }
 
-// endedByServer reports whether the servers' end was closed by the time at which the client saw it,
-// and not by the client. It is true if a worker's journal says so.
+// endedByServer reports whether the server, not the client, ended the connection, and did so before
+// the client saw the end. For workers of this program it is always true, because their journals
+// record this.
 func (v *view) endedByServer() bool {
 	if v.end == nil {
 		return !v.foreign
@@ -203,12 +209,13 @@ func (v *view) endedByServer() bool {
 	return v.endedAt == nil || *v.endedAt <= v.Done.Add(clockSlack)
 }
 
-// killed reports whether the worker was killed while the attempt was under way.
+// killed reports whether the given worker was killed while the attempt was under way.
 func (v *view) killed(worker int) bool {
 	return slices.Contains(v.kills(), event{killBlamed, worker})
 }
 
-// suspect returns the worker whose close or kill coincides with the loss, or noWorker.
+// suspect returns the worker that closed its listener or was killed while the attempt was under
+// way, or noWorker.
 func (v *view) suspect() int {
 	if ok, worker := v.closing(); ok {
 		return worker
@@ -229,15 +236,16 @@ func (v *view) resetter() int {
 }
 
 // misrouted reports whether the attempt was sent through a Service on a connection of its own, and
-// no worker accepted it. Its refusal, timeout or missing route is then only a symptom of where it
-// was sent. An attempt that was answered is not misrouted: a server without a journal answered it.
+// no worker accepted that connection. A refusal, a timeout or a missing route then only follows
+// from the place to which the connection was sent. An attempt that was answered is not misrouted.
 func (v *view) misrouted() bool {
 	return v.routes != nil && !v.reused && v.State == NeverAccepted &&
 		v.Class != results.ClassNone && v.Class != results.ClassErrorAnswer
 }
 
-// refusedBy returns, for a refused attempt, the worker of the first pod that satisfies is and that
-// clients were sent to while the attempt was under way. For other attempts, ok is false.
+// refusedBy returns, for a refused attempt, the worker of the first pod for which the function is
+// returns true and to which clients were sent while the attempt was under way. For other attempts,
+// ok is false.
 func (v *view) refusedBy(is func(*Pod) bool) (worker int, ok bool) {
 	if !v.misrouted() || !v.refused() {
 		return noWorker, false
@@ -250,7 +258,8 @@ func (v *view) refusedBy(is func(*Pod) bool) (worker int, ok bool) {
 	return noWorker, false
 }
 
-// confirmation returns the kernel's event about the end of the attempt, whatever its cause, or nil.
+// confirmation returns the kernel event that fits the way in which the attempt ended, whatever its
+// cause, or nil.
 func (v *view) confirmation() *Event {
 	switch v.Class {
 	case results.ClassReset:
@@ -275,8 +284,8 @@ func (v *view) confirmation() *Event {
 	return nil
 }
 
-// decide returns the verdict of the first rule that matches, and that rule's number. It starts with
-// rule number from.
+// decide returns the verdict of the first rule that matches the view, and the number of that rule.
+// It tries the rules from number from on.
 func (v *view) decide(from int) (Verdict, int) {
 	for n := from; n < len(rules); n++ {
 		r := &rules[n]
@@ -289,9 +298,9 @@ func (v *view) decide(from int) (Verdict, int) {
 			Explained: r.cause != cause.Unknown || v.clientOnly,
 		}
 		if v.end != nil && r.evidence == ByWorker {
-			verdict.Evidence = ByKernel // the end is the kernel's record of this very connection
+			verdict.Evidence = ByKernel // the kernel recorded the end of this very connection
 		}
-		// The counter counted events of one kind, and this event may be of another.
+		// A verdict by a counter is about events of one kind, and e may be of another kind.
 		if e := v.confirmation(); e != nil && r.evidence != ByCounter {
 			verdict.Kernel, verdict.Evidence = e, ByKernel
 		}
@@ -300,19 +309,22 @@ func (v *view) decide(from int) (Verdict, int) {
 	panic("the last rule matches everything")
 }
 
-// servedVerdict returns the verdict of a served attempt. ReadDied does not contradict it: a worker
-// may be killed after it has handed the response to the kernel and before it has journaled that.
+// servedVerdict returns the verdict of a served attempt. The state ReadDied does not contradict the
+// client: a worker may be killed after it has handed the response to the kernel and before it has
+// written that to its journal.
 func servedVerdict(a *Attempt) Verdict {
 	ok := a.Worker == a.Server && (a.State == Answered || a.State == ReadDied)
 	return Verdict{Worker: int(a.Server), Explained: ok}
 }
 
-// servedVerdict is the function of that name for servers that may keep no journal.
+// servedVerdict returns the verdict of a served attempt with any kind of server. s is nil if the
+// servers are this program's workers.
 func (s *foreign) servedVerdict(a *Attempt) Verdict {
 	if s == nil {
 		return servedVerdict(a)
 	}
-	// A connection without an end counts as missing, once for all its attempts.
+	// Unwitnessed counts as explained, because a missing end counts once, in s.missing, and not for
+	// each attempt on the connection.
 	return Verdict{Worker: int(a.Server), Explained: a.State == Answered || a.State == Unwitnessed}
 }
 
@@ -321,8 +333,8 @@ func (s *foreign) servedVerdict(a *Attempt) Verdict {
 //
 // There are two passes. The first gives each attempt the verdict of the first rule that matches it.
 // The second handles attempts whose rule is limited by a count of events, in the order of the
-// schedule. Each attempt takes one event. If none remains, the next rule that matches the attempt
-// decides.
+// schedule. Each of these attempts uses up one event. If no event remains, the next rule that
+// matches the attempt decides.
 func judge(b *Book, f *Facts, trace *Trace, side *foreign) map[int]Verdict {
 	verdicts := map[int]Verdict{}
 	type match struct{ attempt, rule int32 }
@@ -359,12 +371,12 @@ func judge(b *Book, f *Facts, trace *Trace, side *foreign) map[int]Verdict {
 	return verdicts
 }
 
-// connFacts indexes the facts about single connections.
+// connFacts holds the facts about single connections in a form that is fast to search.
 type connFacts struct {
 	heldHandshakes map[int]bool // attempts whose handshakes were held up, by index
 	queued         map[netip.AddrPort]bool
-	// readings is Facts.QueueReadings. It is nil if there is an acceptor, because connections that
-	// it has accepted are in no queue, either.
+	// readings is Facts.QueueReadings. It is nil if there is an acceptor: connections that the
+	// acceptor has accepted are in no queue, although no worker has accepted them.
 	readings []QueueReading
 }
 
@@ -376,7 +388,7 @@ func (b *Book) connFacts(f *Facts) *connFacts {
 	return s
 }
 
-// view returns what the rules see of attempt i, whose last try is last.
+// view returns the view of attempt i. last is the attempt as its last try (lastTry).
 func (b *Book) view(i int, last *Attempt, f *Facts, trace *Trace, s *connFacts) *view {
 	v := &view{
 		Attempt: last, heldUp: s.heldHandshakes[i], source: b.connection(i), reused: b.reused(i),
@@ -390,7 +402,7 @@ func (b *Book) view(i int, last *Attempt, f *Facts, trace *Trace, s *connFacts) 
 		v.establishedAt = new(b.scheduled(i).Add(time.Duration(b.waits[i].established) * waitTick))
 	}
 	v.reset, v.dropped = trace.between(v.source, last.Sent, last.Done)
-	// What the servers send after gone arrives after the client has given up.
+	// Segments that the servers send after gone reach a client that has given up.
 	gone := last.Done.Add(-b.load.RoundTrip / 2)
 	v.readings, v.queued = s.readings, trace.resetLater(v.source, gone)
 	if s.queued[v.source] {
@@ -402,7 +414,8 @@ func (b *Book) view(i int, last *Attempt, f *Facts, trace *Trace, s *connFacts) 
 	return v
 }
 
-// heldHandshakes returns the set of attempts whose handshakes were held up at the steps, by index.
+// heldHandshakes returns the set of attempts, by index, whose handshakes were held up during the
+// given steps.
 func (b *Book) heldHandshakes(steps []Step) map[int]bool {
 	all := map[int]bool{}
 	for i := range steps {
@@ -415,10 +428,10 @@ func (b *Book) heldHandshakes(steps []Step) map[int]bool {
 	return all
 }
 
-// events maps each event to the number of losses that it may still explain.
+// events maps each event to the number of losses that it can still explain.
 type events map[event]int64
 
-// events returns how often each event happened in the trial.
+// events returns the number of times that each event happened in the trial.
 func (f *Facts) events() events {
 	e := events{
 		{listenOverflow, noWorker}: f.Moved["TcpExtListenOverflows"],
@@ -432,8 +445,8 @@ func (f *Facts) events() events {
 	return e
 }
 
-// consume removes one event that a verdict by better evidence has explained. If what is "", it does
-// nothing.
+// consume removes one event that a verdict with stronger evidence has used up. If what is "", it
+// does nothing.
 func (e events) consume(what eventName, worker int) {
 	switch what {
 	case listenOverflow:
@@ -443,8 +456,8 @@ func (e events) consume(what eventName, worker int) {
 	}
 }
 
-// take returns the verdict of rule n and takes one of the events that limit the rule. If none of
-// them remains, it tries the next rule that matches.
+// take returns the verdict of rule n, and uses up one of the events that limit that rule. If none
+// of these events remains, take continues with the next rule that matches.
 func (v *view) take(n int, remaining events) Verdict {
 	for {
 		r := &rules[n]

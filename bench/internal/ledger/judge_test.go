@@ -23,8 +23,9 @@ func causes(a *Account) map[string]int {
 	return n
 }
 
-// A killed worker explains at most one unjournaled connection, because one thread cannot have
-// accepted two at once. Two killed workers explain two.
+// A killed worker explains at most one connection that is in no journal, because its thread writes
+// each accept to the journal before the next accept. Two killed workers explain two such
+// connections.
 func TestKillsAreCounted(t *testing.T) {
 	kill := func(worker int) Closing {
 		return Closing{Worker: worker, From: 1 * ms, To: 4 * ms, Killed: true}
@@ -60,8 +61,8 @@ func TestKillsAreCounted(t *testing.T) {
 	}
 }
 
-// Full queues explain at most as many attempts as the kernel has counted. Attempts with a kernel
-// event are included in that number.
+// Full queues explain at most as many lost attempts as the kernel has counted overflows. Attempts
+// with a kernel event for a full queue use up overflows, too.
 func TestOverflowsAreCounted(t *testing.T) {
 	silent := account{class: results.ClassTimeout, phase: results.PhaseConnect, done: 900}
 	for _, tt := range []struct {
@@ -106,8 +107,8 @@ func TestOverflowsAreCounted(t *testing.T) {
 	}
 }
 
-// Full queues explain at most as many resets as the kernel has counted. Each such reset is also an
-// overflow, so fewer overflows remain to explain SYNs.
+// Full queues explain at most as many resets as the kernel has counted embryonic resets. Each such
+// reset also uses up an overflow, so fewer overflows remain to explain lost SYNs.
 func TestAbortsAreCounted(t *testing.T) {
 	b := testBook(t, 8)
 	for i := range 8 {
@@ -125,8 +126,8 @@ func TestAbortsAreCounted(t *testing.T) {
 	}
 }
 
-// The order of kernel events does not matter, nor do duplicates. Events of other connections, or at
-// other times, are ignored.
+// Neither the order of kernel events nor duplicates among them change the verdict. Events on other
+// connections, or at other times, are ignored.
 func TestEventsOfOthers(t *testing.T) {
 	mine := Event{At: 1 * ms, Kind: ResetSent, Reason: "tcp_state", Worker: 7, FromServer: true}
 	again := mine
@@ -154,7 +155,8 @@ func TestEventsOfOthers(t *testing.T) {
 	}
 }
 
-// A trial is also judged without its kernel events, and the agreement is reported.
+// A trial is also judged without its kernel events, and Agreement compares the two causes of each
+// loss.
 func TestAgreement(t *testing.T) {
 	b := testBook(t, 1)
 	enter(b, 0, account{class: results.ClassReset, phase: results.PhaseWait, done: 2})
@@ -171,8 +173,8 @@ func TestAgreement(t *testing.T) {
 	}
 }
 
-// If rules lead to a pod again, an old conntrack entry does not explain the loss of attempts that
-// are sent there then.
+// If rules lead to a pod again after a break, attempts that are sent to the pod then are not lost
+// because of an old conntrack entry.
 func TestRoutedAgain(t *testing.T) {
 	f := &Facts{Duration: time.Second, Routes: &Routes{
 		Translations: map[netip.AddrPort]netip.Addr{},
@@ -232,8 +234,8 @@ func TestRoutedSharedPorts(t *testing.T) {
 	}
 }
 
-// Every rule has a unique name, a cause, evidence and an explanation. The last rule matches
-// everything.
+// Every rule has a unique name, a cause, evidence and an explanation. The last rule matches every
+// attempt.
 func TestRulesAreComplete(t *testing.T) {
 	var names []string
 	for _, r := range rules {

@@ -20,7 +20,7 @@ import (
 
 const ms = Time(time.Millisecond)
 
-// begin is the instant of the first attempt; attempt i is due i ms later.
+// begin is the instant at which attempt 0 is due. Attempt i is due i ms later.
 const begin = clock.Instant(1_000_000_000)
 
 // worker and generation identify the worker that serves the attempts.
@@ -54,14 +54,15 @@ func proxied(l *Load) { l.Proxied = true }
 // kept makes the load keep n connections from the start.
 func kept(n uint64) func(*Load) { return func(l *Load) { l.Reuses, l.Kept = true, n } }
 
-// An account is what both sides say about one attempt.
+// An account holds the client's and the server's account of one attempt.
 type account struct {
 	class results.Class
 	phase results.Phase
 	// done is the time from when the attempt was due to its end, in ms.
 	done int64
-	// server is the worker's journal of the connection, as a string of the letters a (accept), q
-	// (request) and r (response). end says how the connection ended; 0: the worker died.
+	// server is the worker's journal of the connection, with a letter for each record: a (accept),
+	// q (request) and r (response). end is the way in which the connection ended; 0: the worker
+	// died.
 	server string
 	end    journal.End
 	status int
@@ -69,7 +70,7 @@ type account struct {
 
 var served = account{done: 1, server: "aqr", end: journal.EndServed}
 
-// enter adds both sides' account of attempt i to the book.
+// enter adds the client's and the server's account of attempt i to the book.
 func enter(b *Book, i int, a account) {
 	due := int64(begin) + int64(b.scheduled(i))
 	s := results.Sample{
@@ -106,7 +107,7 @@ func enterServer(b *Book, r journal.Record, server string, end journal.End) {
 }
 
 // closes returns facts in which the listener of worker 7 was closed between 2 and 3 ms. c has the
-// other fields of the closing.
+// other fields of that Closing.
 func closes(c Closing) *Facts {
 	c.Worker, c.From, c.To = 7, 2*ms, 3*ms
 	return &Facts{Duration: time.Second, Closings: []Closing{c}}
@@ -118,22 +119,23 @@ func overflow(n int64) *Facts {
 	return &Facts{Duration: time.Second, Moved: map[string]int64{"TcpExtListenOverflows": n}}
 }
 
-// abortedHandshakes returns facts in which n handshakes were reset because their last ACK met a
-// full queue.
+// abortedHandshakes returns facts in which the kernel reset n handshakes because the accept queue
+// was full when their last ACK arrived.
 func abortedHandshakes(n int64) *Facts {
 	f := overflow(n)
 	f.Moved["TcpExtEmbryonicRsts"] = n
 	return f
 }
 
-// readQueues adds a reading to f: at 1 s, only the waiting connections were in accept queues.
+// readQueues adds to f a reading of the accept queues at 1 s, which lists the given connections.
 func readQueues(f *Facts, waiting ...netip.AddrPort) *Facts {
 	f.QueueReadings = []QueueReading{{At: 1000 * ms, Waiting: waiting}}
 	return f
 }
 
-// kernelSays returns facts with event e on the connection of attempt 0, 1 ms after it was sent.
-// Worker 7's listener was closed between 0 and 3 ms. c has the other fields of the closing.
+// kernelSays returns facts with event e on the connection of attempt 0, 1 ms after the attempt was
+// sent. The listener of worker 7 was closed between 0 and 3 ms; c has the other fields of that
+// Closing.
 func kernelSays(e Event, c Closing) *Facts {
 	f := closes(c)
 	f.Closings[0].From, f.Closings[0].To = 0, 3*ms
@@ -361,8 +363,8 @@ func TestRules(t *testing.T) {
 	}
 }
 
-// keptConnections judges attempts that reuse the connection of attempt 0, and returns the rules
-// that decided.
+// keptConnections judges attempts that reuse the connection of attempt 0. It returns the rules that
+// decided.
 func keptConnections(t *testing.T) (rules []string) {
 	silent := account{results.ClassTimeout, results.PhaseWait, 900, "", 0, 0}
 	unconnected := account{results.ClassTimeout, results.PhaseConnect, 900, "", 0, 0}
@@ -413,7 +415,7 @@ func overflowing(f *Facts) *Facts {
 }
 
 // Fill counts error answers by their status. It also counts the attempts whose samples are marked
-// as losses that clients hide, or as answers that may have been cut short.
+// as Retriable or Unverified.
 func TestAnswers(t *testing.T) {
 	for _, reuses := range []bool{true, false} {
 		b := testBook(t, 5, func(l *Load) { l.Reuses = reuses })

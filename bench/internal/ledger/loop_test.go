@@ -24,7 +24,8 @@ func closedLoop(l *Load) {
 	}
 }
 
-// A sent holds both sides' account of one attempt of a closed loop. Instants are in ms.
+// A sent holds the client's and the server's account of one attempt of a closed loop. Instants are
+// in ms since the first attempt.
 type sent struct {
 	at, accepted, done int
 	class              results.Class
@@ -57,8 +58,8 @@ func (s sent) records(b *Book, i int) {
 	}, server, end)
 }
 
-// twoClients are the attempts of two clients. Each client sends its first attempt at 0, and every
-// later one when the attempt before has ended. The workers stand still from 20 to 70 ms. A step
+// twoClients are the attempts of two clients. Each client sends its first attempt at 0, and each
+// later attempt when its previous one has ended. The workers are stopped from 20 to 70 ms. A step
 // begins at 70 ms.
 var twoClients = []sent{
 	{at: 0, accepted: 1, done: 10},
@@ -117,12 +118,13 @@ func closedFigures(t *testing.T, a *Account) {
 	step := got.Steps[0]
 	want := figures{
 		Attempts: 9, Served: 8, Lost: 1, Concurrency: 2, Achieved: 90, // in 100 ms
-		ServedPerSecond: 60,             // two were still under way at the end
-		Mean:            int64(21 * ms), // of all but the first two: 130 ÷ 6
+		// 6 in 100 ms; two attempts were still under way at the end
+		ServedPerSecond: 60,
+		Mean:            int64(21 * ms), // over all served attempts but the first two: 130 ms ÷ 6
 		Max:             int64(63 * ms), Service: int64(63 * ms), Stall: int64(63 * ms),
 		StepLost: 1, StepDropped: 1, ClosedByWorker: 1,
 	}
-	// Histograms round up a little.
+	// Histograms round times up slightly.
 	rounded := func(ns int64) int64 { return ns / int64(ms) * int64(ms) }
 	if diff := cmp.Diff(figures{
 		got.Attempts, got.Served, got.Lost, got.Residual,
@@ -151,8 +153,8 @@ func closedFigures(t *testing.T, a *Account) {
 	}
 }
 
-// Requests that workers read but the load did not send do not count as attempts. They leave a
-// residual.
+// If workers read requests that the load did not send, these do not count as attempts, but add to
+// the residual.
 func TestClosedLoopUnmatched(t *testing.T) {
 	b := testBook(t, 1, closedLoop)
 	for i, s := range twoClients {
@@ -211,7 +213,7 @@ func TestStageFigures(t *testing.T) {
 	}
 }
 
-// The times of the phases start with the last try. Reused connections have no connection time, and
+// The times of the phases begin with the last try. Reused connections have no connection time, and
 // the times of lost attempts are not recorded.
 func TestPhases(t *testing.T) {
 	b := testBook(t, 4, reuses, func(l *Load) { l.Tries = 2 })
@@ -260,7 +262,8 @@ func TestPhases(t *testing.T) {
 	within("first byte, of the only one", fresh.FirstByteNS.P50, 9e6)
 }
 
-// A closed loop has no schedule lag: only a busy CPU shows that its load is late.
+// A closed loop has no schedule lag. Only the use of the load's CPU shows that the load was too
+// slow.
 func TestClosedLoopValidity(t *testing.T) {
 	limits := scenarios.Validity{LagFloor: time.Hour, StepLag: time.Hour, Steal: 1, RunQueue: 1}
 	for _, tt := range []struct {
@@ -290,7 +293,8 @@ func TestClosedLoopValidity(t *testing.T) {
 		if (got == "") != (tt.want == "") || !strings.Contains(got, tt.want) {
 			t.Errorf("%s: %q, want %q", tt.name, got, tt.want)
 		}
-		// An open loop may use all of its CPU: its schedule lag shows whether it is late.
+		// The load of an open loop may use all of its CPU: the schedule lag shows whether the load
+		// was late.
 		if r.Concurrency = 0; tt.name == "a busy load" && len(Invalid(limits, 1, r)) > 0 {
 			t.Errorf("an open loop: %q", Invalid(limits, 1, r))
 		}

@@ -19,25 +19,26 @@ import (
 //     afresh. If it is rejected too, the attempt is refused: the timer that sent it does not own
 //     the socket.
 //
-// So only the first repetition matters. net.ipv4.tcp_syn_linear_timeouts does not matter, because
-// it governs the later ones.
+// So only the first repetition of the SYN matters. net.ipv4.tcp_syn_linear_timeouts does not
+// matter, because it governs only later repetitions.
 const (
-	// synRepeated is when a SYN is repeated: after 1 s (TCP_TIMEOUT_INIT in include/net/tcp.h),
-	// plus rounding by the timer wheel, up to 32 ms with HZ=250 and 64 ms with HZ=1000
-	// (kernel/time/timer.c).
+	// synRepeated is the time after which a SYN is sent again. It is 1 s (TCP_TIMEOUT_INIT in
+	// include/net/tcp.h) plus the rounding by the timer wheel, which is at most 32 ms with HZ=250
+	// and 64 ms with HZ=1000 (kernel/time/timer.c).
 	synRepeated = 1020 * time.Millisecond
-	// synRepeatedFrom and synRepeatedBy are bounds of that instant, also for HZ=100. A client that
-	// gives up in between may or may not have repeated its SYN.
+	// synRepeatedFrom and synRepeatedBy are the lower and upper bound of that time for any HZ. A
+	// client whose timeout lies between them may or may not have repeated its SYN.
 	synRepeatedFrom, synRepeatedBy = time.Second, 1100 * time.Millisecond
 	// icmpPerSecond is the maximum number of ICMP messages that a network namespace sends per
-	// second (net.ipv4.icmp_msgs_per_sec by default: Documentation/networking/ip-sysctl.rst).
-	// Further rejections are silent, and their SYNs are repeated once more.
+	// second (net.ipv4.icmp_msgs_per_sec by default: Documentation/networking/ip-sysctl.rst). Above
+	// that rate, SYNs are dropped without an ICMP message, and clients repeat them once more.
 	icmpPerSecond = 1000
 )
 
-// Predict returns the expected number of attempts lost because of step k. It uses the rate, the
-// instants of rules and listeners, and the clients' timeout, and never looks at an attempt. If no
-// prediction is possible, unknown says why. The facts must have Routes.
+// Predict returns the expected number of attempts lost because of step k. It computes that number
+// from the rate, the instants at which rules and listeners changed, and the clients' timeout, but
+// not from the outcomes of attempts. If no prediction is possible, unknown is the reason. The facts
+// must have Routes.
 func (a *Account) Predict(k int) (lost float64, unknown string) {
 	l := a.book.load
 	from, to := a.Window(k)
@@ -62,26 +63,27 @@ func (a *Account) Predict(k int) (lost float64, unknown string) {
 	return rate * e.lost / 1e9, ""
 }
 
-// Dead returns how long clients were sent to pods that did not listen, in the window of step k.
-// Time is weighted by the share of such pods; it counts in full while there were no pods at all.
-// Dead returns false unless each attempt is one connection. The facts must have Routes.
+// Dead returns the total time, in the window of step k, during which rules sent clients to pods
+// that did not listen. Each part of that time is multiplied by the share of such pods among the
+// pods in the rules; if the rules had no pods, the share is 1. Dead returns false unless each
+// attempt opens exactly one connection. The facts must have Routes.
 func (a *Account) Dead(k int) (time.Duration, bool) {
 	l := a.book.load
 	from, to := a.Window(k)
 	return time.Duration(a.facts.Routes.expect(from, to, l.Timeout).dead), !l.Reuses && l.Tries == 1
 }
 
-// expected holds the times, in nanoseconds, during which an attempt of one connection finds no
-// listener.
+// expected holds, for attempts that open one connection, the total times, in ns, during which an
+// attempt finds no listener.
 type expected struct {
-	dead         float64 // the SYN finds no listener; weighted by the share of such pods
+	dead         float64 // the SYN finds no listener; weighted by the share of pods without one
 	nowhere      float64 // the SYN finds no pod; part of dead
 	nowhereTwice float64 // the SYN and its repetition find no pod, and the client waits for both
-	lost         float64 // neither SYN nor repetition finds a listener; weighted
+	lost         float64 // neither the SYN nor its repetition finds a listener; weighted likewise
 }
 
-// expect returns how long attempts due in a window find no listener if their clients wait for
-// timeout.
+// expect returns the times, within the window, during which attempts find no listener if their
+// clients wait for timeout.
 func (r *Routes) expect(from, to Time, timeout time.Duration) (e expected) {
 	edges := []Time{from, to}
 	add := func(instants ...Time) {
@@ -117,8 +119,8 @@ func (r *Routes) expect(from, to Time, timeout time.Duration) (e expected) {
 	return e
 }
 
-// dead returns the number of pods that clients were sent to at an instant, and the share of them
-// that did not listen; the share is 1 if there were none.
+// dead returns the number of pods to which clients were sent at an instant, and the share of these
+// pods that did not listen. The share is 1 if there were no such pods.
 func (r *Routes) dead(at Time) (share float64, pods int) {
 	dead := 0
 	for _, p := range r.Pods {

@@ -11,21 +11,22 @@ import (
 	"reuseport-bench/scenarios/vocabulary"
 )
 
-// expect adds up the time in which attempts find no listener. It takes into account that rejected
-// SYNs are repeated.
+// expect adds up the times during which attempts find no listener. It takes into account that
+// clients repeat rejected SYNs.
 func TestExpect(t *testing.T) {
 	always := Pod{
 		Listens: -9 * ms, Gone: Never, Routed: []Span{{-8 * ms, 250 * ms}, {400 * ms, Never}},
 	}
 	three := &Routes{Pods: []Pod{
-		// Dead from 100 ms on; the only pod from 250 ms on.
+		// This pod is dead from 100 ms on. From 250 ms on it is the only pod to which clients are
+		// sent.
 		{Listens: -9 * ms, Gone: 100 * ms, Routed: []Span{{-8 * ms, 300 * ms}}},
 		always,
-		// Dead for 10 ms, as one of two pods.
+		// This pod is dead for 10 ms, while it is one of two pods.
 		{Listens: 460 * ms, Gone: Never, Routed: []Span{{450 * ms, Never}}},
 	}}
-	// One pod closes at 1000 ms, and the rules drop it 14 ms later. At back, its successor begins
-	// to listen and the rules lead to it.
+	// One pod closes its listener at 1000 ms, and is removed from the rules 14 ms later. At the
+	// instant back (in ms), its successor begins to listen and is added to the rules.
 	replaced := func(back Time) *Routes {
 		return &Routes{Pods: []Pod{
 			{Listens: -9 * ms, Gone: 1000 * ms, Routed: []Span{{-8 * ms, 1014 * ms}}},
@@ -40,8 +41,8 @@ func TestExpect(t *testing.T) {
 		timeout  time.Duration
 		want     expected
 	}{
-		// Of the pods, half are dead for 150 ms and all for 50 ms. There are none for 100 ms. Half
-		// are dead for 10 ms.
+		// Half of the pods are dead for 150 ms, and all of them for 50 ms. Then there are no pods
+		// for 100 ms. Later, half of the pods are dead for 10 ms.
 		{"three pods", three, 0, 1000 * ms, impatient, expected{dead: 230e6, nowhere: 100e6, lost: 230e6}},
 		{"a part of it", three, 200 * ms, 350 * ms, impatient, expected{dead: 125e6, nowhere: 50e6, lost: 125e6}},
 		// Both pods listen when rejected SYNs are repeated. Refusals and silence are final.
@@ -49,10 +50,10 @@ func TestExpect(t *testing.T) {
 		{"600 ms", replaced(1620), 1000 * ms, 5000 * ms, impatient, expected{dead: 620e6, nowhere: 606e6, lost: 620e6}},
 		{"600 ms, patient", replaced(1620), 1000 * ms, 5000 * ms, patient, expected{dead: 620e6, nowhere: 606e6, lost: 14e6}},
 		{"1500 ms", replaced(2520), 1000 * ms, 5000 * ms, impatient, expected{dead: 1520e6, nowhere: 1506e6, lost: 1520e6}},
-		// SYNs of the first 1506 − 1020 ms find no pod when they are repeated, either.
+		// SYNs of the first 1506 − 1020 = 486 ms find no pod when they are repeated, either.
 		{"1500 ms, patient", replaced(2520), 1000 * ms, 5000 * ms, patient,
 			expected{dead: 1520e6, nowhere: 1506e6, nowhereTwice: 486e6, lost: 500e6}},
-		// However long it lasts, the second rejection is final.
+		// However long there is no pod, a second rejection is final.
 		{"3500 ms, patient", replaced(4520), 1000 * ms, 5000 * ms, patient,
 			expected{dead: 3520e6, nowhere: 3506e6, nowhereTwice: 2486e6, lost: 2500e6}},
 		// SYNs from 1014 to 1114 ms are repeated when one of two pods does not listen yet.
@@ -78,7 +79,7 @@ func TestPredict(t *testing.T) {
 		{Listens: -9 * ms, Gone: 1000 * ms, Routed: []Span{{-8 * ms, 1014 * ms}}},
 		{Listens: 2520 * ms, Gone: Never, Routed: []Span{{2520 * ms, Never}}},
 	}}
-	// Another pod is always there.
+	// There is another pod all the time.
 	other := Pod{Listens: -9 * ms, Gone: Never, Routed: []Span{{-8 * ms, Never}}}
 	covered := &Routes{Pods: []Pod{other, r.Pods[0]}}
 	patient := func(l *Load) { l.Timeout = 3 * time.Second }

@@ -13,25 +13,26 @@ import (
 	"reuseport-bench/results/stats"
 )
 
-// A process is one process of a server that keeps no journal, in one generation, as far as it
-// showed itself: its answers name it, or the witness saw it read.
+// A process is one process of a third-party server, in one generation. Only a process that is named
+// by its answers, or that the witness saw read a request, is known.
 type process struct {
 	id          int
-	name        string // what its answers say, or its PID
+	name        string // the name in its answers, or its PID
 	generation  int
-	first, last Time // of its answers or, without any, of what it read
+	first, last Time // of its answers or, if there are none, of the requests that it read
 	answered    bool
-	accepted    int64 // connections on which it was the first to answer or read
+	accepted    int64 // connections on which no other process answered or read before it
 	served      int64
-	overTime    []int64 // accepted in each window of results.FairnessWindowNS
+	overTime    []int64 // part of accepted in each window of results.FairnessWindowNS
 }
 
-// processKey tells processes apart. A server that reads its configuration again has one process in
-// several generations.
+// processKey identifies a process. If a server only reloads its configuration, the same operating
+// system process counts as a new process in each generation.
 type processKey struct{ name, generation string }
 
-// findProcesses finds the processes, and sets Attempt.Server to the one that answered an attempt or
-// read it, or else to the one that ended its connection.
+// findProcesses finds the processes. It sets Attempt.Server to the process that answered the
+// attempt; without an answer, to the process that read it or that ended its connection
+// (responsible).
 func (s *foreign) findProcesses() {
 	b := s.book
 	all := map[processKey]*process{}
@@ -82,7 +83,7 @@ func (s *foreign) findProcesses() {
 		}
 	}
 	if !named {
-		for i := range b.attempts { // those that read, and answered nothing
+		for i := range b.attempts { // processes that read requests and answered none
 			e := s.endOf(i)
 			if e == nil || e.Reader == 0 || !e.Known.Has(witness.KnowsReader) {
 				continue
@@ -127,8 +128,8 @@ func (s *foreign) opener(i int) uint64 {
 
 func pidName(pid int) string { return "PID " + strconv.Itoa(pid) }
 
-// identity returns what the answer to attempt i said of its process, as far as headers were to say
-// it.
+// identity returns the name and the generation of the process that answered attempt i, as the
+// response headers give them; "" if the headers do not.
 func (s *foreign) identity(i int) (name, generation string) {
 	x, process := &s.book.attempts[i], i%s.book.load.Processes
 	if process >= len(s.facts.Identities) {
@@ -144,8 +145,8 @@ func (s *foreign) identity(i int) (name, generation string) {
 	return name, generation
 }
 
-// generationAt returns the generation of a process that first answered at an instant and does not
-// say it: the number of restarts that had begun by then.
+// generationAt returns the generation of a process that first answered at the given instant, if its
+// answers do not name one: the number of restarts that had begun by that instant.
 func (s *foreign) generationAt(at Time) (n int) {
 	for i := range s.facts.Steps {
 		if s.facts.Steps[i].From() <= at {
@@ -155,7 +156,7 @@ func (s *foreign) generationAt(at Time) (n int) {
 	return n
 }
 
-// accept counts a connection that was used first at an instant.
+// accept counts a connection that was first used at the given instant.
 func (p *process) accept(at Time) {
 	p.accepted++
 	window := int64(at) / results.FairnessWindowNS
@@ -168,7 +169,8 @@ func (p *process) accept(at Time) {
 	p.overTime[window]++
 }
 
-// worker returns the number of the process with a PID, or noWorker.
+// worker returns the id of the process with the given PID, or noWorker if that process is not
+// known.
 func (s *foreign) worker(pid int) int {
 	if p := s.pids[pid]; p != nil && pid != 0 {
 		return p.id
@@ -176,8 +178,8 @@ func (s *foreign) worker(pid int) int {
 	return noWorker
 }
 
-// responsible returns the process that read a request that got no answer or, if none did, the one
-// that ended its connection.
+// responsible returns the id of the process to blame for an attempt without an answer: the process
+// that read its request or, if no process read it, the process that ended its connection.
 func (s *foreign) responsible(x *Attempt, e *witness.SocketEnd) int {
 	reader, closer := noWorker, noWorker
 	if e.Known.Has(witness.KnowsReader) {
@@ -203,8 +205,8 @@ func (s *foreign) workers() (all []results.Worker) {
 	return all
 }
 
-// newcomers returns the processes that first answered in a step's window, by number, and are of a
-// generation that had not answered before.
+// newcomers returns the set, by id, of the processes that first answered in a step's window and
+// belong to a generation of which no process had answered before.
 func (s *foreign) newcomers(trigger, to Time) map[int32]bool {
 	old := map[int]bool{}
 	for _, p := range s.processes {
@@ -221,8 +223,9 @@ func (s *foreign) newcomers(trigger, to Time) map[int32]bool {
 	return fresh
 }
 
-// tail returns the time from a step's trigger to the last connection in its window that a process
-// read first that had answered before. It is nil if that is not known, or nothing new answered.
+// tail returns the time from a step's trigger until an old process, one that had answered before
+// the trigger, last read the first request of a connection in the step's window. It returns nil if
+// that time is not known, or if no newcomer answered.
 func (s *foreign) tail(trigger, to Time) *int64 {
 	if !s.traced || len(s.newcomers(trigger, to)) == 0 {
 		return nil
@@ -237,8 +240,8 @@ func (s *foreign) tail(trigger, to Time) *int64 {
 	return new(int64(last - trigger))
 }
 
-// fairness returns the fairness of the generation that answered longest. Processes that never
-// answered are not known.
+// fairness returns the fairness of the generation with the longest time between its first and its
+// last answer. Processes that never answered or read are not included, because they are not known.
 func (s *foreign) fairness() *results.Fairness {
 	type span struct{ first, last Time }
 	lives := map[int]span{}

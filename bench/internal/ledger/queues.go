@@ -10,20 +10,21 @@ import (
 	"reuseport-bench/results/cause"
 )
 
-// A wait says when an attempt's connection joined an accept queue and when it left, in ticks since
-// the attempt was due; 0: unknown. If there were several tries, it describes the last. A connection
-// joins when the last ACK of its handshake reaches the servers.
+// A wait holds the instants at which an attempt's connection joined an accept queue and left it, in
+// ticks of waitTick since the attempt was due; 0: unknown. If the attempt made several tries, they
+// are those of the last try. A connection joins the queue when the last ACK of its handshake
+// reaches the servers.
 type wait struct{ established, accepted uint32 }
 
-// waitTick is the unit of a wait. It lets a uint32 hold 68 s, more than the longest timeout of an
-// attempt.
+// waitTick is the unit of time in a wait. With it, a uint32 holds up to 68 s, which is more than
+// the longest timeout of an attempt.
 const waitTick = 16 * time.Nanosecond
 
 func ticks(d time.Duration) uint32 {
 	return uint32(min(max(1, d/waitTick), math.MaxUint32))
 }
 
-// A Queue is the length of one listener's accept queue, in connections.
+// A Queue holds figures about the length of one listener's accept queue, in connections.
 type Queue struct {
 	Worker int // the first owner of the listener; noWorker: the listener is shared
 	Max    int64
@@ -33,15 +34,15 @@ type Queue struct {
 	Longest []int64
 }
 
-// Queues returns the length of each accept queue, over the trial and in each of the first n
-// windows. unplaced is the number of connections that waited in an unknown queue. The result is nil
-// behind a proxy, because the proxy's connections to the workers are not those of the attempts, and
-// for servers that keep no journal.
+// Queues returns figures about each accept queue, over the whole trial and for each of the first n
+// windows. unplaced is the number of connections that waited in a queue that is not known. Queues
+// returns nil if there is a proxy, because its connections to the workers are not those of the
+// attempts, and for third-party servers.
 //
-// A connection waits from when its client has sent the request, a few microseconds after the kernel
-// has queued it, until a worker has journaled the accept. If the kernel moved a connection to
-// another listener, it counts there for its whole wait. Connections from outside the load, such as
-// probes, are not counted.
+// A connection waits from the instant at which its client has sent the request, a few microseconds
+// after the kernel has queued the connection, until the instant of the accept in a worker's
+// journal. If the kernel moved a connection to another listener's queue, the whole wait counts for
+// that other queue. Connections that the load did not open, such as probes, are not counted.
 func (a *Account) Queues(window time.Duration, n int) (all []Queue, unplaced int64) {
 	b := a.book
 	if b.waits == nil || b.load.Foreign {
@@ -49,7 +50,7 @@ func (a *Account) Queues(window time.Duration, n int) (all []Queue, unplaced int
 	}
 	s := a.newSweep(window, n)
 	for i := range b.waits {
-		s.until(b.scheduled(i)) // changes added later are not before this instant
+		s.until(b.scheduled(i)) // no later attempt adds a change before this instant
 		from, to, worker, ok := a.waited(i)
 		switch q := s.of(worker); {
 		case !ok:
@@ -67,9 +68,10 @@ func (a *Account) Queues(window time.Duration, n int) (all []Queue, unplaced int
 	return all, unplaced
 }
 
-// waited returns the time in which the connection of attempt i was in an accept queue, and the
-// worker whose listener it was in at the end, or noWorker. It returns false if the connection did
-// not wait, or had been opened by another attempt.
+// waited returns the instants between which the connection of attempt i was in an accept queue, and
+// the worker to whose listener the queue belonged at the end, or noWorker if the listener is shared
+// or not known. It returns false if the connection was in no queue, or was opened by another
+// attempt.
 func (a *Account) waited(i int) (from, to Time, worker int, ok bool) {
 	b := a.book
 	w, due := b.waits[i], b.scheduled(i)
@@ -87,7 +89,8 @@ func (a *Account) waited(i int) (from, to Time, worker int, ok bool) {
 	case !lost || v.Cause == cause.Client:
 		return 0, 0, 0, false
 	case v.Cause == cause.ResetAtClose:
-		return from, x.Done.Add(-b.load.RoundTrip / 2), v.Worker, true // when it was reset
+		// the connection was reset half a round trip before its client saw that
+		return from, x.Done.Add(-b.load.RoundTrip / 2), v.Worker, true
 	case x.Class == results.ClassTimeout &&
 		v.Cause != cause.AcceptOverflow && v.Cause != cause.SYNTimeout:
 		// The client has left, but the connection stays in the queue.
@@ -96,8 +99,8 @@ func (a *Account) waited(i int) (from, to Time, worker int, ok bool) {
 	return 0, 0, 0, false
 }
 
-// A sweep applies the changes of all queues in the order of time. It keeps pending changes in a
-// heap, which never holds more than the connections under way.
+// A sweep applies the changes of the lengths of all queues in the order of time. It keeps pending
+// changes in a heap, which holds at most two for each connection that is under way.
 type sweep struct {
 	queues   []*queueDepth
 	byWorker map[int]*queueDepth
@@ -137,7 +140,7 @@ func (a *Account) newSweep(window time.Duration, windows int) *sweep {
 	return s
 }
 
-// of returns the queue that a worker accepted from, or nil if it is unknown.
+// of returns the queue from which a worker accepts, or nil if it is not known.
 func (s *sweep) of(worker int) *queueDepth {
 	if worker == noWorker {
 		return s.shared
@@ -157,7 +160,7 @@ func (s *sweep) push(c change) {
 	}
 }
 
-// until applies every change before an instant.
+// until applies every pending change that comes before an instant.
 func (s *sweep) until(at Time) {
 	for len(s.heap) > 0 && s.heap[0].at < at {
 		c := s.heap[0]
@@ -180,13 +183,13 @@ func (s *sweep) until(at Time) {
 	}
 }
 
-// before reports whether c comes before d. At the same instant, connections leave before others
-// join.
+// before reports whether c comes before d. If both have the same instant, a connection that leaves
+// comes before one that joins.
 func (c change) before(d change) bool {
 	return cmp.Or(cmp.Compare(c.at, d.at), cmp.Compare(c.by, d.by)) < 0
 }
 
-// A queueDepth follows the length of one queue during a sweep.
+// A queueDepth tracks the length of one queue during a sweep.
 type queueDepth struct {
 	worker   int
 	from, to Time // when its listener was open while the load ran
@@ -210,7 +213,7 @@ func (q *queueDepth) change(c change) {
 	}
 }
 
-// record enters the current length into the windows between two instants.
+// record updates the maximum of every window between two instants with the current length.
 func (q *queueDepth) record(from, to Time) {
 	if q.depth == 0 || to <= 0 {
 		return

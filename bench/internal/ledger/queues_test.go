@@ -15,15 +15,15 @@ import (
 	"reuseport-bench/servers/wire"
 )
 
-// A waiting is an attempt whose connection is established and accepted at the given times, in ns
-// after the attempt was due.
+// A waiting is an attempt with the instants at which its connection is established and accepted, in
+// ns after the attempt was due.
 type waiting struct {
 	established, accepted Time // accepted 0: never
 	worker                int
 	class                 results.Class
 }
 
-// enter adds both sides' account of attempt i to the book.
+// enter adds the client's and the server's account of attempt i to the book.
 func (w waiting) enter(b *Book, i int) {
 	due := begin.Add(time.Duration(b.scheduled(i)))
 	s := results.Sample{
@@ -134,7 +134,8 @@ func TestQueues(t *testing.T) {
 					w = tt.attempts[i]
 				}
 				if w.class == results.ClassNone {
-					w.accepted = max(w.accepted, 1) // by default, accepted at once
+					// by default, the connection is accepted at once
+					w.accepted = max(w.accepted, 1)
 				}
 				w.enter(b, i)
 			}
@@ -162,8 +163,8 @@ func longest(length int64, n int) (all []int64) {
 	return all
 }
 
-// A sweep gives the same lengths as counting the connections at each instant, also if journals are
-// read before samples.
+// A sweep gives the same lengths as a count of the connections at each instant, even if journal
+// records arrive before samples.
 func TestQueuesOfMany(t *testing.T) {
 	random := rand.New(rand.NewPCG(1, 2))
 	const n, window = 500, 7 * time.Millisecond
@@ -197,7 +198,8 @@ func TestQueuesOfMany(t *testing.T) {
 				from := b.scheduled(i) + all[i].established
 				to := b.scheduled(i) + all[i].accepted
 				total += max(0, min(to, Time(f.Duration))-from)
-				waits, at := int64(0), from // connections that wait when this one joins
+				// number of connections in the queue when this one joins
+				waits, at := int64(0), from
 				for k := range all {
 					from, to := b.scheduled(k)+all[k].established, b.scheduled(k)+all[k].accepted
 					if all[k].worker == w && from <= at && at < to {
@@ -219,13 +221,13 @@ func TestQueuesOfMany(t *testing.T) {
 	}
 }
 
-// Attempts on reused connections do not wait, and behind a proxy no queue is known.
+// Attempts on reused connections do not wait in a queue. Behind a proxy, no queue is known.
 func TestQueuesOfOthers(t *testing.T) {
 	for name, change := range map[string]func(*Load){"reused": reuses, "proxied": proxied} {
 		b := testBook(t, 2, change)
 		waiting{accepted: 1 * ms}.enter(b, 0)
 		due := int64(begin) + int64(b.scheduled(1))
-		b.Sample(&results.Sample{ // on the connection of the first
+		b.Sample(&results.Sample{ // sent on the connection of attempt 0
 			Sequence: 1, Scheduled: due, Sent: due, Connected: due, Done: due + 1,
 			Source: b.sources.At(0), Worker: 0, Generation: generation,
 		})
@@ -243,7 +245,8 @@ func TestQueuesOfOthers(t *testing.T) {
 	}
 }
 
-// A known wait is at least one tick, and a wait too long for a uint32 gets the largest one.
+// ticks returns at least 1, because 0 means unknown. A wait that is too long for a uint32 becomes
+// the largest uint32.
 func TestTicks(t *testing.T) {
 	for d, want := range map[time.Duration]uint32{
 		-1: 1, 0: 1, 16: 1, 160: 10, time.Hour: math.MaxUint32,

@@ -20,22 +20,23 @@ import (
 	"reuseport-bench/servers/wire"
 )
 
-// The format of a recording. It is not a contract: a change raises the version, and recordings of
-// other versions are refused and must be recorded again.
+// The name and the version of the format of recordings. The format is not a contract: after a
+// change it gets a new version, and recordings of other versions are refused and must be recorded
+// again.
 const (
 	recordingFormat  = "reuseport-bench facts"
 	recordingVersion = 2
 )
 
-// A Recording holds the verdicts of a trial and everything they are based on. Its file has gzipped
-// JSON lines: a Header, then lines that have one field of recordingLine each, in the order of those
-// fields. A file without the last line, the trial, was cut off.
+// A Recording holds the verdicts of a trial and everything on which they are based. Its file has
+// gzipped JSON lines: first a Header, then lines that each set one field of recordingLine, in the
+// order of these fields. The last line is the trial; a file without it is incomplete.
 type Recording struct {
 	Header   Header
 	Load     Load
 	Facts    *Facts
 	Samples  []results.Sample // instants are offsets from the first scheduled attempt
-	Records  []WorkerRecord   // of all workers, in the order in which they were read
+	Records  []WorkerRecord   // of all workers, in the order in which the book received them
 	Verdicts []RecordedVerdict
 	Trial    *results.Trial
 }
@@ -44,14 +45,14 @@ type Recording struct {
 type Header struct {
 	Format     string            `json:"format"`
 	Version    int               `json:"version"`
-	Program    string            `json:"program"` // its version
+	Program    string            `json:"program"` // the version of this program
 	Kernel     string            `json:"kernel"`
 	Privileged bool              `json:"privileged"`
 	Scenario   string            `json:"scenario"`
 	Labels     map[string]string `json:"labels"`
 	Block      int               `json:"block"`
 	Order      int               `json:"order"`
-	// Words are the words of the scenario language that the trial used, "path: direct" for example.
+	// Words are the words of the scenario language that the trial used, such as "path: direct".
 	Words []string `json:"words,omitempty"`
 }
 
@@ -62,7 +63,8 @@ type WorkerRecord struct {
 }
 
 // A RecordedVerdict is the verdict of a lost or unexplained attempt, with the attempt's index in
-// the schedule. Attempts without one were served, and both sides agree about them.
+// the schedule. Attempts without a RecordedVerdict were served, and the client's and the servers'
+// accounts of them agree.
 type RecordedVerdict struct {
 	Attempt   int    `json:"attempt"`
 	Server    string `json:"server"` // the servers' account, a State
@@ -127,8 +129,8 @@ func (r *recorder) record(worker int, record journal.Record) {
 	}
 }
 
-// Recording returns everything that the account is based on, or nil unless Book.Keep was called.
-// The caller fills in the header and the trial.
+// Recording returns everything on which the account is based. If Book.Keep was not called, it
+// returns nil. The caller fills in the header and the trial.
 func (a *Account) Recording() *Recording {
 	b := a.book
 	if b.recorder == nil {
@@ -157,8 +159,8 @@ func (a *Account) Recording() *Recording {
 	return r
 }
 
-// factsFromBegin returns the facts with the witness's instants as offsets from the first scheduled
-// attempt. It does not modify its argument.
+// factsFromBegin returns the facts with the witness's instants turned into offsets from the instant
+// of the first scheduled attempt. It does not modify its argument.
 func (b *Book) factsFromBegin(f *Facts) *Facts {
 	if f.Witness == nil {
 		return f
@@ -250,7 +252,7 @@ func (l *Load) validate() error {
 	return l.Shape.Validate()
 }
 
-// Write writes the recording, compressed.
+// Write writes the recording as compressed lines.
 func (r *Recording) Write(w io.Writer) error {
 	buffer := bufio.NewWriter(w)
 	packed := gzip.NewWriter(buffer)
@@ -286,8 +288,8 @@ func (r *Recording) writeLines(w io.Writer) error {
 	return cmp.Or(err, out.Encode(recordingLine{Trial: r.Trial}))
 }
 
-// ReadRecording reads a file written by Write. Its errors name the file and the line, and say what
-// to do.
+// ReadRecording reads a file written by Write. Its errors name the file and the line, and tell the
+// user to record the trial again.
 func ReadRecording(path string) (*Recording, error) {
 	file, err := input.Open(path)
 	if err != nil {
@@ -304,19 +306,19 @@ func ReadRecording(path string) (*Recording, error) {
 // recordAgain is the hint in errors about a recording that cannot be read.
 const recordAgain = "record it again with 'run --keep-facts'"
 
-// Limits of a recording, so that a small file cannot exhaust memory.
+// Limits on the contents of a recording, so that a small compressed file cannot exhaust memory.
 const (
 	maxBytes = 16 << 30
-	// maxLine limits a line, in bytes. The longest line holds the facts: some 150 bytes for each of
-	// at most 2^20 kernel events.
+	// maxLine is the maximum length of a line, in bytes. The longest line holds the facts, with
+	// some 150 bytes for each of at most 2^20 kernel events.
 	maxLine = 512 << 20
-	// minLines and linesPerTry limit the number of lines: samples, records, and records of health
-	// checks.
+	// minLines and linesPerTry limit the number of lines: linesPerTry for the sample and the
+	// records of each try, and minLines for everything else, such as the records of health checks.
 	minLines    = 1 << 18
 	linesPerTry = 16
 )
 
-// decode reads a recording. If it fails, line is the line with the error.
+// decode reads a recording. If it fails, line is the number of the line with the error.
 func (r *Recording) decode(in io.Reader) (line int, err error) {
 	unpacked, err := input.Decompressed(in)
 	if err != nil {

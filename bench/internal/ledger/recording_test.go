@@ -39,7 +39,7 @@ func recorded(t *testing.T) (*Account, *Recording) {
 	return a, r
 }
 
-// A recording that was written and read gives the same verdicts and figures.
+// A recording that was written to a file and read again gives the same verdicts and figures.
 func TestRecording(t *testing.T) {
 	a, r := recorded(t)
 	var file bytes.Buffer
@@ -71,7 +71,7 @@ func TestRecording(t *testing.T) {
 	}
 }
 
-// An unreadable recording is refused, with the place and a hint.
+// An unreadable recording is refused. The error names the file and the line, and gives a hint.
 func TestReadRecording(t *testing.T) {
 	_, r := recorded(t)
 	var whole bytes.Buffer
@@ -97,7 +97,7 @@ func TestReadRecording(t *testing.T) {
 	}
 	for name, test := range map[string]struct {
 		file []byte
-		want string // in the error; "": no error
+		want string // a part of the error; "": no error
 	}{
 		"whole": {whole.Bytes(), ""},
 		"another version": {

@@ -65,13 +65,13 @@ func TestRoundTrip(t *testing.T) {
 	}
 }
 
-// A connection enters the accept queue when the last ACK of its handshake arrives there. Its client
-// learns of a reset half a round trip late.
+// A connection joins the accept queue when the last ACK of its handshake reaches the server. A
+// reset reaches the client half a round trip after the server sent it.
 func TestQueuesBehindRoundTrip(t *testing.T) {
 	b := testBook(t, 2, func(l *Load) { l.RoundTrip = 20 * time.Millisecond })
-	// The clients are connected at 20 and 21 ms, so the connections are in the queue from 30 and 31
-	// ms on. The first is accepted at 34 ms. The second is reset at 41 ms, which its client learns
-	// at 51.
+	// The clients are connected at 20 and 21 ms, so the connections join the queue at 30 and 31 ms.
+	// The first is accepted at 34 ms. The second is reset at 41 ms, and its client receives the
+	// reset at 51 ms.
 	waiting{established: 20 * ms, accepted: 34 * ms}.enter(b, 0)
 	waiting{established: 20 * ms, class: results.ClassReset}.enter(b, 1)
 	a := b.Close(&Facts{
@@ -80,7 +80,8 @@ func TestQueuesBehindRoundTrip(t *testing.T) {
 		Closings: []Closing{{Worker: 0, From: 41 * ms, To: 42 * ms, OwnsQueue: true}},
 	})
 	got, unplaced := a.Queues(10*time.Millisecond, 20)
-	// In 100 ms, one connection waits for 4 ms from 30 ms on, the other for 10 ms from 31 ms on.
+	// Of the 100 ms, one connection waits for 4 ms, beginning at 30 ms, and the other for 10 ms,
+	// beginning at 31 ms.
 	want := []Queue{{Worker: 0, Max: 2, Mean: 0.14, Longest: []int64{0, 0, 0, 2, 1}}}
 	near := cmpopts.EquateApprox(0, 1e-4) // ticks of 16 ns
 	if diff := cmp.Diff(got, want, near); diff != "" || unplaced != 0 {

@@ -6,10 +6,12 @@ import (
 	"slices"
 )
 
-// Routes says where connections behind a Service were sent, and when pods listened there.
+// Routes holds the pods to which a Service's connections were sent, and the times during which the
+// pods listened.
 type Routes struct {
-	// Translations maps the client's address of each connection to the pod that the clients' node
-	// sent it to, according to the node's connection tracking after the end of the load.
+	// Translations maps the client's address of each connection to the address of the pod to which
+	// the clients' node sent the connection. It comes from the node's connection tracking, read
+	// after the end of the load.
 	Translations map[netip.AddrPort]netip.Addr `json:"translations"`
 	// SharedPorts is true if attempts used ports in turn. An entry of Translations may then belong
 	// to a later attempt.
@@ -20,16 +22,16 @@ type Routes struct {
 	Pods    []Pod      `json:"pods"`
 }
 
-// A Pod is a pod that clients were sent to at some time.
+// A Pod is a pod to which clients were sent at some time.
 type Pod struct {
 	Addr   netip.Addr `json:"addr"`
 	Worker int        `json:"worker"` // its first worker
 	Routed []Span     `json:"routed"` // when clients were sent to it
-	// The pod could serve from Listens until Gone, when its listener began to close or its node
-	// fell silent. Gone is Never if neither happened.
+	// The pod could serve from Listens until Gone. Gone is the instant at which its listener began
+	// to close or its node was cut off, or Never if neither happened.
 	Listens Time `json:"listens"`
 	Gone    Time `json:"gone"`
-	Silent  Time `json:"silent"` // when its node fell silent, or Never
+	Silent  Time `json:"silent"` // when its node was cut off from the network, or Never
 }
 
 // A Span is the time from From, included, to Until, excluded.
@@ -41,7 +43,7 @@ type Span struct {
 // Never is later than every instant of a trial.
 const Never = Time(math.MaxInt64) - Time(clockSlack)
 
-// RoutedAt reports whether clients were sent to the pod at an instant, within clockSlack.
+// RoutedAt reports whether clients were sent to the pod at an instant, give or take clockSlack.
 func (p *Pod) RoutedAt(at Time) bool { return p.routedDuring(at, at) }
 
 func (p *Pod) routedDuring(from, until Time) bool {
@@ -59,7 +61,7 @@ func (r *Routes) Of(worker int) *Pod {
 	return &r.Pods[i]
 }
 
-// Count returns the number of pods that clients were sent to at an instant.
+// Count returns the number of pods to which clients were sent at an instant.
 func (r *Routes) Count(at Time) (n int) {
 	for i := range r.Pods {
 		if r.Pods[i].RoutedAt(at) {
@@ -69,10 +71,11 @@ func (r *Routes) Count(at Time) (n int) {
 	return n
 }
 
-// to returns the pod that an attempt's connection was sent to, or nil if connection tracking does
-// not say. If attempts share ports, the entry may belong to another attempt. It is then trusted
-// only if the attempt was not refused (connection tracking forgets refused connections at once) and
-// the pod was gone (so it did not answer).
+// to returns the pod to which an attempt's connection was sent, or nil if that is not known from
+// connection tracking. If attempts share ports, an entry of connection tracking may belong to
+// another attempt. It is then used only if the attempt was not refused, because connection tracking
+// forgets refused connections at once, and if the pod was gone, so that the pod cannot have
+// answered the other attempt.
 func (r *Routes) to(source netip.AddrPort, a *Attempt) *Pod {
 	addr, ok := r.Translations[source]
 	i := slices.IndexFunc(r.Pods, func(p Pod) bool { return ok && p.Addr == addr })

@@ -2,19 +2,21 @@ package ledger
 
 import "iter"
 
-// A Row is the outcome of one attempt, for readers.
+// A Row is the outcome of one attempt, in the form in which it is printed.
 type Row struct {
 	Process  int    // load process, from 0
 	Sequence uint64 // within the load process, from 0
-	// Scheduled is when it was due, Sent when its first try began, Done when it ended.
+	// Scheduled is the instant at which the attempt was due, Sent the instant at which its first
+	// try began, and Done the instant at which it ended.
 	Scheduled, Sent, Done Time
-	Worker                int // the worker that answered, closed or crashed; -1: no single one
+	Worker                int // the worker that answered, closed or crashed; -1: no single worker
 	Tries                 int // the number of tries, the first included; 0: it was never sent
 	Status                int // of the response, or 0
 	Served                bool
-	Phase, Error          string // of a loss: how far the client got, and its error
-	Verdict               Verdict
-	Step                  int // index of the step that caused the loss, or -1
+	// of a lost attempt: how far the client got, and the client's error
+	Phase, Error string
+	Verdict      Verdict
+	Step         int // index of the step that caused the loss, or -1
 }
 
 // Rows yields the outcome of every attempt, in the order of the schedule.

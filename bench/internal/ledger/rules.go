@@ -8,16 +8,17 @@ import (
 	"reuseport-bench/results/cause"
 )
 
-// Evidence says where the knowledge of a cause comes from.
+// Evidence is the kind of source from which a cause is known.
 type Evidence uint8
 
 // The kinds of evidence, strongest first.
 const (
 	NoEvidence Evidence = iota // for a served attempt
 	ByKernel                   // an event or a record of the kernel about this very connection
-	ByCounter                  // the change of a kernel counter
-	ByWorker                   // a worker's journal, or the instants at which listeners ended
-	ByClient                   // the client's view alone
+	// the change of a kernel counter, which may count other connections, too
+	ByCounter
+	ByWorker // a worker's journal, or the instants at which listeners were closed
+	ByClient // the client's sample alone
 )
 
 var evidenceNames = [...]string{"", "kernel", "counter", "worker", "client"}
@@ -29,21 +30,22 @@ type rule struct {
 	name     string
 	cause    string
 	evidence Evidence
-	// match reports whether the rule matches, and returns the worker whose close, crash or answer
-	// caused the loss, or noWorker.
+	// match reports whether the rule matches. If it matches, worker is the worker whose close,
+	// crash or answer caused the loss, or noWorker.
 	match func(v *view) (worker int, ok bool)
-	// limitedBy is set if the number of certain events limits how many attempts the rule explains.
-	// It returns these events, best first. A match takes one of them.
+	// limitedBy is set if the rule can explain only as many attempts as certain events happened. It
+	// returns these events, the most likely first. Each match uses up one of them.
 	limitedBy func(v *view) []event
-	// consumes names an event that a match uses up, so that fewer remain for rules that are limited
-	// by it. If the event belongs to one worker, that is the match's worker.
+	// consumes names an event of which each match uses up one, although it does not limit this
+	// rule. So fewer events remain for the rules that it limits. If the event belongs to a worker,
+	// it is the worker that match returns.
 	consumes eventName
-	// why explains how an attempt comes to match, with the source in the kernel if that is not
-	// obvious.
+	// why explains how such a loss comes about, with the place in the kernel's source if that is
+	// not obvious.
 	why string
 }
 
-// The names of the rules that take an anonymous end.
+// The names of the rules whose matches use up an anonymous end.
 const (
 	ruleEmptiedAtClose = "emptied in the queue of a closing listener"
 	ruleEmptied        = "reset and emptied"
@@ -62,16 +64,18 @@ type event struct {
 type eventName string
 
 const (
-	listenOverflow eventName = "ListenOverflows" // a SYN or a last ACK met a full accept queue
-	embryonicReset eventName = "EmbryonicRsts"   // either side ended a handshake by a reset
-	killBlamed     eventName = "kill blamed"     // a worker died between accept(2) and its journal
-	anonymousEnd   eventName = "anonymous end"   // the kernel had forgotten whose a connection was
+	// a SYN or a last ACK arrived while the accept queue was full
+	listenOverflow eventName = "ListenOverflows"
+	embryonicReset eventName = "EmbryonicRsts" // either side ended a handshake by a reset
+	killBlamed     eventName = "kill blamed"   // a worker died between accept(2) and its journal
+	anonymousEnd   eventName = "anonymous end" // an end without the client's port
 )
 
 // rules are tried in order. The first match decides, so a rule may assume that no earlier one
-// matched. They are grouped by the source of the knowledge: the client alone, the kernel's events
-// about the connection, a worker's journal, coincidence in time, the routes of a Service, and
-// finally what the client saw. Within a group, the narrower rule comes first.
+// matched. They are grouped by the source of the knowledge: the load process, the kernel's events
+// on the connection, a worker's journal, the witness, coincidence in time, the routes of a Service,
+// and finally the client's sample. Within a group, the rule that matches fewer attempts comes
+// first.
 var rules = []rule{
 	{
 		name: "the load's own doing", cause: cause.Client, evidence: ByClient,
@@ -162,14 +166,15 @@ var rules = []rule{
 			}
 			_, worker := v.closingAt()
 			if v.overflows {
-				worker = int(v.Server) // a full queue may have dropped it: blame no closing worker
+				// a full queue may have dropped the SYN: blame no closing worker
+				worker = int(v.Server)
 			}
 			return worker, true
 		},
 		why: "The kernel dropped the SYN. A full queue is not the reason: that drop has no event.",
 	},
 
-	// Entries of a worker's journal about the connection.
+	// Entries of a worker's journal about the connection, or the witness's record of it.
 	{
 		name: "closed unanswered", cause: cause.ClosedByWorker, evidence: ByWorker,
 		match: func(v *view) (int, bool) {
@@ -189,7 +194,7 @@ var rules = []rule{
 			"killed the process that closed it.",
 	},
 
-	// What the witness saw of a connection to a server that keeps no journal.
+	// The witness's record of a connection to a third-party server.
 	{
 		name: "process killed in the middle", cause: cause.WorkerCrash, evidence: ByKernel,
 		match: func(v *view) (int, bool) {
@@ -245,7 +250,8 @@ var rules = []rule{
 			"SO_LINGER 0, which empties it, too (tcp_disconnect in net/ipv4/tcp.c).",
 	},
 
-	// A proxy between clients and workers: it has connections of its own to the workers.
+	// Errors of a proxy between clients and workers. The proxy has its own connections to the
+	// workers.
 	{
 		name: "proxy met a closing listener", cause: cause.ResetAtClose, evidence: ByWorker,
 		match: func(v *view) (int, bool) {
@@ -494,7 +500,7 @@ var rules = []rule{
 		why: "The load's parser (servers/wire) refused what came.",
 	},
 
-	// What the client saw, where nothing tells of the servers' side.
+	// The client's sample of an attempt of which the servers' account is not known.
 	{
 		name: "ended inside the response", cause: cause.CutOff, evidence: ByClient,
 		match: func(v *view) (int, bool) {

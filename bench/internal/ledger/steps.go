@@ -26,7 +26,8 @@ func (a *Account) first(at Time) int {
 	return sort.Search(len(a.book.attempts), func(i int) bool { return a.book.scheduled(i) >= at })
 }
 
-// Step returns the cost of step k, as far as it can be computed from attempts.
+// Step returns the cost of step k, as far as it can be computed from attempts: its losses, gap,
+// outage, stall, takeover and tail, as results.Step defines them.
 func (a *Account) Step(k int) results.Step {
 	s := &a.facts.Steps[k]
 	from, to := a.Window(k)
@@ -77,7 +78,8 @@ func (a *Account) longestLag(lo, hi int) (longest int64) {
 	return longest
 }
 
-// dropped returns the attempts that step k made the servers drop, in the order of the schedule.
+// dropped returns the dropped attempts that step k caused, in the order of the schedule. Dropped
+// means lost for another cause than the client itself.
 func (a *Account) dropped(k int) (all []int) {
 	for _, i := range a.lostIn[k] {
 		if a.verdicts[i].Cause != cause.Client {
@@ -87,8 +89,8 @@ func (a *Account) dropped(k int) (all []int) {
 	return all
 }
 
-// gaps sets gap, outage and lost share of r. They count dropped attempts only. r.ResolutionNS must
-// be set.
+// gaps sets the gap, the outage and the lost share in r. They count dropped attempts only.
+// r.ResolutionNS must already be set.
 func (a *Account) gaps(k int, r *results.Step) {
 	longest, outage, share := int64(0), int64(0), 0.
 	r.GapNS, r.OutageNS, r.LostShare = &longest, &outage, &share
@@ -109,7 +111,8 @@ func (a *Account) gaps(k int, r *results.Step) {
 
 // gap returns the length of the unbroken run of lost attempts around attempt i, and the index of
 // the served attempt that ends it. The length is the time between the due instants of the run's
-// first attempt and of that served attempt. The gap is censored if the schedule ends first.
+// first attempt and of that served attempt. If the schedule ends before an attempt is served, the
+// gap is censored, and lasts until the end of the schedule.
 func (a *Account) gap(i int) (length time.Duration, end int, censored bool) {
 	attempts := a.book.attempts
 	lo, hi := i, i
@@ -125,8 +128,8 @@ func (a *Account) gap(i int) (length time.Duration, end int, censored bool) {
 	return a.book.scheduled(hi).Sub(a.book.scheduled(lo)), hi, false
 }
 
-// served sets stall and takeover of r from the served attempts: those due in the window, and
-// earlier ones that were still waiting at the trigger.
+// served sets the stall and the takeover in r. It uses the served attempts that were due in the
+// step's window, and those that were due earlier and still waiting at the trigger.
 func (a *Account) served(k, lo, hi int, r *results.Step) {
 	s := &a.facts.Steps[k]
 	trigger := s.From()
@@ -144,7 +147,7 @@ func (a *Account) served(k, lo, hi int, r *results.Step) {
 		started = a.foreign.newcomers(trigger, to)
 		by = func(x *Attempt) int32 { return x.Server }
 	}
-	// Attempts due earlier were no longer waiting at the trigger.
+	// Attempts that were due more than a.longest before the trigger had ended by then.
 	for i := a.first(trigger.Add(-a.longest)); i < hi; i++ {
 		x := &a.book.attempts[i]
 		if !x.Served() {
@@ -154,7 +157,7 @@ func (a *Account) served(k, lo, hi int, r *results.Step) {
 			stall = max(stall, x.Done.Sub(a.book.scheduled(i)))
 		}
 		if started[by(x)] {
-			// A new worker may answer before an old one gets its stop signal: takeover is then 0.
+			// If a new worker answers before an old worker gets its stop signal, the takeover is 0.
 			takeover = min(takeover, max(0, x.Done.Sub(trigger)))
 		}
 	}

@@ -10,7 +10,7 @@ import (
 	"reuseport-bench/scenarios/vocabulary"
 )
 
-// step returns a step whose trigger is at an instant.
+// step returns a step with the given trigger.
 func step(at Time, do vocabulary.StepName) Step {
 	return Step{Do: do, Target: "generation 0", At: at, Trigger: new(at)}
 }
@@ -22,7 +22,7 @@ func TestStep(t *testing.T) {
 		return account{class: results.ClassReset, phase: results.PhaseWait, done: done}
 	}
 	timeout := account{class: results.ClassTimeout, phase: results.PhaseWait, done: 300}
-	// cost returns the expected cost of a step; gap and outage are in ms.
+	// cost returns the expected cost of a step. gap and outage are in ms.
 	cost := func(gap, outage int64, share float64, lost int64) results.Step {
 		return results.Step{
 			GapNS: new(gap * nsMS), OutageNS: new(outage * nsMS), LostShare: &share, Lost: lost,
@@ -113,7 +113,7 @@ func TestStall(t *testing.T) {
 	b := testBook(t, n)
 	for i := range n {
 		a := served
-		if i >= 90 && i < 150 { // served only when the servers resume at 150
+		if i >= 90 && i < 150 { // served only when the servers resume, at 150 ms
 			a.done = int64(150 - i)
 		}
 		enter(b, i, a)
@@ -141,7 +141,8 @@ func TestTakeoverAndTail(t *testing.T) {
 	s := step(100*ms, "replace")
 	s.Stopped, s.Started = []int{worker}, []int{9}
 	got := b.Close(&Facts{Duration: n * time.Millisecond, Steps: []Step{s}}).Step(0)
-	if got.TakeoverNS == nil || *got.TakeoverNS != int64(6*ms) { // due at 105, answered 1 ms later
+	// attempt 105 is answered 1 ms after it was due
+	if got.TakeoverNS == nil || *got.TakeoverNS != int64(6*ms) {
 		t.Errorf("takeover %v, want 6 ms", got.TakeoverNS)
 	}
 	if got.TailNS == nil || *got.TailNS != int64(7*ms) {
@@ -153,7 +154,7 @@ func TestSentAfterClose(t *testing.T) {
 	const n = 300
 	b := testBook(t, n)
 	for i := range n {
-		if i == 98 || i == 120 { // one before the close, one after
+		if i == 98 || i == 120 { // attempt 98 is sent before the close, attempt 120 after it
 			enter(b, i, account{class: results.ClassRefused, phase: results.PhaseConnect})
 		} else {
 			enter(b, i, served)

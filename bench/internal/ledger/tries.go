@@ -8,7 +8,7 @@ import (
 
 // tries holds the tries of an attempt that made more than one.
 type tries struct {
-	failed   []results.FailedTry // all but the last
+	failed   []results.FailedTry // all tries except the last
 	lastSent Time                // when the last try began
 }
 
@@ -49,7 +49,7 @@ func (b *Book) last(i int) uint64 {
 	return uint64(i) + uint64(len(b.retried[uint64(i)].failed))*b.maxAttempts()
 }
 
-// lastTry returns the attempt as if its last try had been its first.
+// lastTry returns the attempt as if its last try had been its only one.
 func (b *Book) lastTry(i int) *Attempt {
 	t, ok := b.retried[uint64(i)]
 	if !ok {
@@ -60,8 +60,9 @@ func (b *Book) lastTry(i int) *Attempt {
 	return &a
 }
 
-// closeTries gives every retried attempt the state of its last try. The servers' account of a try
-// is unmatched if it contradicts the client's, or if the load did not make that try.
+// closeTries gives every retried attempt the state of its last try. It counts the servers' account
+// of a try as unmatched if that contradicts the client's account of the try, or if the load did not
+// make the try.
 func (b *Book) closeTries() {
 	n := b.maxAttempts()
 	for i, t := range b.retried {
@@ -100,21 +101,23 @@ func (b *Book) closeTries() {
 	}
 }
 
-// contradict reports whether f, a client's failure of a try that it repeated, and s, the servers'
-// state of that try, exclude each other.
+// contradict reports whether the client's and the servers' accounts of the same failed try exclude
+// each other. f is the failure that the client saw, and s is the servers' state.
 func contradict(f results.Failure, s State) bool {
 	switch {
 	case s == Answered, s == readOpen:
 		return true
 	case s.read():
-		return f != results.FailureUnanswered // after any other failure, nothing was sent
+		// after any other failure, the client had sent nothing
+		return f != results.FailureUnanswered
 	}
 	return f == results.FailureRefused && s != NeverAccepted
 }
 
-// openedByTries returns the number of connections opened by tries before the last, and the number
-// of those that were established but never accepted. The latter were reset when a listener was
-// closed. Most of them were in its queue; one on which nothing was sent may have been half-open.
+// openedByTries returns the number of connections that tries before an attempt's last one opened,
+// and the number of these connections that were established but never accepted. They were reset
+// when a listener was closed. Most of them were in its accept queue; if nothing was sent on a
+// connection, it may have been half-open instead.
 func (b *Book) openedByTries() (opened, reset int64) {
 	n := b.maxAttempts()
 	for i, t := range b.retried {
@@ -143,7 +146,7 @@ func (a *Account) retries() *results.Retries {
 	if a.foreign == nil {
 		r.Repeated, r.RepeatedUnhandled = b.repeated, new(b.unhandled)
 	} else {
-		r.Repeated = a.foreign.repeated // and who handled them is not known
+		r.Repeated = a.foreign.repeated // it is not known whether handlers got them
 	}
 	if b.masked != nil {
 		r.MaskedNS = b.masked.Percentiles()

@@ -21,7 +21,7 @@ func Invalid(limits scenarios.Validity, serverCPUs int, t *results.Trial) []stri
 		reasons = append(reasons, fmt.Sprintf(format, args...))
 	}
 
-	// This comes first, because it also delays the load and the workers.
+	// The quota comes first, because it may also be the reason for the delays below.
 	if ns := t.CPU.ThrottledNS; ns != nil && *ns > 0 {
 		invalid("a CPU quota stopped this program and all it had started (for %v); "+
 			"give it whole CPUs and no quota, see 'doctor'", Rounded(time.Duration(*ns)))
@@ -66,9 +66,9 @@ func Invalid(limits scenarios.Validity, serverCPUs int, t *results.Trial) []stri
 	return reasons
 }
 
-// generatorLag returns the trial's p99 schedule lag and the allowed lag: a tenth of the p99
-// response time, but at least limits.LagFloor. The lag is 0 in a closed loop, and if no attempt was
-// answered.
+// generatorLag returns the trial's p99 schedule lag (the time from when an attempt is due until it
+// is sent), and the allowed lag: a tenth of the p99 response time, but at least limits.LagFloor.
+// The lag is 0 in a closed loop, or if no attempt was answered.
 func generatorLag(limits scenarios.Validity, t *results.Trial) (lag, allowed time.Duration) {
 	if t.ResponseNS == nil || t.ScheduleLagP99NS == nil {
 		return 0, limits.LagFloor
@@ -77,12 +77,12 @@ func generatorLag(limits scenarios.Validity, t *results.Trial) (lag, allowed tim
 	return time.Duration(*t.ScheduleLagP99NS), allowed
 }
 
-// LoadBound is a share of the time of the load's CPUs. If the load of a closed loop uses more, the
-// load is the limit, not the servers.
+// LoadBound is the largest share of its CPUs' time that the load of a closed loop may use. Above
+// it, the load itself limits the rate, not the servers.
 const LoadBound = 0.95
 
 // closedInvalid returns the reasons why a closed loop was limited by its load, or ended early. A
-// closed loop has no schedule lag that would show this.
+// closed loop has no schedule lag that would reveal a slow load.
 func closedInvalid(t *results.Trial) (reasons []string) {
 	if t.Concurrency == 0 {
 		return nil
@@ -104,8 +104,9 @@ func closedInvalid(t *results.Trial) (reasons []string) {
 // the steps' windows.
 const mayNeverSend = 0.001
 
-// loadInvalid returns the failures of the load itself. A scenario cannot allow them: what the
-// servers would have done with attempts that were not sent is unknown.
+// loadInvalid returns the reasons that are failures of the load itself. No validity setting can
+// allow them, because it is not known whether the servers would have served the attempts that were
+// not sent.
 func loadInvalid(t *results.Trial) []string {
 	setting := "load.rate"
 	if t.Concurrency > 0 {
@@ -151,12 +152,13 @@ func loadInvalid(t *results.Trial) []string {
 	return reasons
 }
 
-// shortestJudged is the shortest window that is judged. In a shorter one a single tick of the
-// kernel's steal time, 10 ms, could exceed the limit.
+// shortestJudged is the length of the shortest window that is judged. In a shorter window, a single
+// tick of the kernel's steal time, 10 ms, could exceed the limit.
 const shortestJudged = 50 * time.Millisecond
 
-// machineInvalid returns what kept the servers from running. It looks at the first step's window
-// that exceeds a limit or, if none does, at the whole trial.
+// machineInvalid returns the reasons why the servers could not run: CPU time that the host took,
+// and waits for a CPU. For each, it reports the first step's window that exceeds the limit or, if
+// none does, the whole trial if that exceeds the limit.
 func machineInvalid(v scenarios.Validity, serverCPUs int, t *results.Trial) []string {
 	var steal, queue string
 	look := func(where string, windowNS, stealNS, delayNS *int64) {
@@ -187,8 +189,9 @@ func machineInvalid(v scenarios.Validity, serverCPUs int, t *results.Trial) []st
 // nearly idle, observing them costs more than 2 % of their CPU time.
 const harnessFloor = 0.01
 
-// harnessLeast is the CPU time that the harness may use in a trial of any length. It pays for about
-// six looks at the machine, those around a step and at both ends of the load.
+// harnessLeast is the CPU time that the harness may use in a trial of any length. That is enough
+// for about six readings of the machine: those around a step, and those at the start and the end of
+// the load.
 const harnessLeast = 2 * time.Millisecond
 
 // harnessInvalid returns a reason if observing and bookkeeping took too much CPU time while the
@@ -214,7 +217,8 @@ func harnessInvalid(v scenarios.Validity, cpu results.CPU) []string {
 		Rounded(time.Duration(used)), Rounded(time.Duration(of)), whose, share)}
 }
 
-// over reports whether part exceeds the given share of whole. It returns false if part is unknown.
+// over reports whether part exceeds the given share of whole. If part is nil, which means unknown,
+// it returns false.
 func over(part *int64, whole int64, share float64) bool {
 	return part != nil && float64(*part) > share*float64(whole)
 }

@@ -133,8 +133,8 @@ func TestValidity(t *testing.T) {
 	}
 }
 
-// judgedTrial returns the stored form of a trial in which a listener was being closed all the time.
-// Its limits are as lenient as a scenario can make them.
+// judgedTrial returns the stored form of a trial during which a listener was being closed all the
+// time. The trial is judged by the most lenient limits that a scenario can set.
 func judgedTrial(b *Book, steps []Step) *results.Trial {
 	duration := b.schedule.At(b.schedule.Len())
 	a := b.Close(&Facts{
@@ -151,11 +151,11 @@ func judgedTrial(b *Book, steps []Step) *results.Trial {
 	return r
 }
 
-// Failures of the load are counted apart. They make a trial invalid if a step could have caused the
-// loss, and are left out of the servers' figures.
+// Attempts that the load itself failed to send are counted separately, and are not part of the
+// servers' figures. They make a trial invalid if a step could have made the servers lose them.
 func TestLoadFailures(t *testing.T) {
 	const (
-		n        = 2000 // steps are at 1000 and 1500 ms
+		n        = 2000 // the steps are at 1000 and 1500 ms
 		inWindow = "never sent attempts due in a step's window "
 	)
 	reset := account{class: results.ClassReset, phase: results.PhaseWait}
@@ -166,7 +166,7 @@ func TestLoadFailures(t *testing.T) {
 		at        map[int]account
 		neverSent []int
 		want      []string // a part of each reason
-		perStep   []int64  // never sent
+		perStep   []int64  // number of attempts never sent in each step's window
 	}{
 		{"nothing", nil, nil, nil, []int64{0, 0}},
 		{"aborts, which are on purpose",
@@ -212,7 +212,7 @@ func TestLoadFailures(t *testing.T) {
 				case ok:
 					own++
 				case i == 1100 || i == 1101:
-					a = reset // what the servers lose
+					a = reset // an attempt that the servers lose
 				default:
 					a = served
 				}
@@ -252,7 +252,7 @@ func TestLoadFailures(t *testing.T) {
 	}
 }
 
-// Local errors are counted by errno, unknown ones as "other".
+// Local errors are counted by the name of their errno. An unknown errno counts as "other".
 func TestLocalErrorsByErrno(t *testing.T) {
 	b := testBook(t, 3)
 	for i, errno := range []unix.Errno{unix.EMFILE, unix.EADDRINUSE, 0} {

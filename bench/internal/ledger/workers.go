@@ -7,7 +7,8 @@ import (
 	"reuseport-bench/results/stats"
 )
 
-// Count returns the number of connections a worker accepted, and of responses it wrote in full.
+// Count returns the number of connections that a worker accepted, and the number of complete
+// responses that it wrote.
 func (b *Book) Count(worker int) (accepted, served int64) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -53,8 +54,8 @@ func (a *Account) fairness() *results.Fairness {
 	return f
 }
 
-// Occupied returns statistics of the time from accept to end of connections that have ended: the
-// sum in seconds, the sum of squares, and the number of connections.
+// Occupied returns statistics of the time from accept to end, over all connections that have ended:
+// the sum of the times in seconds, the sum of their squares, and the number of connections.
 func (a *Account) Occupied() (sum, squares float64, n int64) {
 	for _, w := range a.book.workers {
 		sum, squares, n = sum+w.occupied, squares+w.occupiedSquares, n+w.ended
