@@ -9,8 +9,8 @@ import (
 	"testing"
 )
 
-// faultServer is a Python server that mistreats 137 connections, from the 101st on. $FAULT says
-// how.
+// faultServer is a server in Python that mistreats 137 connections, beginning with the 101st, in
+// the way that $FAULT names.
 const faultServer = `
       import os, socket, struct, time
       fault, n, held = os.environ["FAULT"], 0, []
@@ -43,7 +43,8 @@ const faultServer = `
 `
 
 // A third-party server mistreats a known number of connections in a known way. Although the server
-// keeps no journal, the ledger finds the right cause of each loss, as root and as an ordinary user.
+// keeps no journal, the ledger finds the right cause of each loss. It does so whether root or an
+// ordinary user runs the program.
 func TestKernelCommandFaults(t *testing.T) {
 	requireLab(t)
 	t.Parallel()
@@ -90,8 +91,8 @@ trials: 1
 	}
 }
 
-// prober is a client that shares no code with this program: 200 times a second it opens a
-// connection, sends one request, and counts the outcome.
+// prober is a client that shares no code with this program. 200 times per second, it opens a
+// connection, sends a request, and counts the outcome as served or lost.
 const prober = `
           import json, os, socket, sys, threading, time
           address = (os.environ["HOST"], int(os.environ["PORT"]))
@@ -125,9 +126,9 @@ const prober = `
               time.sleep(max(0, due - time.monotonic()))
 `
 
-// A client in another language probes a server during restarts. From its losses and from those of
-// the load follows the same total time without a listener. The ledger counts the client's
-// connections as strangers'.
+// The load and prober, an independent client, both send requests to a server that is restarted. The
+// losses of either one give the same estimate of the total time without a listener. The ledger
+// counts the prober's connections as strangers: connections that the load did not open.
 func TestKernelIndependentProber(t *testing.T) {
 	requireLab(t)
 	t.Parallel()
@@ -178,7 +179,8 @@ trials: 1
 	}
 	t.Logf("the load lost %d of %d in %d restarts, the prober %.0f of %.0f; %+v", tr.Lost,
 		tr.Attempts, len(tr.Steps), seen.Lost, seen.Sent, tr.Witness)
-	// Each client's lost requests ÷ rate estimates the time without a listener, in seconds.
+	// The number of requests that a client loses, divided by its rate, estimates the time without a
+	// listener, in seconds.
 	const loadRate, probeRate = 500, 200
 	byLoad, byProber := float64(tr.Lost)/loadRate, seen.Lost/probeRate
 	slack := 3 * math.Sqrt(float64(tr.Lost)/loadRate/loadRate+seen.Lost/probeRate/probeRate)

@@ -25,8 +25,8 @@ func installed(t *testing.T, program string) {
 	}
 }
 
-// python is the beginning of a scenario with a server in Python, which answers one request after
-// the other. It closes its socket when it is told to stop.
+// python is the beginning of a scenario with a server in Python. The server answers one request at
+// a time. SIGTERM ends it, which closes its socket.
 const python = `
 about: A server of the user's own.
 workers: 1
@@ -55,8 +55,8 @@ server:
       Server((os.environ["HOST"], int(os.environ["PORT"])), Handler).serve_forever()
 `
 
-// tried runs a scenario of one variant with a server of the user's own, and returns its last trial.
-// It may be invalid.
+// tried runs a scenario that has one variant, with a third-party server. It returns the last trial
+// of that variant, which may be invalid.
 func tried(t *testing.T, yaml string) *results.Trial {
 	t.Helper()
 	run, stderr, status := newProgram(t).run(t, "name: own"+yaml+"trials: 1\n"+lenient)
@@ -76,7 +76,8 @@ func tried(t *testing.T, yaml string) *results.Trial {
 	return tr
 }
 
-// A server that sleeps 5 ms for each request, one after the other, answers at most 200 a second.
+// The measured capacity of a server that takes 5 ms for each request, one at a time, is at most 200
+// requests per second.
 func TestKernelCapacityOfCommand(t *testing.T) {
 	requireLab(t)
 	installed(t, "/usr/bin/python3")
@@ -87,14 +88,14 @@ load: {rate: 0.5*capacity, duration: 500ms}
 	if capacity == nil || *capacity > 201 || *capacity < 20 {
 		t.Fatalf("capacity %v/s, want nearly 200/s", capacity)
 	}
-	const oneAttempt = 1 / 0.5 // per second
+	const oneAttempt = 1 / 0.5 // the rate of one attempt in the 0.5 s of load, per second
 	if got, want := *offered, *capacity/2; got < want-oneAttempt || got > want+oneAttempt {
 		t.Errorf("offered %v/s, want half of %v/s", got, *capacity)
 	}
 }
 
-// app is a server in Python for run --server. With the argument "many", several can listen at the
-// same address.
+// app is a server in Python for run --server. With the argument "many", several instances can
+// listen at the same address.
 const app = `
 import os, socket, sys
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -113,7 +114,8 @@ class Server(HTTPServer):
 Server((os.environ["HOST"], int(os.environ["PORT"])), Handler).serve_forever()
 `
 
-// Run tries a server without a scenario file, and keeps the scenario.
+// The command run --server needs no scenario file. It stores the scenario that it makes in the run
+// directory.
 func TestKernelRunServer(t *testing.T) {
 	requireLab(t)
 	installed(t, "/usr/bin/python3")
@@ -161,7 +163,8 @@ func TestKernelRunServer(t *testing.T) {
 	}
 }
 
-// A server that cannot be tried is said to be so before the first trial, and nothing is left.
+// If the server cannot be started, restarted or requested, run --server reports the error before
+// the first trial, and leaves no files or processes.
 func TestKernelRunServerFails(t *testing.T) {
 	requireLab(t)
 	installed(t, "/usr/bin/python3")
@@ -207,7 +210,7 @@ func TestKernelRunServerFails(t *testing.T) {
 	}
 }
 
-// open lets every user enter a test's directory.
+// open lets every user enter the temporary directory of a test.
 func open(t *testing.T, dir string) {
 	t.Helper()
 	for _, d := range []string{filepath.Dir(dir), dir} {
@@ -217,7 +220,7 @@ func open(t *testing.T, dir string) {
 	}
 }
 
-// nginx is the beginning of a scenario with nginx in the foreground.
+// nginx is the beginning of a scenario with nginx, which runs in the foreground.
 const nginx = `
 about: nginx with two workers.
 workers: 2
@@ -244,7 +247,7 @@ server:
   restarts: {reload: [{signal: HUP}]}
 `
 
-// served checks that a trial served all attempts but a few.
+// served checks that a trial lost at most the given number of attempts, and served the others.
 func served(t *testing.T, tr *results.Trial, lost int64) {
 	t.Helper()
 	if tr.Lost > lost || tr.Served+tr.Lost != tr.Attempts || tr.Served == 0 {
@@ -253,7 +256,7 @@ func served(t *testing.T, tr *results.Trial, lost int64) {
 	}
 }
 
-// The master of nginx starts another worker for one that is killed.
+// A step kills a worker process of nginx, and nginx's master process then starts a new one.
 func TestKernelKillOfCommand(t *testing.T) {
 	requireLab(t)
 	installed(t, "nginx")
@@ -262,7 +265,7 @@ func TestKernelKillOfCommand(t *testing.T) {
 load: {rate: 300/s, duration: 900ms}
 timeline: [{at: 200ms, every: 300ms, do: kill, target: 0}]
 `)
-	served(t, tr, 6) // what the killed workers had in hand
+	served(t, tr, 6) // the requests that the killed workers were processing
 	if len(tr.Steps) != 3 {
 		t.Fatalf("%d steps, want 3", len(tr.Steps))
 	}
@@ -278,7 +281,7 @@ timeline: [{at: 200ms, every: 300ms, do: kill, target: 0}]
 	}
 }
 
-// While all processes are stopped, clients wait.
+// While all processes of the server are stopped, clients wait and lose nothing.
 func TestKernelStallOfCommand(t *testing.T) {
 	requireLab(t)
 	installed(t, "nginx")
@@ -304,7 +307,8 @@ timeline: [{at: 200ms, do: stall, for: 300ms}]
 	}
 }
 
-// Handshakes that are held up while the server is stopped end with its listener.
+// If handshakes are held up while a restart stops the server, their attempts are lost with its
+// listener.
 func TestKernelHalfOpenOfCommand(t *testing.T) {
 	requireLab(t)
 	installed(t, "/usr/bin/python3")
@@ -326,7 +330,7 @@ timeline: [{at: 200ms, do: restart}]
 	}
 }
 
-// Clients whose SYN is dropped time out. No other client notices.
+// Attempts whose SYN is dropped time out. All others are served.
 func TestKernelDroppedSYNsOfCommand(t *testing.T) {
 	requireLab(t)
 	installed(t, "/usr/bin/python3")
@@ -341,7 +345,8 @@ load: {rate: 300/s, duration: 600ms, timeout: 300ms}
 	}
 }
 
-// A server of the user's own works in every network without pods, and with sockets of this program.
+// A third-party server works in every network that has no pods, and also with listening sockets
+// that this program opens.
 func TestKernelNetworksOfCommand(t *testing.T) {
 	requireLab(t)
 	installed(t, "/usr/bin/python3")
@@ -361,7 +366,7 @@ func TestKernelNetworksOfCommand(t *testing.T) {
 	}
 }
 
-// Every request needs the process beside the server.
+// A process beside the server (server.beside) is reachable for the server: every request needs it.
 func TestKernelBesideCommand(t *testing.T) {
 	requireLab(t)
 	installed(t, "/usr/bin/python3")
@@ -413,8 +418,8 @@ timeline: [{at: 300ms, do: restart}]
 	}
 }
 
-// A server that takes its sockets from this program loses nothing when the next instance takes them
-// before the previous one ends.
+// A restart loses nothing if this program passes its listening sockets to the next instance of the
+// server before the previous instance ends.
 func TestKernelPassedSockets(t *testing.T) {
 	requireLab(t)
 	installed(t, "/usr/bin/python3")
@@ -468,8 +473,8 @@ timeline: [{at: 200ms, every: 400ms, do: restart}]
 	}
 }
 
-// If the server of a variant cannot be started, the run goes on with the others. After two trials
-// it leaves the variant out.
+// If the server of one variant cannot be started, the run continues with the other variants. After
+// two failed trials of that variant, it omits the variant.
 func TestKernelFailedStart(t *testing.T) {
 	requireLab(t)
 	installed(t, "/usr/bin/python3")

@@ -23,7 +23,8 @@ import (
 	"reuseport-bench/scenarios"
 )
 
-// serverFlags are the flags of run for a server of the user's own without a scenario file.
+// serverFlags are the flags of the command run that describe a third-party server, so that the user
+// needs no scenario file.
 type serverFlags struct {
 	starter.Server
 	rate  string
@@ -51,7 +52,7 @@ func (f *serverFlags) add(c *cobra.Command) {
 		"with --server, the time from one restart to the next")
 }
 
-// given reports whether there is a server to try.
+// given reports whether the flag --server is set.
 func (f *serverFlags) given() bool { return f.Start != "" }
 
 // maxServerRate is the maximum of --rate, in requests per second.
@@ -60,7 +61,8 @@ const maxServerRate = 100_000
 // capitals matches a word that looks like the name of a signal.
 var capitals = regexp.MustCompile(`^[A-Z][A-Z0-9]+$`)
 
-// check returns an error if the flags do not go together.
+// check returns an error if the value of a flag is invalid, or if the flags and arguments cannot be
+// combined. It also sets f.Rate, f.Every and f.Directory.
 func (f *serverFlags) check(c *cobra.Command, names []string) error {
 	for _, name := range []string{"restart", "ready", "path", "user", "rate", "every"} {
 		if c.Flags().Changed(name) && !f.given() {
@@ -102,7 +104,7 @@ func (f *serverFlags) check(c *cobra.Command, names []string) error {
 	return nil
 }
 
-// scenario returns the scenario, and its text.
+// scenario returns the scenario that the flags describe, parsed and as text.
 func (f *serverFlags) scenario() (_ *scenarios.Scenario, text []byte, err error) {
 	made, err := f.Scenario()
 	if err != nil {
@@ -116,8 +118,9 @@ func (f *serverFlags) scenario() (_ *scenarios.Scenario, text []byte, err error)
 	return s, []byte(made), err
 }
 
-// rehearse starts and restarts the server once. From what it finds it chooses the rate, and the
-// time between restarts, which begins when the last restart is over.
+// rehearse starts and restarts the server once. It sets f.Every to --every plus the time that the
+// restart took. Unless --rate is set, it also chooses the load's rate, from the rate at which the
+// server answered.
 func (f *serverFlags) rehearse(
 	ctx context.Context, stderr io.Writer, planned *plan.Plan, dir string,
 ) error {
@@ -156,7 +159,7 @@ func (f *serverFlags) rehearse(
 
 func roundUp(d, to time.Duration) time.Duration { return (d + to - 1) / to * to }
 
-// roundDown returns a rate with two significant digits, at least 1.
+// roundDown rounds a rate down to two significant digits. It returns at least 1.
 func roundDown(rate float64) float64 {
 	if rate < 1 {
 		return 1
@@ -168,7 +171,8 @@ func roundDown(rate float64) float64 {
 	return math.Floor(rate/digit) * digit
 }
 
-// hint returns what to do after a failed rehearsal, as the end of a message.
+// hint returns the end of the error message about a failed rehearsal: advice on what the user can
+// do.
 func (f *serverFlags) hint(err error) string {
 	var unserved *harness.UnservedError
 	switch {
