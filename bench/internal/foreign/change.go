@@ -161,7 +161,8 @@ func (r *restarting) awaitOver(ctx context.Context) error {
 	return err
 }
 
-// alsoSame returns the end of the list, in an error message, of what a restart has not changed.
+// alsoSame returns a part of the message of ErrUnchanged: the last items in the list of things that
+// are the same as before.
 func (r *restarting) alsoSame() string {
 	text := ""
 	if r.cfg.PIDFile != "" {

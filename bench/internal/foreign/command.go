@@ -17,11 +17,11 @@ type command struct {
 	exited  chan struct{}
 	read    <-chan struct{} // closed when EOF of its output was read
 
-	// Valid once started.
+	// The following fields are valid once started is closed.
 	pid   int
 	errno unix.Errno
 	path  string
-	// Valid once exited.
+	// The following field is valid once exited is closed.
 	status unix.WaitStatus
 }
 

@@ -268,8 +268,8 @@ func NewBook(l Load) (*Book, error) {
 // closed reports whether the load is a closed loop.
 func (l *Load) closed() bool { return l.Shape.Clients > 0 }
 
-// maxAttempts returns the largest possible number of attempts. The numbers of an attempt's
-// successive tries differ by it, too.
+// maxAttempts returns the largest possible number of attempts. It is also the difference between
+// the numbers of two successive tries of an attempt.
 func (b *Book) maxAttempts() uint64 { return b.schedule.Len() }
 
 // extend makes room for at least n attempts in total.

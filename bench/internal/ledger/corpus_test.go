@@ -158,7 +158,7 @@ type coverage struct {
 	causes   map[string]map[string]int // lost attempts, by cause and evidence
 	rules    map[string]int            // lost attempts, by rule
 	steps    map[string]int            // lost attempts, by the kind of step that caused them
-	words    map[string]int            // trials, by each scenario word that they use
+	words    map[string]int            // number of trials that use a scenario word, by word
 }
 
 func newCoverage() *coverage {

@@ -374,9 +374,9 @@ func (s *foreign) residual(verdicts map[int]Verdict) int64 {
 }
 
 // counted compares the kernel's counters with the ends. opens is the number of connections that the
-// kernel counted minus the number of ends; it may be negative. closes is the number of closes with
-// unread data by which the kernel's count and the ends differ, beyond the possible closes by
-// clients.
+// kernel counted minus the number of ends; it may be negative. closes is the difference between the
+// kernel's number of closes with unread data and that of the ends, less the number of such closes
+// that clients may have made.
 func (s *foreign) counted() (opens, closes int64) {
 	for _, e := range s.equations() {
 		d := e.Residual()

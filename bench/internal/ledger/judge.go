@@ -43,11 +43,11 @@ type view struct {
 	// queued is the kernel's report that the connection was still in an accept queue when the
 	// client gave up, or nil.
 	queued *Event
-	// foreign is true with a third-party server. Only then are the other fields of this comment
-	// set. clientOnly: the witness's account cannot be used. traced: the witness traced every
-	// connection. carried: the attempt's connection has carried an answer. end is the server's end
-	// of the connection; nil: none is known. endedAt is the instant at which a process closed that
-	// end, or at which it reached CLOSE; nil: unknown.
+	// The fields from foreign to endedAt are set only with a third-party server. foreign is true;
+	// clientOnly is true if the witness's account cannot be used, traced if the witness traced
+	// every connection, and carried if the attempt's connection has carried an answer. end is the
+	// server's end of the connection; nil: none is known. endedAt is the instant at which a process
+	// closed that end, or at which the end reached CLOSE; nil: unknown.
 	foreign, clientOnly, traced, carried bool
 
 	end     *witness.SocketEnd
@@ -196,8 +196,8 @@ func (v *view) unseen() bool {
 }
 
 // endedByServer reports whether the server, not the client, ended the connection, and did so before
-// the client saw the end. For workers of this program it is always true, because their journals
-// record this.
+// the client saw the end. For workers of this program it returns true, because their journals
+// record which side ended a connection.
 func (v *view) endedByServer() bool {
 	if v.end == nil {
 		return !v.foreign

@@ -61,8 +61,8 @@ func TestKillsAreCounted(t *testing.T) {
 	}
 }
 
-// Full queues explain at most as many lost attempts as the kernel has counted overflows. Attempts
-// with a kernel event for a full queue use up overflows, too.
+// Full queues explain at most as many lost attempts as ListenOverflows has counted. Attempts with a
+// kernel event for a full queue use up overflows, too.
 func TestOverflowsAreCounted(t *testing.T) {
 	silent := account{class: results.ClassTimeout, phase: results.PhaseConnect, done: 900}
 	for _, tt := range []struct {
@@ -107,8 +107,8 @@ func TestOverflowsAreCounted(t *testing.T) {
 	}
 }
 
-// Full queues explain at most as many resets as the kernel has counted embryonic resets. Each such
-// reset also uses up an overflow, so fewer overflows remain to explain lost SYNs.
+// Full queues explain at most as many resets as EmbryonicRsts has counted. Each such reset also
+// uses up an overflow, so fewer overflows remain to explain lost SYNs.
 func TestAbortsAreCounted(t *testing.T) {
 	b := testBook(t, 8)
 	for i := range 8 {

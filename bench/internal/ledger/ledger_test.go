@@ -58,7 +58,7 @@ func kept(n uint64) func(*Load) { return func(l *Load) { l.Reuses, l.Kept = true
 type account struct {
 	class results.Class
 	phase results.Phase
-	// done is the time from when the attempt was due to its end, in ms.
+	// done is the time, in ms, from the instant at which the attempt was due until it ended.
 	done int64
 	// server is the worker's journal of the connection, with a letter for each record: a (accept),
 	// q (request) and r (response). end is the way in which the connection ended; 0: the worker

@@ -36,9 +36,9 @@ type rule struct {
 	// limitedBy is set if the rule can explain only as many attempts as certain events happened. It
 	// returns these events, the most likely first. Each match uses up one of them.
 	limitedBy func(v *view) []event
-	// consumes names an event of which each match uses up one, although it does not limit this
-	// rule. So fewer events remain for the rules that it limits. If the event belongs to a worker,
-	// it is the worker that match returns.
+	// consumes names an event that does not limit this rule. Each match uses up one such event
+	// nevertheless, so fewer remain for the rules that are limited by it. If the event belongs to a
+	// worker, it is the worker that match returned.
 	consumes eventName
 	// why explains how such a loss comes about, with the place in the kernel's source if that is
 	// not obvious.

@@ -243,9 +243,9 @@ func (t *timeline) restart(ctx context.Context, s *step) error {
 	return t.command.noteListeners()
 }
 
-// processes returns the processes that a step acts on. If the step has a target or one is true, it
-// returns a single process, which is not the main process. Otherwise it returns all processes of
-// the server.
+// processes returns the processes that a step acts on. If the argument one is true, or the step has
+// a target, it returns a single process, which is not the main process. Otherwise it returns all
+// processes of the server.
 func (t *timeline) processes(s *step, one bool) ([]foreign.Process, error) {
 	all, err := t.command.Processes()
 	if err != nil || !one && s.Target == nil {

@@ -225,8 +225,8 @@ func (s *stage) addQueues(a *ledger.Account, r *results.Trial) {
 	}
 }
 
-// addComputed adds the queues that the ledger computed from samples and journals. To each it adds
-// the lengths of that queue that s.queues sampled.
+// addComputed adds the queues that the ledger computed from samples and journals. To each of these
+// queues, it adds the lengths that s.queues sampled.
 func (s *stage) addComputed(
 	a *ledger.Account, queues *results.Queues, add func(*int, results.ListenerQueue, []int64),
 ) {

@@ -174,7 +174,8 @@ func (t *timeline) scale(ctx context.Context, s *step) error {
 	return err
 }
 
-// movePod deletes a pod, and at the same time starts another on the other node.
+// movePod deletes a pod, and at the same time starts a replacement on the other one of the two
+// nodes.
 func (t *timeline) movePod(ctx context.Context, s *step) error {
 	index, old, err := t.single(ctx, s)
 	if err != nil {

@@ -244,8 +244,8 @@ func (s *stage) halfOpen() (open map[uint64]int, err error) {
 // startWorker starts a worker on cpus or, if cpus is empty, on all of the servers' CPUs. Before the
 // load begins, it starts loop workers on all CPUs of the machine, because nothing else uses them
 // yet. If the servers have only one CPU, this halves the time until hundreds of workers are ready.
-// It does not do so for net/http workers: Go sets GOMAXPROCS to the number of CPUs on which a
-// process starts.
+// It always starts net/http workers on the servers' CPUs, because Go sets GOMAXPROCS to the number
+// of CPUs that a process may use when it starts.
 func (s *stage) startWorker(c *exec.Cmd, cpus []int) error {
 	all := s.plan.CPUs.Servers
 	if !s.confined && s.servers.Kind == vocabulary.ServerLoop {

@@ -78,12 +78,12 @@ func notStarted(v *plan.Variant, err error) *Outcome {
 	}}
 }
 
-// A cleanup is a list of functions, each of which ends something that a trial has started. They are
-// in the order of those starts.
+// A cleanup is a list of functions, each of which ends something that a trial has started. The
+// functions are in the order of the starts.
 type cleanup []func() error
 
-// add adds a function to the list. run calls it before the functions that were added earlier. The
-// function must be safe to call even if the thing that it ends has already ended.
+// add adds a function to the list. run calls it before the functions that were added earlier. It
+// must be safe to call the function even if the thing that it ends has already ended.
 func (c *cleanup) add(end func() error) { *c = append(*c, end) }
 
 // run calls the functions in reverse order, and empties the list.
