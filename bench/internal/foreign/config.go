@@ -121,7 +121,7 @@ type Env struct {
 const (
 	defaultReadyWithin = 20 * time.Second
 	defaultGrace       = 10 * time.Second
-	defaultWithin      = 10 * time.Second // of an action; and Config.RestartWithin
+	defaultWithin      = 10 * time.Second // of Action.Within and Config.RestartWithin
 	// pollEvery is the interval at which conditions are polled.
 	pollEvery = 10 * time.Millisecond
 	// goneEvery is the interval at which this program checks whether a stopped server is gone. It

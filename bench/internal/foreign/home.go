@@ -38,7 +38,7 @@ type home struct {
 	ended    chan struct{} // closed when the agent can send no more reports
 }
 
-// agentLimit is the maximum time for the start of the agent, and of a command.
+// agentLimit is the maximum time that the start of the agent, or of a command, may take.
 const agentLimit = 10 * time.Second
 
 // newHome makes a home. The caller closes it.

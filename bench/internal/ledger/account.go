@@ -93,10 +93,11 @@ func (a *Account) attributeAll() {
 }
 
 // attribute returns the step that caused the loss of attempt i: the last step that had begun at the
-// time of the loss. For a timeout, the time of the loss is the time at which the attempt was sent,
-// because the time at which the timeout fires says nothing about its cause. But if no step had
-// begun when the attempt was sent, and one began before the timeout fired, the first step is the
-// cause. For an attempt that was never sent, it is the time at which the attempt was due.
+// time of the loss. That time is the end of the attempt, with two exceptions. For an attempt that
+// was never sent, it is the time at which the attempt was due. For a timeout, it is the time at
+// which the attempt was sent, because the time at which the timeout fires says nothing about its
+// cause. If no step had begun when the attempt was sent, the first step that began before the
+// timeout fired is the cause.
 func (a *Account) attribute(i int) (step int, ok bool) {
 	x, steps := &a.book.attempts[i], a.facts.Steps
 	at := x.Done

@@ -185,8 +185,9 @@ func machineInvalid(v scenarios.Validity, serverCPUs int, t *results.Trial) []st
 	return slices.DeleteFunc([]string{steal, queue}, empty)
 }
 
-// harnessFloor is the share of one CPU's time that the harness may always use. If the servers are
-// nearly idle, observing them costs more than 2 % of their CPU time.
+// harnessFloor is the share of one CPU's time that the harness may always use. It is for nearly
+// idle servers: observing them costs more than 2 % of their CPU time, the default of
+// validity.harness.
 const harnessFloor = 0.01
 
 // harnessLeast is the CPU time that the harness may use in a trial of any length. That is enough
