@@ -28,7 +28,7 @@ var serviceDNSName = dns.Name(ServiceName, "default")
 const (
 	dnsPort    = 53
 	dnsClients = 16              // default number of clients that resolve names
-	dnsTTL     = 5 * time.Second // default TTL of an answer
+	dnsTTL     = 5 * time.Second // default TTL of the answers
 )
 
 // serviceAddress returns the Service's ClusterIP and port.

@@ -13,7 +13,7 @@ import (
 
 // A Machine describes the machine that will carry out a plan.
 type Machine struct {
-	CPUs []int // usable, ascending
+	CPUs []int // the usable CPUs, ascending
 	// Topology says which CPUs share a core or a memory node. A CPU that Topology omits counts as a
 	// core of its own.
 	Topology kernel.Topology
@@ -28,7 +28,7 @@ type Machine struct {
 // runs.
 type Placement struct {
 	Load, Servers []int
-	Harness       []int // this program itself
+	Harness       []int // CPUs of this program itself
 	// Notes are messages for the user about the choice, such as that CPUs are unused or shared.
 	Notes []string
 }
@@ -105,7 +105,7 @@ func (p *Placement) onOneCore(c core) Placement {
 
 // A core holds the usable CPUs of a physical core.
 type core struct {
-	cpus           []int // hardware threads, ascending
+	cpus           []int // the CPUs of its hardware threads, ascending
 	node, capacity int
 }
 

@@ -24,7 +24,7 @@ import (
 type Plan struct {
 	Seed      uint64
 	Machine   Machine
-	CPUs      Placement // in use while the load runs
+	CPUs      Placement // the CPUs in use while the load runs
 	Scenarios []*Scenario
 }
 
@@ -32,7 +32,7 @@ type Plan struct {
 type Scenario struct {
 	Spec     *scenarios.Scenario
 	Variants []*Variant
-	Trials   []Trial // in order
+	Trials   []Trial // in the order in which they run
 	// MinValid is the number of valid trials of each variant that gates need: the scenario's
 	// min_valid or, if smaller, the number of trials per variant that the user asked for.
 	// Options.Budget does not lower it.

@@ -79,7 +79,7 @@ func TestPlanWithoutCapability(t *testing.T) {
 
 // Package doctor has a probe for every capability that a value of a setting needs.
 func TestNeedsAreProbes(t *testing.T) {
-	needs := []string{string(vocabulary.Netem), string(vocabulary.TUN)} // round_trip
+	needs := []string{string(vocabulary.Netem), string(vocabulary.TUN)} // for round_trip
 	add := func(all []vocabulary.Capability) {
 		for _, c := range all {
 			needs = append(needs, string(c))

@@ -12,7 +12,7 @@ import (
 // A RoundTrip is a delay that the lab adds between clients and servers.
 type RoundTrip struct {
 	Time time.Duration // sum of both directions
-	By   string        // what delays the packets: results.ByNetem or results.ByRelay
+	By   string        // the means of delaying packets: results.ByNetem or results.ByRelay
 }
 
 // newRoundTrip returns the round trip that a setup adds, or nil if it adds none. It chooses netem

@@ -26,13 +26,13 @@ type Variant struct {
 
 	Network vocabulary.Network
 	Family  vocabulary.Family
-	Path    vocabulary.Path // how clients reach the workers
+	Path    vocabulary.Path // the way in which clients reach the workers
 	Servers servers.Config
-	Start   vocabulary.Start    // how steps start a worker; "" if no step starts one
-	Stop    vocabulary.StopMode // how steps stop a worker
-	Stall   vocabulary.Stall    // how steps stall a worker
+	Start   vocabulary.Start    // the way in which steps start a worker; "" if no step starts one
+	Stop    vocabulary.StopMode // the way in which steps stop a worker
+	Stall   vocabulary.Stall    // the way in which steps stall a worker
 	Steps   []PlannedStep       // the steps due before the load ends, in order
-	Sysctls []Sysctl            // set in the lab before anything listens
+	Sysctls []Sysctl            // sysctls to set in the lab before anything listens
 	Trace   bool                // whether the kernel's resets and drops are traced
 	// SampleQueues reports whether the lengths of accept queues are sampled while the load runs.
 	SampleQueues bool
@@ -40,14 +40,14 @@ type Variant struct {
 	HAProxy      *HAProxy   // nil if the load does not go through HAProxy
 	Cluster      *Cluster   // nil if the workers are not in pods
 	Command      *Command   // nil if the servers are workers of this program
-	RoundTrip    *RoundTrip // nil if none is added
+	RoundTrip    *RoundTrip // nil if the lab adds no round trip
 
-	Duration time.Duration // of the load
-	Timeout  time.Duration // of an attempt
+	Duration time.Duration // the duration of the load
+	Timeout  time.Duration // the timeout of an attempt
 	// Load configures the load processes. It is nil if the rate must be measured first; see At.
 	Load []load.Config
-	// OfCapacity is the rate as a share of the servers' capacity. It is 0 if the rate is set
-	// otherwise: given or searched for, or that of a closed loop.
+	// OfCapacity is the rate as a share of the servers' capacity. It is 0 if the rate is given or
+	// searched for, and in a closed loop.
 	OfCapacity float64
 	Search     *Search // nil if the rate is not searched for
 
@@ -62,7 +62,7 @@ type Sysctl struct{ Name, Value string }
 
 // A PlannedStep is one occurrence of a step of the timeline.
 type PlannedStep struct {
-	At time.Duration // since the first scheduled attempt
+	At time.Duration // time since the first scheduled attempt
 	scenarios.Step
 }
 
@@ -72,7 +72,7 @@ type Fault struct {
 	HalfOpen     int // number of handshakes kept half-open at each step that stops workers
 	DroppedSYNs  int // number of the trial's first connections whose SYN is dropped
 	RejectedSYNs int // number of the trial's first connections whose SYN is answered with a RST
-	TimeWait     int // maximum number of connections in TIME_WAIT; 0: enough for any trial
+	TimeWait     int // maximum number of connections in TIME_WAIT; 0 means enough for any trial
 }
 
 // HAProxy configures HAProxy.
