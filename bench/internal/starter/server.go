@@ -17,15 +17,15 @@ import (
 type Server struct {
 	Start     string // the command that starts it
 	Directory string // the working directory of commands, an absolute path
-	User      string // the user who runs them if this program runs as root; "": www-data or nobody
+	User      string // the user who runs them, if root starts this; "" means www-data or nobody
 	// Restart is StopStart, the name of a signal, or a command. If it is "", a restart starts the
 	// next instance and, when that is ready, stops the previous one.
 	Restart string
-	Ready   string        // a path that a ready server answers; "": it is ready when it listens
-	Path    string        // the path that the load requests; "": Ready, or /
-	Rate    string        // the load's rate, as in a scenario; "": MostOfCapacity
+	Ready   string        // a path that a ready server answers; "" means ready when it listens
+	Path    string        // the path that the load requests; "" means Ready, or /
+	Rate    string        // the load's rate, as in a scenario; "" means MostOfCapacity
 	Note    string        // the reason for the rate, for a comment
-	Every   time.Duration // the time between two restarts; 0: 1 s
+	Every   time.Duration // the time between two restarts; 0 means 1 s
 }
 
 // StopStart is the value of Server.Restart that stops the server and then starts it again.

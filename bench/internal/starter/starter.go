@@ -20,14 +20,14 @@ import (
 
 // A Program is a kind of server program, with the settings that represent it in a scenario.
 type Program struct {
-	Name string // on the command line
+	Name string // its name on the command line
 	Is   string // completes "my program is"
 	Kind vocabulary.ServerKind
 	// Accept is the way in which the program's workers get connections. "" means the default of
 	// Kind.
 	Accept vocabulary.AcceptMode
-	Burns  bool // the work of a request uses a CPU; otherwise the request waits
-	Serial bool // a worker serves one request at a time
+	Burns  bool // whether the work of a request uses a CPU; otherwise it waits
+	Serial bool // whether a worker serves only one request at a time
 	// Matters says under which circumstances the way the workers listen makes a difference.
 	Matters string
 }
@@ -64,13 +64,13 @@ func Programs() []Program {
 
 // A Restart is a way in which users currently replace their program.
 type Restart struct {
-	Name    string // on the command line
+	Name    string // its name on the command line
 	Is      string // completes "today: "
 	Sockets vocabulary.Sockets
 	// Loop and HTTP are the stop modes for workers of kind loop and of kind http. "" means that
 	// workers are not restarted.
 	Loop, HTTP vocabulary.StopMode
-	Path       vocabulary.Path // how clients reach the workers
+	Path       vocabulary.Path // the way in which clients reach the workers
 }
 
 // Restarts returns the ways to restart a program, including not restarting it at all.
@@ -107,7 +107,7 @@ func Restarts() []Restart {
 // Answers are the user's answers from which a first scenario is made.
 type Answers struct {
 	Program string        // the name of one of Programs
-	Workers int           // 1 to MaxWorkers
+	Workers int           // number of workers, 1 to MaxWorkers
 	Restart string        // the name of one of Restarts
 	Rate    float64       // new connections a second, 1 to MaxRate
 	Work    time.Duration // duration of one request, up to MaxWork
@@ -248,7 +248,7 @@ type view struct {
 	Today    variant
 	Others   []variant // the variants to compare with Today
 	Serve    int       // number of workers that serve at the same time
-	Every    string    // time between restarts
+	Every    string    // the time between restarts
 	Duration string
 	Timeout  string
 	Work     string
