@@ -24,17 +24,17 @@ import (
 
 // A Command is a subcommand of the program.
 type Command struct {
-	Name  string // as typed, such as "completion bash"
+	Name  string // the name as typed, such as "completion bash"
 	Use   string // the name with the arguments
-	Doc   string // one line
+	Doc   string // a description in one line
 	Flags []Flag
 }
 
 // A Flag is a flag of a command.
 type Flag struct {
-	Name    string // without dashes
-	Type    string // "" for a switch
-	Default string // "" for the zero value
+	Name    string // the name without dashes
+	Type    string // type of the value; "" for a switch
+	Default string // the default; "" for the zero value
 	Doc     string
 }
 

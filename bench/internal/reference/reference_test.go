@@ -82,7 +82,7 @@ func codeHeads(t *testing.T) (heads []string) {
 			t.Fatal(err)
 		}
 		add := func(e ast.Expr) {
-			if call, ok := e.(*ast.CallExpr); ok && len(call.Args) > 0 { // headIn(head, scale)
+			if call, ok := e.(*ast.CallExpr); ok && len(call.Args) > 0 { // as headIn(head, scale)
 				e = call.Args[0]
 			}
 			if l, ok := e.(*ast.BasicLit); ok && l.Kind == token.STRING && l.Value != `""` {
