@@ -131,7 +131,7 @@ const migratingSK = 48
 // AttachSkReuseportSelectOrMigrate. If it cannot pick a socket, it drops the connection, because
 // the kernel's fallback to the hash could look like success.
 func selectProgram(sockets *ebpf.Map, pick, heir int32, attach ebpf.AttachType) *ebpf.ProgramSpec {
-	const key = -4 // on the stack
+	const key = -4 // offset of the map key on the stack
 	code := asm.Instructions{asm.StoreImm(asm.RFP, key, int64(pick), asm.Word)}
 	if attach == ebpf.AttachSkReuseportSelectOrMigrate {
 		code = append(code,

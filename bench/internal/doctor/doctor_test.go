@@ -256,7 +256,7 @@ func TestJudgeOthers(t *testing.T) {
 		name string
 		a    kernel.Activity
 		want Status
-		text string // of Surroundings
+		text string // the text that Surroundings should return
 	}{
 		{
 			"quiet after a build",

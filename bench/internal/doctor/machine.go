@@ -118,7 +118,7 @@ func probeIdleCPUs(ctx context.Context, options Options) Result {
 	}
 	a, err := kernel.Watch(ctx, cpus, lookFor)
 	if err == nil {
-		err = ctx.Err() // if so, Watch ended early
+		err = ctx.Err() // if it is not nil, Watch returned early
 	}
 	if err != nil {
 		return unknown(err.Error(), "")
@@ -174,7 +174,7 @@ func judgeOthers(a kernel.Activity) Result {
 	if tasks >= 1 {
 		seen = append(seen, fmt.Sprintf("%.0f tasks want to run", a.Runnable))
 	}
-	if a.Load >= a.Load5 { // a falling one counts programs that have ended
+	if a.Load >= a.Load5 { // a falling average counts programs that have ended
 		seen = append(seen, fmt.Sprintf("load average %.3g", a.Load))
 	}
 	effect := "p99 will be longer"

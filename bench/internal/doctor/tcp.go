@@ -20,12 +20,12 @@ const queuedForProbe = 16
 // A migration counts the connections that were queued at a listener when it was closed, by outcome.
 // The heir is the listener to which the kernel should move these connections.
 type migration struct {
-	queued   int  // before the close
-	accepted int  // by the heir after the close
+	queued   int  // connections queued before the close
+	accepted int  // connections that the heir accepted after the close
 	served   int  // clients that got an answer from the heir
 	reset    int  // clients that got a reset
 	silent   int  // clients that got nothing
-	woken    bool // epoll reported the heir after the close
+	woken    bool // whether epoll reported the heir after the close
 }
 
 // closeAndWatch closes the listener old, whose queue holds the clients' connections, and returns
