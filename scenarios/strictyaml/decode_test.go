@@ -79,7 +79,7 @@ func recipes() *Format {
 			{Path: "steps[].share", Above: true, Max: 1},
 			{Path: "rest", Min: 5, Max: 60, OrZero: true},
 			{Path: "wait", Max: float64(time.Hour), Example: "5m"},
-			{Path: "elsewhere", Default: "1"}, // not in the struct
+			{Path: "elsewhere", Default: "1"}, // the struct has no such field
 		},
 	}
 }

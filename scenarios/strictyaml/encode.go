@@ -30,7 +30,7 @@ func Text(v any) string { return encode(reflect.ValueOf(v)).Value }
 // encode returns the tree that Decoder.value decodes to v.
 func encode(v reflect.Value) *yaml.Node {
 	if v.Kind() == reflect.Pointer {
-		if v.IsNil() { // a missing value
+		if v.IsNil() { // the value is missing
 			return &yaml.Node{Kind: yaml.ScalarNode}
 		}
 		return encode(v.Elem())

@@ -71,7 +71,7 @@ func (f *Format) SetDefaults(v any) {
 		}
 		if field, ok := Lookup(v, s.Path); ok {
 			if p := DecodeScalar(Scalar(s.Default), field, s); p != nil {
-				panic("strictyaml: default of " + s.Path + ": " + p.What) // f is wrong
+				panic("strictyaml: default of " + s.Path + ": " + p.What) // a mistake in f
 			}
 		}
 	}

@@ -12,10 +12,10 @@ type Setting struct {
 	Path     string // dotted; [] is any element of a list, NAME any key of a map
 	Doc      string // its meaning, in sentences
 	Choices  []Choice
-	Joined   bool    // choices may be joined by +
+	Joined   bool    // whether several choices may be joined by +
 	Min, Max float64 // in ns for a duration, and for a TextDecoder in the unit in which it checks
-	Above    bool    // the value must be greater than Min
-	OrZero   bool    // 0 is allowed, too, even if it is less than Min
+	Above    bool    // whether the value must be greater than Min
+	OrZero   bool    // whether 0 is allowed even if it is less than Min
 	// A duration should be a multiple of Multiple, unless Multiple is 0. Hints respect this; the
 	// caller must check it.
 	Multiple time.Duration

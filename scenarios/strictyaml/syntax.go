@@ -41,7 +41,7 @@ type syntaxRule struct {
 	message string // a part of the library's message
 	what    string
 	hint    string
-	opens   bool // a construct is not closed; the message adds its first line
+	opens   bool // whether a construct is not closed; the message then adds its first line
 }
 
 const (
