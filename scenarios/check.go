@@ -44,7 +44,7 @@ func checkScenario(s *Scenario, d *strictyaml.Decoder) {
 	}
 	clean := len(all) > 0 && d.TrustsAll("matrix")
 	if !clean && len(s.Matrix) == 0 || d.Found() > maxListLen {
-		all, clean = nil, false // the setup is incomplete
+		all, clean = nil, false // without the whole setup, variants cannot be checked
 	}
 	s.Variants = checkVariants(s, d, all)
 	if clean {

@@ -48,7 +48,7 @@ func checkSetup(s *Setup, d *strictyaml.Decoder) []finding {
 	return c.found
 }
 
-// ownWorkers checks the settings of workers that are this program's own, not a third-party server.
+// ownWorkers checks the settings that apply to workers of this program.
 func (c *setupCheck) ownWorkers() {
 	c.stopAndSockets()
 	c.exclusive()
@@ -405,7 +405,7 @@ func (c *setupCheck) rollout() {
 	deletes := c.doesAny(func(k vocabulary.StepKind) bool { return k.Pods && k.Stops })
 	switch {
 	case k.ProbePeriod > 0 && k.Readiness != vocabulary.ReadinessProbe &&
-		k.Readiness != vocabulary.ReadinessStarted: // a matrix may compare the two
+		k.Readiness != vocabulary.ReadinessStarted: // a matrix may vary between the two
 		c.add("kube.probe_period", ": only readiness: probe has a probe period",
 			"use kube.readiness: probe, or remove probe_period")
 	case (k.MaxSurge > 0 || k.MaxUnavailable > 0) && !update:

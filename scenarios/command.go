@@ -30,7 +30,7 @@ type ServerCommand struct {
 	Stop          ServerStop         `yaml:"stop,omitempty"`
 	Identify      Identify           `yaml:"identify,omitempty"`
 	Restarts      map[string]Actions `yaml:"restarts,omitempty"`
-	RestartWithin time.Duration      `yaml:"restart_within,omitempty"` // 0: 10 s
+	RestartWithin time.Duration      `yaml:"restart_within,omitempty"` // 0 means 10 s
 	Beside        map[string]Beside  `yaml:"beside,omitempty"`
 }
 
@@ -41,18 +41,18 @@ type Actions = []Action
 // Stdout and Run is set. If none is set, a server is ready when it listens.
 type Ready struct {
 	HTTP      string        `yaml:"http,omitempty"`
-	Status    int           `yaml:"status,omitempty"` // 0: 200 to 399
+	Status    int           `yaml:"status,omitempty"` // 0 means 200 to 399
 	Listening bool          `yaml:"listening,omitempty"`
 	Notify    bool          `yaml:"notify,omitempty"`
 	Stdout    string        `yaml:"stdout,omitempty"` // a regular expression
 	Run       Command       `yaml:"run,omitempty"`
-	Within    time.Duration `yaml:"within,omitempty"` // 0: 20 s
+	Within    time.Duration `yaml:"within,omitempty"` // 0 means 20 s
 }
 
 // ServerStop configures how a server is stopped.
 type ServerStop struct {
-	Signal Signal        `yaml:"signal,omitempty"` // "": TERM
-	Grace  time.Duration `yaml:"grace,omitempty"`  // 0: 10 s
+	Signal Signal        `yaml:"signal,omitempty"` // "" means TERM
+	Grace  time.Duration `yaml:"grace,omitempty"`  // 0 means 10 s
 }
 
 // Identify names the response headers in which a server identifies the process that answers.
@@ -73,7 +73,7 @@ type Action struct {
 	Write  string            `yaml:"write,omitempty"` // "files"
 	Set    map[string]string `yaml:"set,omitempty"`
 	Wait   Condition         `yaml:"wait,omitempty"`
-	Within time.Duration     `yaml:"within,omitempty"` // 0: 10 s
+	Within time.Duration     `yaml:"within,omitempty"` // 0 means 10 s
 }
 
 // A Condition is the event for which an action waits. At most one field is set.
@@ -92,7 +92,7 @@ type Condition struct {
 // and stopped after it.
 type Beside struct {
 	Start Command           `yaml:"start"`
-	Port  int               `yaml:"port,omitempty"` // on which it should listen; {{port}} in texts
+	Port  int               `yaml:"port,omitempty"` // the port to listen on: {{port}} in texts
 	Files map[string]File   `yaml:"files,omitempty"`
 	Env   map[string]string `yaml:"env,omitempty"`
 	Ready Ready             `yaml:"ready,omitempty"`
@@ -102,8 +102,8 @@ type Beside struct {
 // Request describes the request that the load sends, and the response statuses that count the
 // attempt as served.
 type Request struct {
-	Method  string            `yaml:"method,omitempty"` // "": GET, or POST with a body
-	Path    string            `yaml:"path,omitempty"`   // "": /
+	Method  string            `yaml:"method,omitempty"` // "" means GET, or POST with a body
+	Path    string            `yaml:"path,omitempty"`   // "" means /
 	Headers map[string]string `yaml:"headers,omitempty"`
 	Status  Statuses          `yaml:"status,omitempty"`
 }

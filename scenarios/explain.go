@@ -89,7 +89,7 @@ func (s *Scenario) explainValues(out *bytes.Buffer) {
 // difference lists the settings in the matrix whose values in base and other differ, for example
 // "stop: close -> drain".
 func (s *Scenario) difference(base, other Setup) string {
-	keys := Labels{} // a map, because results.LabelKeys sorts the keys of one
+	keys := Labels{} // a map, from which results.LabelKeys makes a sorted list
 	for _, block := range s.Matrix {
 		for _, axis := range block {
 			keys[axis.Key] = ""

@@ -37,7 +37,7 @@ import (
 type evaluation struct {
 	known    figureNames
 	value    func(name string) interval // the interval of a figure, by its name in run.json
-	measured bool                       // value returns measured numbers
+	measured bool                       // whether value returns measured numbers
 
 	names []string // the figures in the expectation, by their names in run.json
 	equal []string // those of names on either side of == or !=

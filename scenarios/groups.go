@@ -5,7 +5,7 @@ import "slices"
 // A Group lists the embedded scenarios for one kind of deployment.
 type Group struct {
 	Title string
-	Names []string // in the order in which to read them
+	Names []string // in the recommended order of reading
 }
 
 // ServerGroup is the title of the group of scenarios for real servers, in servers/*.yaml.

@@ -6,7 +6,7 @@ import "math"
 // may be infinite. The bounds of a known number are equal.
 type interval struct {
 	lo, hi float64
-	whole  bool // contains only whole numbers
+	whole  bool // whether it contains only whole numbers
 }
 
 // exactly returns the interval of a known number.

@@ -12,7 +12,7 @@ import (
 
 // A Key describes a key of scenario files, for documentation.
 type Key struct {
-	Path    string // dotted; [] stands for every element of a list
+	Path    string // dotted path; [] stands for every element of a list
 	Doc     string // its meaning, in sentences
 	Type    string // such as "duration", "word" or "list of …"
 	Range   string // such as "1ms to 1m", or "" if the value has no bounds

@@ -177,7 +177,7 @@ func points(matrix []Block) (all []point, ok bool) {
 		return []point{{labels: Labels{}}}, true
 	}
 	for i, block := range matrix {
-		if len(block) == 0 { // the block has a problem
+		if len(block) == 0 { // the block has a problem, which is already recorded
 			continue
 		}
 		product := []point{{labels: Labels{}, block: i}}

@@ -19,8 +19,8 @@ type figure struct {
 	needs    metrics.Need
 	loop     metrics.Loop
 	values   interval // the range of possible values
-	exact    bool     // it is a count
-	compared bool     // it can be compared with the same figure of the baseline
+	exact    bool     // whether the figure is a count
+	compared bool     // whether it can be compared with the same figure of the baseline
 }
 
 // allowed describes the values that the figure can have.

@@ -79,29 +79,30 @@ func (s *Setup) ByCommand() bool { return s.Server.Kind == vocabulary.ServerComm
 // DNS configures how names are resolved and how clients cache the answers.
 type DNS struct {
 	Cache   vocabulary.DNSCache `yaml:"cache,omitempty"`
-	TTL     time.Duration       `yaml:"ttl,omitempty"`     // 0: 5 s
-	Clients int                 `yaml:"clients,omitempty"` // 0: 16
+	TTL     time.Duration       `yaml:"ttl,omitempty"`     // 0 means 5 s
+	Clients int                 `yaml:"clients,omitempty"` // 0 means 16
 }
 
 // Kube configures the embedded control plane, which stands in for that of Kubernetes and has
 // configurable lags.
 type Kube struct {
-	Placement      vocabulary.Placement `yaml:"placement,omitempty"`
-	Users          vocabulary.Users     `yaml:"users,omitempty"`
-	EndpointLag    Lag                  `yaml:"endpoint_lag,omitempty"`
-	RulesLag       Lag                  `yaml:"rules_lag,omitempty"`
-	MinSyncPeriod  time.Duration        `yaml:"min_sync_period,omitempty"`
-	Readiness      vocabulary.Readiness `yaml:"readiness,omitempty"`
-	ProbePeriod    time.Duration        `yaml:"probe_period,omitempty"` // 0: 1 s
-	MinReady       time.Duration        `yaml:"min_ready,omitempty"`
-	MaxSurge       int                  `yaml:"max_surge,omitempty"` // 0: 1 if MaxUnavailable is 0
-	MaxUnavailable int                  `yaml:"max_unavailable,omitempty"`
-	MinAvailable   int                  `yaml:"min_available,omitempty"`
-	PreStop        time.Duration        `yaml:"pre_stop,omitempty"`
+	Placement     vocabulary.Placement `yaml:"placement,omitempty"`
+	Users         vocabulary.Users     `yaml:"users,omitempty"`
+	EndpointLag   Lag                  `yaml:"endpoint_lag,omitempty"`
+	RulesLag      Lag                  `yaml:"rules_lag,omitempty"`
+	MinSyncPeriod time.Duration        `yaml:"min_sync_period,omitempty"`
+	Readiness     vocabulary.Readiness `yaml:"readiness,omitempty"`
+	ProbePeriod   time.Duration        `yaml:"probe_period,omitempty"` // 0 means 1 s
+	MinReady      time.Duration        `yaml:"min_ready,omitempty"`
+	// A MaxSurge of 0 means 1 if MaxUnavailable is 0.
+	MaxSurge       int           `yaml:"max_surge,omitempty"`
+	MaxUnavailable int           `yaml:"max_unavailable,omitempty"`
+	MinAvailable   int           `yaml:"min_available,omitempty"`
+	PreStop        time.Duration `yaml:"pre_stop,omitempty"`
 	// If Grace is 0, the grace is 30 s, or PreStop plus 5 s if that is longer.
 	Grace    time.Duration `yaml:"grace,omitempty"`
 	NodeLag  time.Duration `yaml:"node_lag,omitempty"`
-	Teardown time.Duration `yaml:"teardown,omitempty"` // 0: 200 ms
+	Teardown time.Duration `yaml:"teardown,omitempty"` // 0 means 200 ms
 }
 
 // HAProxy configures HAProxy.
@@ -120,7 +121,7 @@ type Sysctl struct {
 	MaxSYNBacklog   *int `yaml:"max_syn_backlog,omitempty"`
 	SYNACKRetries   *int `yaml:"synack_retries,omitempty"`
 	SYNRetries      *int `yaml:"syn_retries,omitempty"`
-	MigrateReq      *int `yaml:"migrate_req,omitempty"` // stop: migrate sets it to 1
+	MigrateReq      *int `yaml:"migrate_req,omitempty"` // the stop mode migrate sets it to 1
 	FinTimeout      *int `yaml:"fin_timeout,omitempty"` // seconds
 	TWReuse         *int `yaml:"tw_reuse,omitempty"`
 }
@@ -136,10 +137,10 @@ type Server struct {
 	Backlog int                   `yaml:"backlog"`
 	// Listen is one or two names of vocabulary.Listen, joined by +. See Listens.
 	Listen      string           `yaml:"listen"`
-	DeferAccept time.Duration    `yaml:"defer_accept,omitempty"` // whole seconds; 0: off
+	DeferAccept time.Duration    `yaml:"defer_accept,omitempty"` // whole seconds; 0 means off
 	Users       vocabulary.Users `yaml:"users"`
-	IdleTimeout time.Duration    `yaml:"idle_timeout,omitempty"` // 0: no limit
-	MaxRequests int              `yaml:"max_requests,omitempty"` // 0: no limit
+	IdleTimeout time.Duration    `yaml:"idle_timeout,omitempty"` // 0 means no limit
+	MaxRequests int              `yaml:"max_requests,omitempty"` // 0 means no limit
 	Fault       Fault            `yaml:"fault,omitempty"`
 
 	ServerCommand `yaml:",inline"`
@@ -157,11 +158,11 @@ func (s *Server) Listens() (all []vocabulary.Listen) {
 // Fault holds faults of known size that a trial injects. The zero value injects none.
 type Fault struct {
 	Resets       int `yaml:"resets"`
-	ResetEvery   int `yaml:"reset_every,omitempty"` // 0: 1
+	ResetEvery   int `yaml:"reset_every,omitempty"` // 0 means 1
 	HalfOpen     int `yaml:"half_open,omitempty"`
 	DroppedSYNs  int `yaml:"dropped_syns,omitempty"`
 	RejectedSYNs int `yaml:"rejected_syns,omitempty"`
-	TimeWait     int `yaml:"time_wait,omitempty"` // 0: enough for any trial
+	TimeWait     int `yaml:"time_wait,omitempty"` // 0 means enough for any trial
 }
 
 // Work is the service time of a request. At most one of Sleep and Burn is not zero. If both are
@@ -184,14 +185,14 @@ type LoadSpec struct {
 	Pace        vocabulary.Pace `yaml:"pace"`
 	From        Rate            `yaml:"from,omitempty"`
 	Burst       int             `yaml:"burst,omitempty"`
-	Body        int             `yaml:"body,omitempty"` // bytes; 0: GET
+	Body        int             `yaml:"body,omitempty"` // bytes; 0 means GET
 	Aborts      int             `yaml:"aborts,omitempty"`
-	Processes   int             `yaml:"processes,omitempty"` // 0: the number that the rate needs
-	Ports       int             `yaml:"ports,omitempty"`     // 0: any
+	Processes   int             `yaml:"processes,omitempty"` // 0 means as the rate requires
+	Ports       int             `yaml:"ports,omitempty"`     // 0 means any
 	Connections Connections     `yaml:"connections"`
-	MaxRequests int             `yaml:"max_requests,omitempty"` // 0: no limit
-	Lifetime    time.Duration   `yaml:"lifetime,omitempty"`     // 0: no limit
-	IdleTimeout time.Duration   `yaml:"idle_timeout,omitempty"` // 0: no limit
+	MaxRequests int             `yaml:"max_requests,omitempty"` // 0 means no limit
+	Lifetime    time.Duration   `yaml:"lifetime,omitempty"`     // 0 means no limit
+	IdleTimeout time.Duration   `yaml:"idle_timeout,omitempty"` // 0 means no limit
 	Retry       Retry           `yaml:"retry,omitempty"`
 	Timeout     time.Duration   `yaml:"timeout"`
 }
@@ -231,13 +232,13 @@ func (l *LoadSpec) StageFrom(i int) float64 {
 // only if it has no body (GET) or On contains non-idempotent.
 type Retry struct {
 	Max            int               `yaml:"max,omitempty"`
-	On             string            `yaml:"on,omitempty"` // names joined by +; see Causes
+	On             string            `yaml:"on,omitempty"` // failures joined by +; see Causes
 	Backoff        time.Duration     `yaml:"backoff,omitempty"`
-	MaxBackoff     time.Duration     `yaml:"max_backoff,omitempty"` // 0: no limit
+	MaxBackoff     time.Duration     `yaml:"max_backoff,omitempty"` // 0 means no limit
 	Jitter         vocabulary.Jitter `yaml:"jitter,omitempty"`
-	ConnectTimeout time.Duration     `yaml:"connect_timeout,omitempty"` // 0: Timeout/3
-	Budget         float64           `yaml:"budget,omitempty"`          // tokens; 0: no limit
-	BudgetRatio    float64           `yaml:"budget_ratio,omitempty"`    // tokens; 0: 0.1
+	ConnectTimeout time.Duration     `yaml:"connect_timeout,omitempty"` // 0 means Timeout/3
+	Budget         float64           `yaml:"budget,omitempty"`          // tokens; 0 means no limit
+	BudgetRatio    float64           `yaml:"budget_ratio,omitempty"`    // tokens; 0 means 0.1
 }
 
 // Causes returns the failures that On names. It replaces safe, the default, by the failures for
@@ -261,8 +262,8 @@ func (r Retry) Causes() []vocabulary.RetryCause {
 // stay within a limit. Each planned trial is then a bisection, which measures each rate that it
 // tries in a trial of its own. load.rate must not be set.
 type Search struct {
-	P99       time.Duration `yaml:"p99,omitempty"`       // 0: no search
-	Precision float64       `yaml:"precision,omitempty"` // 0: 0.03
+	P99       time.Duration `yaml:"p99,omitempty"`       // 0 means no search
+	Precision float64       `yaml:"precision,omitempty"` // 0 means 0.03
 }
 
 // Rate is a number of attempts per second. At most one of its fields is not zero. The zero Rate
@@ -276,7 +277,7 @@ type Rate struct {
 
 // Step is an event of the timeline.
 type Step struct {
-	At    time.Duration       `yaml:"at"` // since the first scheduled attempt
+	At    time.Duration       `yaml:"at"` // time since the first scheduled attempt
 	Every time.Duration       `yaml:"every,omitempty"`
 	Do    vocabulary.StepName `yaml:"do"`
 	// Target is the number of a worker, node or socket (see StepKind.Targets), counted from 0 among

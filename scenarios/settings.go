@@ -17,8 +17,8 @@ const (
 	maxVariants    = 256
 	maxListLen     = 256 // steps, gates, stages, blocks of the matrix
 	maxAttempts    = 10_000_000
-	maxDuration    = time.Hour // of all stages together
-	maxSteps       = 20_000    // in a trial; one every 100 ms for half an hour is 18,000
+	maxDuration    = time.Hour // the maximum of all stages together
+	maxSteps       = 20_000    // in a trial; a step every 100 ms for half an hour makes 18,000
 )
 
 // settings lists every single value of a scenario file that is not free text. A value that is a
