@@ -31,7 +31,7 @@ const hung = time.Minute
 type finished struct {
 	stdout, stderr string
 	status         int
-	resident       int64 // upper bound, in bytes
+	resident       int64 // upper bound of the peak resident memory, in bytes
 }
 
 // end runs the program with the given standard input and waits until it exits.
@@ -54,7 +54,7 @@ func (p *program) end(t *testing.T, stdin io.Reader, args ...string) finished {
 	} else if err != nil && !errors.As(err, &exit) {
 		t.Fatal(err)
 	}
-	peak := c.ProcessState.SysUsage().(*syscall.Rusage).Maxrss << 10 // getrusage(2): KiB
+	peak := c.ProcessState.SysUsage().(*syscall.Rusage).Maxrss << 10 // from KiB (getrusage(2))
 	return finished{stdout.String(), stderr.String(), c.ProcessState.ExitCode(), peak}
 }
 

@@ -40,7 +40,7 @@ type describedClaim struct {
 	ID       string   `json:"id"`
 	Sentence string   `json:"sentence"`
 	Scenario string   `json:"scenario"`
-	Verdict  string   `json:"verdict"` // holds | fails | conditional | not tested
+	Verdict  string   `json:"verdict"` // "holds", "fails", "conditional" or "not tested"
 	Evidence []string `json:"evidence"`
 	Note     string   `json:"note"`
 }

@@ -218,7 +218,7 @@ trials: 50
 // A user is a user as whom the tests run the program.
 type user struct {
 	name       string
-	credential *syscall.Credential // nil: the user of the tests
+	credential *syscall.Credential // nil means the user of the tests
 }
 
 // users returns the user of the tests and, if that is root, an ordinary user.

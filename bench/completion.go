@@ -32,7 +32,7 @@ func completeFlag(c *cobra.Command, flag string, of completer) {
 		return beginning(of(c, args), begun), cobra.ShellCompDirectiveNoFileComp
 	}
 	if err := c.RegisterFlagCompletionFunc(flag, complete); err != nil {
-		panic(err) // the flag does not exist
+		panic(err) // there is no such flag: a bug
 	}
 }
 

@@ -165,7 +165,7 @@ trials: 1
 			continue
 		}
 		tr := lastTrial(v)
-		var routed int64 // when the rules included the last new pod
+		var routed int64 // the time at which the rules included the last new pod
 		for _, p := range tr.Steps[0].Pods {
 			if p.RulesNS != nil {
 				routed = max(routed, *p.RulesNS)

@@ -29,7 +29,7 @@ import (
 // A storedRun contains the files of a run.
 type storedRun struct {
 	runFile, trials []byte // trials is nil unless the run is unfinished
-	packed          bool   // runFile is compressed
+	packed          bool   // whether runFile is compressed
 }
 
 func (s *storedRun) write(t *testing.T, dir string) {
@@ -250,7 +250,7 @@ func damaged(r *rand.Rand, kind string, run *storedRun) *storedRun {
 		d.runFile = damage(r, bytes.Clone(d.runFile))
 	case bytewise:
 		d.runFile = damage(r, bytes.Clone(d.runFile))
-	default: // damage the content, then compress it
+	default: // damage the content, and compress it again
 		unpacked, err := gzip.NewReader(bytes.NewReader(d.runFile))
 		if err != nil {
 			panic(err)

@@ -296,7 +296,7 @@ trials: 1
 		if s.Queued == nil {
 			t.Fatalf("%s: the kernel was not asked how many were queued", sockets)
 		}
-		expected := (*s.ReadyNS - *s.StopNS) / *s.ResolutionNS // 200
+		expected := (*s.ReadyNS - *s.StopNS) / *s.ResolutionNS // about 200
 		// At most the attempts due during the measured stall were queued at once. There are fewer
 		// if the machine pauses the load.
 		limit := *s.StallNS / *s.ResolutionNS + 2
@@ -396,7 +396,7 @@ trials: 1
 				lost++
 			}
 		}
-		due := (*s.ReadyNS - *s.StopNS) / *s.ResolutionNS // 360
+		due := (*s.ReadyNS - *s.StopNS) / *s.ResolutionNS // about 360
 		// 180 attempts were due so early that they timed out during the stall.
 		tooEarly := (*s.ReadyNS - *s.StopNS - tr.TimeoutNS) / *s.ResolutionNS
 		t.Logf("%s: %d lost by the stalled worker, %d in all, of %d due in the stall", what, lost,

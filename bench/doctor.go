@@ -182,7 +182,7 @@ func probeOptions() doctor.Options {
 // JSON form.
 type programs struct {
 	Installed []string          `json:"installed"`
-	Missing   map[string]string `json:"missing"` // by program: how to install it
+	Missing   map[string]string `json:"missing"` // how to install each missing program
 }
 
 // serverPrograms looks for the programs that the scenarios start.
@@ -226,8 +226,8 @@ func (s programs) String() string {
 // runnable counts the scenarios that can run here. Other programs read its JSON form.
 type runnable struct {
 	Scenarios int      `json:"scenarios"`
-	CanRun    int      `json:"can_run"` // scenarios with at least one variant that can run
-	InPart    int      `json:"in_part"` // those of CanRun in which some variants cannot run
+	CanRun    int      `json:"can_run"` // scenarios of which at least one variant can run
+	InPart    int      `json:"in_part"` // how many of CanRun also have variants that cannot run
 	Missing   []string `json:"missing"` // what the other scenarios need, and why it is missing
 	// NeedRoot is the number of variants that are skipped here and need root.
 	NeedRoot int `json:"variants_needing_root"`

@@ -44,7 +44,7 @@ func poisoned(v reflect.Value) {
 			poisoned(key)
 			poisoned(value)
 			v.SetMapIndex(entry.Key(), reflect.Value{})
-			defer v.SetMapIndex(key, value) // when the loop has visited all entries
+			defer v.SetMapIndex(key, value) // deferred until the loop has visited all entries
 		}
 	case reflect.String:
 		v.SetString(v.String() + poison)

@@ -115,7 +115,7 @@ func printEntries(w io.Writer, width int, entries []reference.Entry) error {
 	return nil
 }
 
-// listWords prints the names of all entries by kind.
+// listWords prints the names of all entries, grouped by kind.
 func listWords(w io.Writer, width int, all []reference.Entry) error {
 	for i, k := range reference.Kinds(all) {
 		if i > 0 {

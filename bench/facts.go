@@ -29,7 +29,7 @@ import (
 type kept struct {
 	dir   string // the run's directory
 	files []harness.FactsFile
-	whole bool // files holds all recordings: neither --scenario nor --trial excluded any
+	whole bool // files has all recordings: neither --scenario nor --trial excluded any
 }
 
 // A factsFunc prints the recordings of a run.
@@ -109,7 +109,7 @@ func attemptsCSV(w io.Writer, k kept) error {
 	for _, f := range k.files {
 		r, a, judgeErr := judged(f)
 		if judgeErr != nil {
-			out.Flush() // leave no line half printed
+			out.Flush() // so that no line is printed only in part
 			return judgeErr
 		}
 		name, labels := document.Clean(f.Name), document.Clean(results.LabelString(r.Header.Labels))
@@ -166,7 +166,7 @@ func vegetaResults(w io.Writer, k kept) error {
 	encode := vegeta.NewEncoder(w)
 	for row := range a.Rows() {
 		if row.Tries == 0 {
-			continue // never sent: vegeta would count a latency of zero
+			continue // never sent: vegeta would count it with a latency of zero
 		}
 		result := vegeta.Result{
 			Attack:    k.files[0].Name,
@@ -193,7 +193,7 @@ func vegetaResults(w io.Writer, k kept) error {
 const maxDifferences = 20
 
 // rejudgeFacts judges every recording again and lists the attempts whose verdict changed. It fails
-// if there are any, or if recordings are missing or belong to another run.
+// if a verdict changed, if a recording is missing, or if one belongs to another run.
 func rejudgeFacts(w io.Writer, k kept) error {
 	run, err := stored.Load(k.dir)
 	if err != nil {

@@ -180,12 +180,12 @@ func (f *initFlags) sayWritten(w io.Writer, file, text string) error {
 	return err
 }
 
-// A question asks for one of the answers.
+// A question asks for one field of starter.Answers.
 type question struct {
 	flag    string // the flag that answers the question instead
 	asks    string
-	choices []document.Definition // nil: any text
-	usual   string                // the default
+	choices []document.Definition // nil means any text
+	usual   string                // the default answer
 	take    func(answer string) error
 }
 

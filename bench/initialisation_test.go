@@ -14,13 +14,13 @@ import (
 // expression takes 5 KB or more. Data that few processes need is built on first use
 // (sync.OnceValue).
 func TestInitialisation(t *testing.T) {
-	const limit = 4 << 10 // bytes, for one package
+	const limit = 4 << 10 // bytes per package
 	exe, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
 	}
 	c := exec.Command(exe, roleInit)
-	c.Env = append(os.Environ(), "GODEBUG=inittrace=1") // package runtime: a line for each package
+	c.Env = append(os.Environ(), "GODEBUG=inittrace=1") // a line per package; see package runtime
 	// The output is the trace, then an error: the process has no pipes.
 	out, _ := c.CombinedOutput()
 	line := regexp.MustCompile(`(?m)^init (\S+) @.* clock, (\d+) bytes`)

@@ -17,7 +17,7 @@ var errInterrupted = errors.New("interrupted")
 // signal ends the program.
 type interrupter struct {
 	mu  sync.Mutex
-	end context.CancelCauseFunc // cancels the context of begin; nil if there is nothing to cancel
+	end context.CancelCauseFunc // cancels the context that begin returned; nil if there is none
 }
 
 // newInterrupter starts to handle the signals by which users, terminals and supervisors end

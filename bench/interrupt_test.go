@@ -35,7 +35,7 @@ func TestSignalWhileReading(t *testing.T) {
 			if _, err := w.WriteString("name: never-ends\n"); err != nil {
 				t.Fatal(err)
 			}
-			for left := 1; left > 0; time.Sleep(time.Millisecond) { // until the pipe is empty
+			for left := 1; left > 0; time.Sleep(time.Millisecond) { // until the program has read
 				// pipe(7), FIONREAD
 				if left, err = unix.IoctlGetInt(int(w.Fd()), unix.TIOCINQ); err != nil {
 					t.Fatal(err)

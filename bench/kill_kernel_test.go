@@ -128,7 +128,7 @@ func (p *program) kill(t *testing.T, scenario string, by interruption) {
 	p.gone(t)
 	want := exitInterrupted
 	if by.signal == syscall.SIGKILL {
-		want = -1 // ended by a signal
+		want = -1 // os/exec's status of a process that a signal ended
 	}
 	if status := c.ProcessState.ExitCode(); status != want && status != 0 {
 		t.Errorf("exit status %d, want %d", status, want)

@@ -62,7 +62,7 @@ type listed struct {
 	Question string `json:"question"`
 	Default  bool   `json:"default_suite"`
 	Variants int    `json:"variants"`
-	Trials   int    `json:"trials"` // in all variants together
+	Trials   int    `json:"trials"` // total of all variants
 	// ExpectedNS is the expected duration of the run, as --dry-run computes it.
 	ExpectedNS int64 `json:"expected_ns"`
 	// NeedRoot is the number of variants that need root.

@@ -101,7 +101,7 @@ func checkOnly(only scenarios.Labels, variants []map[string]string) error {
 	if len(only) == 0 || slices.ContainsFunc(variants, has) {
 		return nil
 	}
-	there := map[string]map[string]bool{} // values by key
+	there := map[string]map[string]bool{} // the existing values of each key
 	for _, labels := range variants {
 		for k, v := range labels {
 			if there[k] == nil {

@@ -49,7 +49,7 @@ func TestParseOnly(t *testing.T) {
 	}
 	for _, test := range []struct {
 		only []string
-		want scenarios.Labels // nil: an error
+		want scenarios.Labels // nil if an error is expected
 	}{
 		{[]string{"stop=close"}, scenarios.Labels{"stop": "close"}},
 		{[]string{"drain"}, scenarios.Labels{"stop": "drain"}},

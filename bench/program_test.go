@@ -43,7 +43,7 @@ type program struct {
 	path string
 	dir  string
 	runs int                 // number of runs so far
-	user *syscall.Credential // nil: the user of the tests
+	user *syscall.Credential // nil means the user of the tests
 }
 
 func newProgram(t *testing.T) *program {

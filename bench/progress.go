@@ -214,7 +214,7 @@ func outcome(s harness.Progress) string {
 // difference, so it jumps less than the estimates do.
 type countdown struct {
 	left  time.Duration
-	at    time.Time // when left was set; zero before the first estimate
+	at    time.Time // the time at which left was set; zero before the first estimate
 	shown time.Duration
 }
 

@@ -93,7 +93,7 @@ func scenarioOf(stored *results.Scenario) (*scenarios.Scenario, error) {
 	case err == nil && (embedded == nil || s.SHA256 == stored.SHA256):
 		return s, nil
 	case embedded != nil:
-		return embedded, nil // the run used another version of it; the plan says so
+		return embedded, nil // the run used another version of the scenario; the plan says so
 	}
 	from := "a file"
 	if stored.File != "" {

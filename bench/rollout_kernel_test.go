@@ -15,7 +15,7 @@ func TestKernelRollingUpdate(t *testing.T) {
 	tests := []struct {
 		name, kube string
 		cause      string // the cause of most losses; "" if nothing is lost
-		surplus    int    // the least number of new pods started before an old one is deleted
+		surplus    int    // number of new pods that are ready before an old pod is deleted
 	}{
 		{"ready before it listens", "readiness: started", "early_endpoint", 1},
 		{"ready when it is asked", "readiness: probe, probe_period: 50ms, endpoint_lag: 200ms", "stale_endpoint", 1},

@@ -377,7 +377,7 @@ func (f *runFlags) plan(names []string, found []doctor.Result) (*plan.Plan, erro
 	}
 	seed := f.seed
 	if seed == 0 {
-		seed = rand.Uint64()>>12 + 1 // fits a JSON number exactly
+		seed = rand.Uint64()>>12 + 1 // 52 bits, which a JSON number holds exactly
 	}
 	return plan.New(all, seed, machine, o)
 }

@@ -22,7 +22,7 @@ var selftest = flag.Bool("selftest", false,
 type selfTally struct {
 	runs, void             int
 	found, undecided       map[string]int // by fault
-	quiet, open, falseFail int            // gates that must not fail
+	quiet, open, falseFail int            // the gates that must not fail
 }
 
 // add counts one run. faults maps a label of a variant to the gate that must fail.

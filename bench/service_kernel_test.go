@@ -106,7 +106,7 @@ trials: 1
 			}
 			window := float64(*step.DeadNS) / 1e9
 			least, most := rate*window*0.95, rate*window*1.05
-			if patient { // 0.1 s for attempts lost to the stale endpoint
+			if patient { // includes 0.1 s for attempts lost to the stale endpoint
 				least, most = rate*max(0, window-1.08), rate*(max(0, window-1)+0.1)
 			}
 			if predicted < least || predicted > most {

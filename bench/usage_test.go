@@ -36,7 +36,7 @@ func TestUsage(t *testing.T) {
 	)
 	for _, test := range []struct {
 		args string
-		want string // parts, separated by " | "
+		want string // the parts of the error message, separated by " | "
 	}{
 		{"frob", `"frob" | there are: | run | 'reuseport-bench help'`},
 		{"frob --x", `no command "frob"`},

@@ -125,7 +125,7 @@ func TestWhatCanRun(t *testing.T) {
 	for _, test := range []struct {
 		status map[string]doctor.Status
 		want   string
-		no     bool // no trial can run at all
+		no     bool // whether no trial can run
 	}{
 		{nil, fmt.Sprintf("%d of %d scenarios can run.", n, n), false},
 		{map[string]doctor.Status{doctor.NetNamespace: doctor.No}, fmt.Sprintf("%d of %d scenarios can run.", n, n), false},

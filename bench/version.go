@@ -12,7 +12,7 @@ import (
 // A build describes the source that the program was built from. Other programs read its JSON form.
 type build struct {
 	Program string `json:"program"`
-	Version string `json:"version"` // the module's version; (devel) for a working tree
+	Version string `json:"version"` // the module's version; "(devel)" if built from a working tree
 	// Revision is the commit, and Time is the commit's time. Modified reports whether the tree had
 	// changes. If the build recorded no commit, these fields are "" and false.
 	Revision string `json:"revision"`

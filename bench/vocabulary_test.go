@@ -65,7 +65,7 @@ func schemaValues(t *testing.T) func(setting, value string) bool {
 			return regexp.MustCompile(at.Pattern).MatchString(value)
 		}
 		if at.Type == "string" && len(at.Enum) == 0 {
-			return true // any text
+			return true // the schema allows any text
 		}
 		one := func(one *node) bool { return allows(one, value) }
 		return slices.Contains(at.Enum, value) || slices.ContainsFunc(at.AnyOf, one) ||

@@ -46,7 +46,7 @@ type colourMode string
 
 // The colour modes.
 const (
-	colourAuto   colourMode = "auto" // colours on a terminal
+	colourAuto   colourMode = "auto" // colours only on a terminal
 	colourAlways colourMode = "always"
 	colourNever  colourMode = "never"
 )
