@@ -435,9 +435,9 @@ func endpointLag() documentTable {
 
 func dnsTTL() documentTable {
 	return documentTable{
-		heads: []string{"what a client keeps"},
+		heads: []string{"what a client caches"},
 		rows: rowsOf("dns-ttl",
-			"nothing; it looks the name up for each connection", "dns.cache=none",
+			"nothing; the client looks up the name for each connection", "dns.cache=none",
 			"the answer, TTL 1 s", "dns.cache=ttl dns.ttl=1s",
 			"the answer, TTL 3 s", "dns.cache=ttl dns.ttl=3s path=",
 			"the first answer, forever (outage until the load ends)", "dns.cache=forever",
