@@ -49,10 +49,9 @@ func All() []Cause {
 		{
 			Name: ResetAtClose,
 			Doc:  "reset in its accept queue when the listener was closed",
-			Means: "The connection was established and waited in the accept queue of a " +
-				"listener. The listener was closed, so the kernel reset the connection. The " +
-				"client already believed that it was connected, and had usually sent its " +
-				"request.",
+			Means: "The connection was established and waited in the accept queue of a listener. " +
+				"The listener was closed, so the kernel reset the connection. The client was " +
+				"already connected, and had usually sent its request.",
 			Do: "Keep the socket open in another process (stop: inherit, handoff), let the " +
 				"kernel move the queue (stop: migrate), or empty the queue before the close " +
 				"(stop: drain).",
@@ -61,28 +60,28 @@ func All() []Cause {
 		{
 			Name: ResetHalfOpen,
 			Doc:  "its handshake was in flight when the listener was closed",
-			Means: "The listener had answered the SYN, and was closed before the client's ACK " +
-				"arrived. So the kernel answered the ACK with a reset. The longer the round " +
-				"trip, the more handshakes are in flight.",
+			Means: "The kernel had answered the SYN, but the listener was closed before the " +
+				"client's ACK arrived. So the kernel answered the ACK with a reset. A longer " +
+				"round trip means that more handshakes are in flight.",
 			Do: "Keep the socket open in another process (stop: inherit, handoff), or let the " +
-				"kernel move handshakes, too (stop: migrate). To empty the accept queue (stop: " +
-				"drain) does not help.",
+				"kernel move unfinished handshakes, too (stop: migrate). Emptying the accept " +
+				"queue (stop: drain) does not help.",
 			Source: "tcp_v4_send_reset, net/ipv4/tcp_ipv4.c; RFC 9293, 3.10.7.1",
 		},
 		{
 			Name: AcceptOverflow,
 			Doc:  "the accept queue was full",
-			Means: "The accept queue of the listener held as many connections as its backlog " +
-				"allows, and the kernel dropped or reset the connection.",
-			Do: "Accept faster or with more workers, or raise the backlog and " +
-				"net.core.somaxconn. If each worker has its own socket, each also has its own " +
-				"queue, and a slow worker fills its own.",
+			Means: "The accept queue of the listener already held as many connections as the " +
+				"backlog allows. So the kernel dropped or reset the connection.",
+			Do: "Accept faster, add workers, or raise the backlog and net.core.somaxconn. If " +
+				"each worker has its own socket, each worker also has its own queue. A slow " +
+				"worker then fills its own queue.",
 			Source: "tcp_conn_request, net/ipv4/tcp_input.c; ListenOverflows in /proc/net/netstat",
 		},
 		{
 			Name: QueuedUnaccepted,
 			Doc:  "left in an accept queue from which no process accepted",
-			Means: "The connection was established, and no process accepted it until the trial " +
+			Means: "The connection was established, and no process accepted it before the trial " +
 				"ended. Its listening socket was still open, perhaps in a process that no longer " +
 				"accepts.",
 			Do: "Look for a process that holds a socket of the group and does not accept: a " +
@@ -92,11 +91,11 @@ func All() []Cause {
 		{
 			Name: SYNTimeout,
 			Doc:  "no answer to the SYN",
-			Means: "The SYN was dropped without an answer, and the attempt's timeout ended " +
-				"before the client's kernel repeated the SYN (after one second).",
-			Do: "If it happens at a step, the SYN arrived while a listener was being closed: " +
-				"keep the socket open in another process. A longer client timeout turns the " +
-				"loss into a delay of a second.",
+			Means: "The SYN was dropped without an answer. The client's kernel repeats a SYN " +
+				"after one second, but the attempt's timeout ended before that.",
+			Do: "If the loss happens at a step, the SYN arrived while a listener was being " +
+				"closed. Keep the socket open in another process. With a longer client timeout, " +
+				"the attempt is not lost but delayed by a second.",
 			Source: "tcp_v4_rcv, net/ipv4/tcp_ipv4.c; RFC 6298, 2.1",
 		},
 		{
@@ -104,27 +103,27 @@ func All() []Cause {
 			Doc:  "no process listened",
 			Means: "No socket listened at the address, so the kernel answered the SYN with a " +
 				"reset (ECONNREFUSED).",
-			Do: "Let the new process listen before the old process closes its socket: with " +
-				"SO_REUSEPORT, or by passing the socket on.",
+			Do: "Start listening in the new process before the old process closes its socket. " +
+				"Use SO_REUSEPORT, or pass the socket on.",
 			Source: "connect(2)",
 		},
 		{
 			Name: ClosedByWorker,
 			Doc:  "a worker closed the connection without a response",
-			Means: "A worker had accepted the connection, and closed or reset it without an " +
-				"answer to its request.",
-			Do: "Finish accepted connections before you exit. Go's http.Server.Shutdown closes " +
-				"a connection if it reads the request only after the call: drain before you " +
-				"call it.",
+			Means: "A worker had accepted the connection. It closed or reset the connection " +
+				"without a response to the request.",
+			Do: "Finish accepted connections before you exit. Go's http.Server.Shutdown closes a " +
+				"connection if it reads the request only after the call. So drain before you " +
+				"call Shutdown.",
 			Source: "https://pkg.go.dev/net/http#Server.Shutdown",
 		},
 		{
 			Name: WorkerCrash,
 			Doc:  "the worker that had accepted it died",
-			Means: "A worker had accepted the connection, and died by SIGKILL or a crash before " +
-				"it responded.",
-			Do: "Let clients retry: no way of listening saves the connections that a dead " +
-				"process had accepted. If restarts kill workers, give the workers time to " +
+			Means: "A worker had accepted the connection. The worker died by SIGKILL or a crash " +
+				"before it responded.",
+			Do: "Let clients retry, because no way of listening saves the connections that a " +
+				"dead process had accepted. If restarts kill workers, give the workers time to " +
 				"finish first (server.grace).",
 			Source: "signal(7)",
 		},
@@ -138,30 +137,30 @@ func All() []Cause {
 		},
 		{
 			Name: NoEndpoint,
-			Doc:  "rejected by a Service's rules, which led to no pod",
+			Doc:  "rejected by a Service's rules, because the Service had no pod",
 			Means: "The Service had no endpoint, so the node's rules rejected the connection. A " +
 				"client on that node sees no error at first, because its kernel repeats the SYN " +
 				"after a second.",
-			Do: "Keep at least one pod ready: use another replica, kube.max_surge, or a preStop " +
-				"delay that is longer than the start of the next pod.",
+			Do: "Keep at least one pod ready. Add a replica, raise kube.max_surge, or set a " +
+				"preStop delay that is longer than the start of the next pod.",
 			Source: "tcp_v4_err, net/ipv4/tcp_ipv4.c",
 		},
 		{
 			Name: Untranslated,
 			Doc:  "no rule sent its connection to a pod, although there were pods",
-			Means: "The connection arrived while the rules were being replaced, and kept the " +
-				"Service's own address, where nothing listens.",
-			Do: "This is rare: about one in a hundred thousand connections, if rules are " +
-				"replaced all the time. Let clients retry.",
+			Means: "The connection arrived while the rules were being replaced. It kept the " +
+				"Service's own address, where no process listens.",
+			Do: "Let clients retry. The loss is rare: about one in a hundred thousand " +
+				"connections, if rules are replaced all the time.",
 			Source: "nft_do_chain, net/netfilter/nf_tables_core.c",
 		},
 		{
 			Name: StaleEndpoint,
 			Doc:  "sent to a pod that no longer listened",
-			Means: "The rules, or a cached DNS answer, still led to the pod after it had closed " +
-				"its listener.",
-			Do: "Let the pod keep serving until endpoints and rules have been updated: use a " +
-				"preStop delay (kube.pre_stop).",
+			Means: "The pod had closed its listener, but the rules or a cached DNS answer still " +
+				"sent traffic to it.",
+			Do: "Use a preStop delay (kube.pre_stop), so that the pod keeps serving until " +
+				"endpoints and rules have been updated.",
 			Source: "https://kubernetes.io/docs/concepts/workloads/pods/pod-lifecycle/",
 		},
 		{
@@ -173,10 +172,11 @@ func All() []Cause {
 		},
 		{
 			Name: StaleConntrack,
-			Doc:  "sent by an old connection-tracking entry to a pod that no rule leads to",
-			Means: "The node still had the entry of an unanswered connection from the same " +
-				"source port to a pod that is gone. So it sent this connection to that pod, " +
-				"too. Each try renews the entry, which lasts for two minutes.",
+			Doc:  "sent by an old connection-tracking entry to a pod that no rule uses any longer",
+			Means: "An earlier connection from the same source port went unanswered, and its pod " +
+				"is gone. The node still had the connection-tracking entry of that earlier " +
+				"connection. So the node sent the new connection to the same pod. Each try " +
+				"renews the entry, which lasts for two minutes.",
 			Do: "Use more source ports or addresses per client, or delete the entries (conntrack " +
 				"-D).",
 			Source: "SYN_SENT, net/netfilter/nf_conntrack_proto_tcp.c",
@@ -184,8 +184,8 @@ func All() []Cause {
 		{
 			Name: StaleConnection,
 			Doc:  "sent on a kept connection to a node that has gone down",
-			Means: "A kept connection led to a pod on a node that no longer answers. The " +
-				"request on this connection got no answer before its timeout.",
+			Means: "The kept connection went to a pod on a node that no longer answers. The " +
+				"request on this connection got no response before its timeout.",
 			Do:     "Limit the age and the idle time of kept connections, or set TCP_USER_TIMEOUT.",
 			Source: "tcp(7)",
 		},
@@ -193,24 +193,24 @@ func All() []Cause {
 			Name:  ProxyError,
 			Doc:   "a proxy answered with an error of its own, or closed the connection",
 			Means: "The proxy found no server that took the request.",
-			Do: "Tell the proxy before a server stops (stop: lb-drain), or let it retry at " +
-				"another server (haproxy.redispatch: on).",
+			Do: "Tell the proxy before a server stops (stop: lb-drain), or let the proxy retry " +
+				"at another server (haproxy.redispatch: on).",
 			Source: "HAProxy configuration manual, \"option redispatch\"",
 		},
 		{
 			Name: ErrorAnswer,
 			Doc:  "answered by an error status",
 			Means: "The response was complete, but its status does not count as served. Only " +
-				"200 counts, unless the scenario names other statuses.",
-			Do: "Look at the server's log for the status (error_answers in run.json). Around a " +
-				"restart, 502 to 504 come from a proxy, or from a server that still answers but " +
-				"has no worker left. Let the server drain first.",
+				"status 200 counts, unless the scenario names other statuses.",
+			Do: "Find the status in run.json (error_answers), and search the server's log for " +
+				"it. Around a restart, statuses 502 to 504 come from a proxy, or from a server " +
+				"that still answers but has no worker left. Let the server drain first.",
 			Source: "RFC 9110, 15",
 		},
 		{
 			Name: InvalidAnswer,
 			Doc:  "answered by something that is not HTTP/1.1",
-			Means: "The client received bytes that are no valid response: a malformed head or " +
+			Means: "The client received bytes that are not a valid response: a malformed head or " +
 				"chunk, or a head of more than 32 kB.",
 			Do: "Look at the bytes (curl --raw -v). The port may belong to another program, or " +
 				"the server may speak TLS or HTTP/2 there.",
@@ -219,32 +219,31 @@ func All() []Cause {
 		{
 			Name: CutOff,
 			Doc:  "the connection ended inside the response",
-			Means: "The client received a part of the response. Then the server closed or reset " +
+			Means: "The client received only a part of the response. The server closed or reset " +
 				"the connection, or a reset destroyed the rest of the response on its way.",
-			Do: "Finish responses before you exit. If a server closes a connection before it " +
-				"has read all of the client's bytes, the kernel resets the connection, which " +
-				"may destroy the end of the response. So read the request first " +
-				"(lingering_close in nginx).",
+			Do: "Finish responses before you exit, and read the whole request before you close " +
+				"(lingering_close in nginx). If unread bytes remain at the close, the kernel " +
+				"resets the connection. The reset may destroy the end of the response.",
 			Source: "RFC 9112, 9.6",
 		},
 		{
 			Name: Reset,
 			Doc:  "reset before a response; what the server did is not known",
-			Means: "The client's connection was reset before the first byte of a response, and " +
-				"no record shows what the server did. The connection may have waited in an " +
-				"accept queue, or a process may have closed it.",
-			Do: "Run as root, and without a proxy in between, so that the server's side is " +
-				"known, too. The phase says how far the client had come.",
+			Means: "The client's connection was reset before the first byte of a response. No " +
+				"record shows the server's side. The connection may have waited in an accept " +
+				"queue, or a process may have closed it.",
+			Do: "Run as root, and without a proxy in between, so that the program can record the " +
+				"server's side. The phase shows how far the client had come.",
 			Source: "RFC 9293, 3.10.7",
 		},
 		{
 			Name: Closed,
 			Doc:  "closed before a response; what the server did is not known",
-			Means: "The client's connection was closed before the first byte of a response, and " +
-				"no record shows what the server did. A server process may have closed the " +
+			Means: "The client's connection was closed before the first byte of a response. No " +
+				"record shows the server's side. A server process may have closed the " +
 				"connection, or died.",
-			Do: "Run as root, and without a proxy in between, so that the server's side is " +
-				"known, too. The phase says how far the client had come.",
+			Do: "Run as root, and without a proxy in between, so that the program can record the " +
+				"server's side. The phase shows how far the client had come.",
 			Source: "RFC 9293, 3.6",
 		},
 		{
@@ -254,24 +253,24 @@ func All() []Cause {
 				"Possible reasons: the connection waited in an accept queue, a worker was too " +
 				"slow, a worker held the connection until the end, or no kept connection was " +
 				"free.",
-			Do: "Look at the length of the accept queues and at busy workers: lower the rate, " +
+			Do: "Look at the lengths of the accept queues and at busy workers. Lower the rate, " +
 				"add workers, or raise load.timeout.",
 		},
 		{
 			Name: Client,
 			Doc:  "the load process itself failed or aborted the attempt",
 			Means: "The load process did not send the attempt before the trial ended, could not " +
-				"open a socket, or aborted the attempt on purpose (load.aborts). Such attempts " +
-				"are lost but not dropped: they say nothing about the servers.",
+				"open a socket, or aborted the attempt on purpose (load.aborts). Such an attempt " +
+				"is lost but not dropped, because its loss says nothing about the servers.",
 			Do: "Lower load.rate, or give the load more CPUs (--cpus).",
 		},
 		{
 			Name: Unknown,
 			Doc:  "no rule explains the loss",
 			Means: "No record of client, server or kernel explains the loss. The attempt counts " +
-				"as residual, and the trial is invalid.",
-			Do: "Run as root, so that the kernel's events are recorded. If a trial still has " +
-				"such a loss, report a bug and attach the run (--keep-facts).",
+				"as residual (unexplained), and the trial is invalid.",
+			Do: "Run as root, so that the program can record the kernel's events. If a trial " +
+				"still has such a loss, report a bug and attach the run (--keep-facts).",
 		},
 	}
 }
