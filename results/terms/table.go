@@ -27,9 +27,9 @@ var all = []Term{
 	{
 		Name: "attempt", Also: []string{"attempts"},
 		Doc: "One request of the load. In an open loop, the schedule calls for each attempt. In " +
-			"a closed loop, a client sends it. An attempt is either served or lost. The request " +
-			"carries the attempt's identity, so that the client's record can be matched with the " +
-			"server's record.",
+			"a closed loop, a client sends its next attempt when its previous attempt has ended. " +
+			"An attempt is either served or lost. The request carries the attempt's identity, so " +
+			"that the client's record can be matched with the server's record.",
 		Related: []string{"try", "served", "lost", "schedule"},
 	},
 	{
@@ -69,8 +69,8 @@ var all = []Term{
 	},
 	{
 		Name: "cause", Also: []string{"lost by cause", "causes", "cause (known from)"},
-		Doc: "The reason why an attempt was lost. The program chooses it from a fixed list, by " +
-			"the records of clients, servers and kernel.",
+		Doc: "The reason why an attempt was lost. The program chooses the cause from a fixed " +
+			"list. It bases the choice on the records of clients, servers and kernel.",
 		Related: []string{"known from", "phase", "ledger", "reset_at_close", "closed_by_worker"},
 	},
 	{
@@ -146,8 +146,8 @@ var all = []Term{
 		Name: "gap", Also: []string{"gap ± resolution"},
 		Doc: "The longest time without a served attempt in which the step dropped at least one " +
 			"attempt. The gap begins at the due time of the first attempt that was not served. " +
-			"It ends at the due time of the next served attempt. It is 0 if the step dropped no " +
-			"attempt.",
+			"The gap ends at the due time of the next served attempt. The gap is 0 if the step " +
+			"dropped no attempt.",
 		Unit:    "time, in multiples of the resolution",
 		Related: []string{"gap_ns", "resolution", "outage", "stall", "drop window"},
 	},
@@ -161,15 +161,15 @@ var all = []Term{
 	},
 	{
 		Name: "generation", Also: []string{"generations"},
-		Doc: "The workers that serve together. A restart replaces a generation. It replaces the " +
-			"workers all at once or one by one.",
+		Doc: "The workers that serve together. A restart replaces a generation. The workers are " +
+			"replaced all at once or one by one.",
 		Related: []string{"worker", "restart", "replace", "roll"},
 	},
 	{
 		Name: "half-open", Also: []string{"half-open lost/held", "handshake"},
 		Doc: "Of a connection: its handshake is unfinished. The kernel has answered the SYN, but " +
-			"the client's last ACK has not arrived yet. If the listener is closed now, the " +
-			"connection is lost, even if the accept queue was emptied before.",
+			"the client's last ACK has not arrived yet. If the listener is closed in this state, " +
+			"the connection is lost, even if the accept queue was emptied before.",
 		Related: []string{"reset_half_open", "half_open_lost", "round trip", "accept queue"},
 	},
 	{
@@ -243,8 +243,8 @@ var all = []Term{
 	{
 		Name: "loss window",
 		Doc: "The number of lost attempts per restart, divided by the number of attempts offered " +
-			"per second. The result is a time. Unlike the drop window, it includes failures of " +
-			"the load itself.",
+			"per second. The result is a time. Unlike the drop window, the loss window includes " +
+			"failures of the load itself.",
 		Unit: "time", Related: []string{"loss_window_ns", "drop window", "lost"},
 	},
 	{
@@ -312,7 +312,7 @@ var all = []Term{
 	{
 		Name: "predicted",
 		Doc: "A figure from theory, printed beside the measured figure. For a step behind a " +
-			"Service, it is the number of attempts that should be lost. That number is the " +
+			"Service, it is the number of attempts that should be lost. This prediction is the " +
 			"offered rate times the time in which rules sent traffic to pods where no process " +
 			"listened. The time is weighted by the share of such pods. For the mean wait, the " +
 			"prediction comes from queueing theory.",
@@ -321,8 +321,8 @@ var all = []Term{
 	},
 	{
 		Name: "quick look",
-		Doc: "A run with --quick. It makes only as many trials of a scenario as fit into a " +
-			"minute. A gate that needs more trials stays undecided.",
+		Doc: "A run with --quick. A quick look makes only as many trials of a scenario as fit " +
+			"into a minute. A gate that needs more trials stays undecided.",
 		Related: []string{"run", "gate"},
 	},
 	{
@@ -349,7 +349,7 @@ var all = []Term{
 	{
 		Name: "resolution",
 		Doc: "The time between two scheduled attempts at a step. Gaps and outages are multiples " +
-			"of the resolution. They cannot be measured more exactly.",
+			"of the resolution and cannot be measured more exactly.",
 		Unit: "time", Related: []string{"resolution_ns", "gap", "outage", "load.rate"},
 	},
 	{
@@ -441,20 +441,20 @@ var all = []Term{
 	{
 		Name: "step", Also: []string{"steps", "timeline"},
 		Doc: "An action of the timeline that changes workers while the load runs, such as a " +
-			"restart. A step's window begins at the step's trigger. It ends at the trigger of " +
-			"the next step, or at the end of the schedule.",
+			"restart. A step's window begins at the step's trigger. The window ends at the " +
+			"trigger of the next step, or at the end of the schedule.",
 		Related: []string{"trigger", "restart", "timeline[].do"},
 	},
 	{
 		Name: "tail",
-		Doc: "The time for which old workers kept accepting connections after the trigger. It " +
-			"ends at the last connection accepted by a worker that the step stopped.",
+		Doc: "The time for which old workers kept accepting connections after the trigger. The " +
+			"tail ends at the last connection accepted by a worker that the step stopped.",
 		Unit: "time", Related: []string{"tail_ns", "takeover", "trigger"},
 	},
 	{
 		Name: "takeover",
 		Doc: "The time from the trigger to the first response of a worker that the step started. " +
-			"It is 0 if such a worker had already responded before the trigger.",
+			"The takeover is 0 if one of these workers had already responded before the trigger.",
 		Unit: "time", Related: []string{"takeover_ns", "tail", "trigger"},
 	},
 	{
@@ -499,7 +499,7 @@ var all = []Term{
 		Doc: "The number of valid trials of a variant, and the number of all its trials. A trial " +
 			"is invalid if the load generator was late, if the machine paused, or if the ledger " +
 			"does not balance. The report lists each invalid trial with the reason. The program " +
-			"repeats invalid trials, within limits. Figures exclude them.",
+			"repeats invalid trials, within limits. Figures exclude invalid trials.",
 		Unit:    "trials",
 		Related: []string{"trial", "validity", "min_valid", "schedule lag", "residual"},
 	},
