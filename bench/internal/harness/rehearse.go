@@ -11,17 +11,18 @@ import (
 	"reuseport-bench/bench/internal/trial"
 )
 
-// A Rehearsal is what was found out when a server of the user's own was started, kept busy and
-// restarted once, before any trial.
+// A Rehearsal holds measurements of a third-party server that was started, kept busy and restarted
+// once, before any trial.
 type Rehearsal struct {
-	Start     time.Duration // until the server was ready
-	PerSecond float64       // requests that it answered while it was kept busy
-	// AtLeast means that the load was at its limit first, so the server may answer more.
+	Start     time.Duration // from the start of the server until it was ready
+	PerSecond float64       // requests per second that it answered while it was kept busy
+	// AtLeast is true if the load reached its limit before the server did, so that the server could
+	// have answered more requests than PerSecond.
 	AtLeast bool
 	Restart time.Duration // from the first action until the restart was over
 }
 
-// RestartFailed begins the error of Rehearse if the server could not be restarted.
+// RestartFailed is the beginning of Rehearse's error if the server could not be restarted.
 const RestartFailed = "restart: "
 
 // Rehearse starts the server of a variant in a lab of its own, keeps it busy for a moment, and
