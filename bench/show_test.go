@@ -11,8 +11,8 @@ import (
 	"reuseport-bench/scenarios"
 )
 
-// The variants and the plan of every scenario fit the width of the terminal. The output of show,
-// parsed, is the same scenario.
+// TestLinesFit checks that the printed variants and plan of every scenario fit the width of the
+// terminal, and that parsing the output of the subcommand show yields the original scenario.
 func TestLinesFit(t *testing.T) {
 	for _, width := range reporttest.Widths() {
 		t.Run(strconv.Itoa(width), func(t *testing.T) { linesFit(t, width) })

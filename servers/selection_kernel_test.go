@@ -50,9 +50,9 @@ func (g *testGroup) answersFrom(n int) map[int]map[int]int {
 	return by
 }
 
-// TestKernelCPUSelector checks that the program selects the socket with the number CPU modulo n.
-// The selector cpu uses the current number of sockets as n, cpu-fixed the initial number. On lo a
-// SYN is processed by the CPU that sent it.
+// TestKernelCPUSelector checks that the BPF program selects the socket whose index is c modulo n,
+// where c is the CPU that processes the SYN. For the selector "cpu", n is the current number of
+// sockets; for "cpu-fixed", n is the initial number. On lo, the CPU that sends a SYN processes it.
 func TestKernelCPUSelector(t *testing.T) {
 	const n = 3
 	for _, kind := range []vocabulary.ServerKind{vocabulary.ServerLoop, vocabulary.ServerHTTP} {

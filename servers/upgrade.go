@@ -37,8 +37,8 @@ func (g *Group) upgrade(ctx context.Context, w, from *Worker) (err error) {
 		return fmt.Errorf("its predecessor, worker %d, did not start it: %w", from.ID, err)
 	}
 	defer func() { err = errors.Join(err, unix.Close(reporting)) }()
-	// The kernel translates the PID into this process's PID namespace. The successor is alive: it
-	// is waiting for its descriptors.
+	// SO_PEERCRED gives the successor's PID in this process's PID namespace. The PID cannot have
+	// been reused, because the successor is still alive: it is waiting for its descriptors.
 	peer, err := unix.GetsockoptUcred(reporting, unix.SOL_SOCKET, unix.SO_PEERCRED)
 	if err != nil {
 		return fmt.Errorf("SO_PEERCRED: %w", err)

@@ -59,8 +59,8 @@ func similar(word string, candidates []string) (near []string) {
 	return near
 }
 
-// leastPart is the minimum length of a word for which related searches. A part of a word must be
-// longer than this.
+// leastPart bounds the lengths, in bytes, that the function related considers. It searches only for
+// words of at least leastPart bytes, and only for parts of words that are longer than leastPart.
 const leastPart = 3
 
 // related returns the candidates that contain word. If there are none, it returns the candidates

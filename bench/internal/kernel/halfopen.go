@@ -67,8 +67,9 @@ func explainTracing(err error) error {
 	return err
 }
 
-// LacksTracing reports whether err means that the kernel lacks type information, or the tracepoint
-// or iterator. It returns false if the kernel refuses permission.
+// LacksTracing reports whether err means that the kernel lacks something that this package's BPF
+// programs need: type information (BTF), or the tracepoint or iterator to which a program attaches.
+// It returns false if the kernel has them but refuses permission.
 func LacksTracing(err error) bool {
 	return errors.Is(err, btf.ErrNotFound) || errors.Is(err, os.ErrNotExist) ||
 		errors.Is(err, ebpf.ErrNotSupported) && !errors.Is(err, unix.EPERM)

@@ -15,8 +15,8 @@ import (
 	"reuseport-bench/servers/wire"
 )
 
-// A waiting is an attempt with the instants at which its connection is established and accepted, in
-// ns after the attempt was due.
+// waiting describes an attempt whose connection waits to be accepted. established and accepted are
+// times in ns after the attempt was due.
 type waiting struct {
 	established, accepted Time // accepted 0: never
 	worker                int
