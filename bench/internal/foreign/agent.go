@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"net"
 	"os"
 	"path/filepath"
@@ -30,10 +31,29 @@ const (
 // homeSize is the maximum size of each in-memory file system that the server can write to.
 const homeSize = 256 << 20
 
+// closeOnExec marks every descriptor but the standard ones to be closed in the commands that the
+// agent starts. They must not inherit its pipes, nor what this program's parent has left open.
+func closeOnExec() error {
+	err := unix.CloseRange(3, math.MaxUint32, unix.CLOSE_RANGE_CLOEXEC)
+	if err == nil || !errors.Is(err, unix.EINVAL) && !errors.Is(err, unix.ENOSYS) {
+		return err
+	}
+	open, err := os.ReadDir("/proc/self/fd") // before Linux 5.11
+	for _, entry := range open {
+		if fd, err := strconv.Atoi(entry.Name()); err == nil && fd > 2 {
+			unix.CloseOnExec(fd)
+		}
+	}
+	return err
+}
+
 // AgentMain is the main function of the agent. It makes the home and then starts commands in it.
 // The process exits when it reads EOF from its control pipe. It must be in a mount namespace of its
 // own, and in the lab's PID namespace.
 func AgentMain() error {
+	if err := closeOnExec(); err != nil {
+		return err
+	}
 	control := json.NewDecoder(os.NewFile(child.ControlFD, "control"))
 	var cfg agentConfig
 	if err := control.Decode(&cfg); err != nil {

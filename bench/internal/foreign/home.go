@@ -3,6 +3,7 @@ package foreign
 import (
 	"cmp"
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
@@ -226,16 +227,23 @@ func (h *home) open(path string, flags int, mode uint32) (*os.File, error) {
 	return os.NewFile(uintptr(fd), path), nil
 }
 
-// read reads a file of the home, at most its last limit bytes.
+// read reads a file of the home, at most its last limit bytes. It refuses files of other users: the
+// server may have linked to a file that only this program's user may read.
 func (h *home) read(path string, limit int64) ([]byte, error) {
 	f, err := h.open(path, unix.O_RDONLY|unix.O_NONBLOCK, 0)
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
-	if info, err := f.Stat(); err != nil || !info.Mode().IsRegular() {
+	info, err := f.Stat()
+	if err != nil || !info.Mode().IsRegular() {
 		return nil, cmp.Or(err, fmt.Errorf("%s: not a regular file", path))
-	} else if info.Size() > limit {
+	}
+	if st, ok := info.Sys().(*syscall.Stat_t); !ok || !h.account.nested &&
+		int(st.Uid) != h.account.uid {
+		return nil, fmt.Errorf("%s: belongs to another user than the server", path)
+	}
+	if info.Size() > limit {
 		if _, err := f.Seek(-limit, io.SeekEnd); err != nil {
 			return nil, err
 		}
@@ -243,55 +251,97 @@ func (h *home) read(path string, limit int64) ([]byte, error) {
 	return io.ReadAll(io.LimitReader(f, limit))
 }
 
-// path returns the path by which this program reaches a name below the home directory.
+// path returns the path by which this program reaches a name below the home directory. The server
+// can put a symbolic link there, so use it only before the server runs.
 func (h *home) path(name string) string {
 	return filepath.Join(filepath.Dir(h.proc), homeDirectory, name)
 }
 
-// write writes a file below the home directory. The file belongs to the server's user.
-func (h *home) write(name string, text []byte, mode os.FileMode) error {
-	path := h.path(name)
+// write writes a file below the home directory. The file belongs to the server's user. The home
+// directory does, too, so the server can put anything in the way: symbolic links, whose target this
+// program might have more rights to than the server, or a FIFO. Therefore no link is followed, and
+// only new files are opened.
+func (h *home) write(name string, text []byte, mode os.FileMode) (err error) {
 	if strings.HasSuffix(name, "/") {
-		return h.makeDirectories(name)
+		dir, err := h.makeDirectories(name)
+		if err != nil {
+			return err
+		}
+		return dir.Close()
 	}
-	if err := h.makeDirectories(filepath.Dir(name)); err != nil {
-		return err
-	}
-	// Write a new file and rename it: a running program's file cannot be overwritten, and a process
-	// that has the old file open keeps reading that one.
-	fresh := path + ".new"
-	// A child process that is forked while the file is open for writing inherits the descriptor and
-	// keeps it until it calls execve(2). Until then, nobody could execute the file (ETXTBSY).
-	syscall.ForkLock.RLock()
-	err := os.WriteFile(fresh, text, mode)
-	syscall.ForkLock.RUnlock()
+	dir, err := h.makeDirectories(filepath.Dir(name))
 	if err != nil {
 		return err
 	}
-	return errors.Join(os.Chmod(fresh, mode), h.own(fresh), os.Rename(fresh, path))
+	defer func() { err = errors.Join(err, dir.Close()) }()
+	// Write a new file and rename it: a running program's file cannot be overwritten, and a process
+	// that has the old file open keeps reading that one.
+	at, fresh := int(dir.Fd()), ".new-"+rand.Text()
+	if err := h.writeNew(at, fresh, text, mode); err != nil {
+		return errors.Join(err, ignoreMissing(unix.Unlinkat(at, fresh, 0)))
+	}
+	return unix.Renameat(at, fresh, at, filepath.Base(name))
 }
 
-// makeDirectories makes a directory below the home directory, and its parents.
-func (h *home) makeDirectories(name string) error {
-	made := ""
-	for _, part := range strings.Split(filepath.Clean(name), "/") {
-		made = filepath.Join(made, part)
-		err := os.Mkdir(h.path(made), 0o755)
-		if errors.Is(err, os.ErrExist) {
+// writeNew writes a file that does not exist yet in the directory with the descriptor at.
+func (h *home) writeNew(at int, name string, text []byte, mode os.FileMode) error {
+	// A child process that is forked while the file is open for writing inherits the descriptor and
+	// keeps it until it calls execve(2). Until then, nobody could execute the file (ETXTBSY).
+	syscall.ForkLock.RLock()
+	defer syscall.ForkLock.RUnlock()
+	fd, err := unix.Openat(at, name,
+		unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0o600)
+	if err != nil {
+		return &os.PathError{Op: "create", Path: name, Err: err}
+	}
+	f := os.NewFile(uintptr(fd), name)
+	_, err = f.Write(text)
+	return errors.Join(err, f.Chmod(mode), h.own(f), f.Close())
+}
+
+// makeDirectories makes a directory below the home directory, and its parents. It returns the
+// directory, which the caller closes. A symbolic link on the way is an error.
+func (h *home) makeDirectories(name string) (*os.File, error) {
+	dir, err := openDirectory(int(h.root.Fd()), strings.TrimPrefix(homeDirectory, "/"))
+	for part := range strings.SplitSeq(filepath.Clean(name), "/") {
+		if err != nil || part == "." {
 			continue
 		}
-		if err := errors.Join(err, h.own(h.path(made))); err != nil {
-			return err
+		made := unix.Mkdirat(int(dir.Fd()), part, 0o755)
+		next, openErr := openDirectory(int(dir.Fd()), part)
+		if err = errors.Join(openErr, dir.Close()); err != nil {
+			return nil, err
+		}
+		if dir = next; made == nil {
+			err = h.own(dir)
+		} else if !errors.Is(made, unix.EEXIST) {
+			err = &os.PathError{Op: "mkdir", Path: part, Err: made}
 		}
 	}
-	return nil
+	if err != nil && dir != nil {
+		return nil, errors.Join(err, dir.Close())
+	}
+	return dir, err
 }
 
-func (h *home) own(path string) error {
+// openDirectory opens a directory below the one with the descriptor at, without following links.
+func openDirectory(at int, name string) (*os.File, error) {
+	fd, err := unix.Openat2(at, name, &unix.OpenHow{
+		Flags:   unix.O_RDONLY | unix.O_DIRECTORY | unix.O_CLOEXEC,
+		Resolve: unix.RESOLVE_BENEATH | unix.RESOLVE_NO_SYMLINKS,
+	})
+	if err != nil {
+		return nil, &os.PathError{Op: "open", Path: name, Err: err}
+	}
+	return os.NewFile(uintptr(fd), name), nil
+}
+
+// own gives a file to the server's user.
+func (h *home) own(f *os.File) error {
 	if h.account.nested {
 		return nil
 	}
-	return os.Lchown(path, h.account.uid, h.account.gid)
+	return f.Chown(h.account.uid, h.account.gid)
 }
 
 // close ends the agent, but not the commands. A second call does nothing.
@@ -308,6 +358,13 @@ func (h *home) close() error {
 		errs = append(errs, ignoreClosed(h.root.Close()))
 	}
 	return errors.Join(errs...)
+}
+
+func ignoreMissing(err error) error {
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	return err
 }
 
 func ignoreClosed(err error) error {

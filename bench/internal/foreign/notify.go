@@ -28,7 +28,8 @@ func (h *home) newNotifier() (*notifier, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := errors.Join(os.Chmod(path, 0o666), h.own(path)); err != nil {
+	// Any user may write to it. The server does not run yet, so nothing else can be at the path.
+	if err := os.Chmod(path, 0o666); err != nil {
 		return nil, errors.Join(err, conn.Close())
 	}
 	n := &notifier{conn: conn, done: make(chan struct{})}
