@@ -28,6 +28,8 @@ type documentRow struct {
 	names  []string
 	run    string
 	labels string // "stop=close load.rate=2000/s"
+	// variant is the row's variant, instead of run and labels; nil: they select it.
+	variant *results.Variant
 	// moved maps the name of a run to the name of the run that replaces it in this row.
 	moved map[string]string
 }
@@ -69,6 +71,7 @@ func TestDocuments(t *testing.T) {
 		"stale-conntrack":    staleConntrack(),
 		"cold-start-service": coldStartService(),
 		"scale":              scaleTable(),
+		"server-restarts":    b.serverRestarts(),
 	} {
 		tables[name] = b.markdown(table)
 	}
@@ -119,6 +122,9 @@ func (b baselines) variant(run string, labels map[string]string) *results.Varian
 
 // of returns the variant that a cell describes.
 func (b baselines) of(row documentRow, column documentColumn) *results.Variant {
+	if row.variant != nil {
+		return row.variant
+	}
 	run := cmp.Or(column.run, row.run)
 	run = cmp.Or(row.moved[run], run)
 	labels := labelsOf(row.labels)
@@ -375,6 +381,37 @@ func (b baselines) loadBalancer() documentTable {
 			names: []string{name, v.Labels["haproxy.checks"], v.Labels["load.connections"]},
 			run:   "load-balancer", labels: results.LabelString(v.Labels),
 		})
+	}
+	return t
+}
+
+// serverRestarts returns a row for each third-party server and each of its restarts.
+func (b baselines) serverRestarts() documentTable {
+	t := documentTable{
+		heads: []string{"scenario", "restart"},
+		columns: []documentColumn{
+			restartsCell, perRestartCell, {head: "gap", metric: metrics.Gap},
+			{head: "takeover", metric: metrics.Takeover, scale: "ms"}, causesCell,
+		},
+	}
+	for _, name := range []string{
+		"nginx", "haproxy", "apache", "caddy", "gunicorn", "uvicorn", "node", "puma",
+		"start-server", "socket-activation", "python",
+	} {
+		for _, v := range b.variants("servers/" + name) {
+			var how []string
+			for _, key := range results.LabelKeys(v.Labels) {
+				if key == "restart" {
+					how = append(how, "`"+v.Labels[key]+"`")
+				} else if value := v.Labels[key]; value != "" {
+					how = append(how, strings.TrimPrefix(key, "server.vars.")+": "+value)
+				}
+			}
+			t.rows = append(t.rows, documentRow{
+				names:   []string{"`" + name + "`", cmp.Or(strings.Join(how, ", "), missing)},
+				variant: v,
+			})
+		}
 	}
 	return t
 }
