@@ -171,6 +171,10 @@ func (c *setupCheck) restarts() {
 			c.add(path, ": not a name", "use letters, digits, - and _")
 		case len(all[name]) == 0 && c.d.TrustsAll(path):
 			c.add(path, " has no action", "for example [{signal: HUP}]")
+		case len(all[name]) > 0 && !slices.ContainsFunc(all[name], Action.acts) &&
+			c.d.TrustsAll(path):
+			c.add(path, ": only waits",
+				"add an action that restarts the server, for example {signal: HUP}")
 		}
 		for i, a := range all[name] {
 			c.action(fmt.Sprintf("%s[%d]", path, i), a)
@@ -191,6 +195,13 @@ func (c *setupCheck) restarts() {
 		c.add("restart", fmt.Sprintf(": server.restarts has no %s", strictyaml.Quote(c.Restart)),
 			strictyaml.DidYouMean(c.Restart, names, "it has "+strings.Join(names, ", ")))
 	}
+}
+
+// acts reports whether the action does something besides waiting. It returns true for an empty
+// action, which is reported as such.
+func (a Action) acts() bool {
+	return a.Wait == Condition{} ||
+		set(a.Signal != "", !a.Run.IsZero(), a.Start != "", a.Stop != "", a.Write != "") > 0
 }
 
 // action checks one action of a restart.

@@ -159,10 +159,28 @@ func TestCheckRestart(t *testing.T) {
 		`unknown target "old"`:                    {Wait: &Condition{Gone: "old"}},
 		`set: unknown variable "x"`:               {Write: true, Set: map[string]string{"x": "1"}},
 		"run:1:3: unknown variable {{x}}":         {Run: Command{Line: "a {{x}}"}},
+		"only waits; add an action":               {Wait: &Condition{File: "x"}},
 	} {
 		err := Config{}.CheckRestart([]Action{a})
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%+v: error %v, want %q", a, err, want)
+		}
+	}
+}
+
+func TestTrigger(t *testing.T) {
+	wait, write, signal := Action{Wait: &Condition{}}, Action{Write: true}, Action{Signal: 1}
+	for _, test := range []struct {
+		actions []Action
+		want    int
+	}{
+		{nil, -1},
+		{[]Action{wait}, -1},
+		{[]Action{wait, write, write}, 1},
+		{[]Action{write, wait, signal, signal}, 2},
+	} {
+		if got := trigger(test.actions); got != test.want {
+			t.Errorf("trigger of %v: action %d, want %d", test.actions, got, test.want)
 		}
 	}
 }

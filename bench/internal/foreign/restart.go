@@ -72,8 +72,8 @@ type Condition struct {
 	Stdout     *regexp.Regexp
 }
 
-// CheckRestart returns an error if an action is empty or ambiguous, or if one of its texts is not a
-// valid template.
+// CheckRestart returns an error if an action is empty or ambiguous, if one of its texts is not a
+// valid template, or if all actions are waits.
 func (c Config) CheckRestart(actions []Action) error {
 	vars := c.variables(1)
 	vars[mainVariable] = "1"
@@ -82,7 +82,20 @@ func (c Config) CheckRestart(actions []Action) error {
 			return fmt.Errorf("action %d: %w", i+1, err)
 		}
 	}
+	if len(actions) > 0 && trigger(actions) < 0 {
+		return errors.New("only waits; add an action that restarts the server, such as a signal")
+	}
 	return nil
+}
+
+// trigger returns the index of the action that begins to restart the server: the first one that is
+// not Write or Wait, or else the first Write. It returns -1 if there is none.
+func trigger(actions []Action) int {
+	acts := func(a Action) bool { return !a.Write && a.Wait == nil }
+	if i := slices.IndexFunc(actions, acts); i >= 0 {
+		return i
+	}
+	return slices.IndexFunc(actions, func(a Action) bool { return a.Write })
 }
 
 func (c Config) checkAction(a Action, vars Variables) error {
@@ -132,7 +145,8 @@ func (t Target) known() bool {
 // A Restart describes a restart that succeeded.
 type Restart struct {
 	Generation int
-	// Trigger is the instant just before the first action that is not Write or Wait.
+	// Trigger is the instant just before the first action that is not Write or Wait or, if there is
+	// none, just before the first Write.
 	Trigger clock.Instant
 	// Changed is the instant at which the first change was seen, and Over the instant at which the
 	// restart was over. Both may be up to pollEvery later than the event. A new process counts only
@@ -236,8 +250,9 @@ func (s *Server) begin(ctx context.Context, actions []Action) (*restarting, erro
 }
 
 func (r *restarting) carryOut(ctx context.Context, actions []Action) error {
+	first := trigger(actions)
 	for i, a := range actions {
-		if !a.Write && a.Wait == nil && r.result.Trigger == 0 {
+		if i == first {
 			r.result.Trigger = r.env.Clock.Now()
 		}
 		if err := r.act(ctx, a); err != nil {

@@ -189,7 +189,7 @@ func (s *stage) closings() []ledger.Closing {
 				Worker: -1, From: s.book.Time(d.From), To: s.book.Time(d.To), OwnsQueue: true,
 			})
 		}
-		if step.Do == vocabulary.StepRestart && step.closed != 0 {
+		if step.Do == vocabulary.StepRestart && step.trigger != 0 && step.closed != 0 {
 			all = append(all, ledger.Closing{
 				Worker: -1, From: s.book.Time(step.trigger), To: s.book.Time(step.closed),
 				OwnsQueue: true,
