@@ -510,7 +510,7 @@ trials: 3
 }
 
 // A restart that changes nothing makes the trial invalid, also if the load ends before that is
-// certain.
+// certain. The trial still has the step, because its signal may have caused losses.
 func TestKernelRestartWithoutChange(t *testing.T) {
 	requireLab(t)
 	installed(t, "/usr/bin/python3")
@@ -523,5 +523,8 @@ timeline: [{at: 100ms, do: restart}]
 	reasons := strings.Join(tr.InvalidReasons, "; ")
 	if want := "the restart changed nothing that can be seen"; !strings.Contains(reasons, want) {
 		t.Errorf("valid %v, %q; want %q", tr.Valid, reasons, want)
+	}
+	if len(tr.Steps) != 1 || tr.Steps[0].StopNS == nil || tr.Steps[0].ReadyNS != nil {
+		t.Errorf("steps %+v, want one with a stop time and no end", tr.Steps)
 	}
 }

@@ -142,11 +142,12 @@ func (t Target) known() bool {
 	}, t)
 }
 
-// A Restart describes a restart that succeeded.
+// A Restart describes a restart. If the restart failed, only Generation, Before and, as far as they
+// are known, Trigger and Closed are set.
 type Restart struct {
 	Generation int
 	// Trigger is the instant just before the first action that is not Write or Wait or, if there is
-	// none, just before the first Write.
+	// none, just before the first Write. 0: the restart failed before that.
 	Trigger clock.Instant
 	// Changed is the instant at which the first change was seen, and Over the instant at which the
 	// restart was over. Both may be up to pollEvery later than the event. A new process counts only
@@ -180,7 +181,8 @@ type restarting struct {
 // was over less than a second ago, Restart first waits until the server starts no more processes.
 // It returns when the restart is over: when something visible has changed, the server is ready, and
 // the main process from before the restart is still the main process, is gone, or was told to stop.
-// An error includes the server's last lines of output. After an error, the server may still run.
+// An error includes the server's last lines of output. After an error, the server may still run,
+// and the Restart describes what was done; it is nil if nothing was.
 func (s *Server) Restart(ctx context.Context, actions []Action) (*Restart, error) {
 	if !s.stepping.TryLock() {
 		return nil, ErrOverlap
@@ -203,10 +205,10 @@ func (s *Server) Restart(ctx context.Context, actions []Action) (*Restart, error
 		s.over = r.result.Over
 	}
 	s.mu.Unlock()
-	if err != nil {
+	if r == nil {
 		return nil, s.explain(err)
 	}
-	return &r.result, nil
+	return &r.result, s.explain(err)
 }
 
 // begin makes the next generation the current one, and records the state of the server before the

@@ -201,8 +201,11 @@ func TestKernelRestartFails(t *testing.T) {
 				test.change(&cfg)
 			}
 			s := started(t, cfg)
-			_, err := s.Restart(t.Context(), test.actions)
+			r, err := s.Restart(t.Context(), test.actions)
 			containsAll(t, err, test.want...)
+			if r == nil || r.Trigger == 0 {
+				t.Errorf("restart %+v, want one with a trigger", r)
+			}
 			want := strings.Contains(test.want[0], "changed nothing")
 			if got := errors.Is(err, ErrUnchanged); got != want {
 				t.Errorf("is ErrUnchanged: %v, want %v", got, want)

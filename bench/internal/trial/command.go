@@ -230,6 +230,9 @@ func (t *timeline) restart(ctx context.Context, s *step) error {
 		t.holder.letGo() // only now is it certain that listeners have been closed
 	}
 	if err != nil {
+		if r != nil && r.Trigger < t.end {
+			s.trigger, s.closed = r.Trigger, r.Closed
+		}
 		return err
 	}
 	if r.Trigger >= t.end { // the server was still starting processes

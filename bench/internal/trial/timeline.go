@@ -121,6 +121,9 @@ func (t *timeline) run(ctx context.Context, begin clock.Instant) error {
 			break
 		}
 		if err != nil {
+			if t.command != nil && s.trigger != 0 { // it may have caused losses
+				t.steps = append(t.steps, s)
+			}
 			return fmt.Errorf("step %d (%s at %v): %w", i, f.Do, f.At, err)
 		}
 		t.steps = append(t.steps, s)
