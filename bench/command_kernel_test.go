@@ -474,7 +474,8 @@ timeline: [{at: 200ms, every: 400ms, do: restart}]
 }
 
 // If the server of one variant cannot be started, the run continues with the other variants. After
-// two failed trials of that variant, it omits the variant.
+// two failed trials of that variant, it omits the variant. The same is true if the capacity must be
+// measured first.
 func TestKernelFailedStart(t *testing.T) {
 	requireLab(t)
 	installed(t, "/usr/bin/python3")
@@ -484,8 +485,14 @@ func TestKernelFailedStart(t *testing.T) {
 	yaml = strings.Replace(yaml, "      class Handler", `      import sys
       if sys.argv[1:]: sys.exit("unknown option " + sys.argv[1])
       class Handler`, 1)
+	for _, rate := range []string{"200/s", "0.5*capacity"} {
+		t.Run(rate, func(t *testing.T) { failedStart(t, yaml, rate) })
+	}
+}
+
+func failedStart(t *testing.T, yaml, rate string) {
 	run, stderr, status := newProgram(t).run(t, "name: own"+yaml+`
-load: {rate: 200/s, duration: 300ms}
+load: {rate: `+rate+`, duration: 300ms}
 matrix: [{server.vars.option: ["", --nonsense]}]
 trials: 3
 `+lenient)

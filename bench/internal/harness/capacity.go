@@ -25,7 +25,8 @@ import (
 const capacityWarmUp = 150 * time.Millisecond
 
 // resolve sets the rate of every variant whose load is a share of its capacity. It uses the
-// capacity recorded with earlier trials of the run, or else measures the capacity.
+// capacity recorded with earlier trials of the run, or else measures the capacity. If a server
+// cannot be started, resolve adds its variants to r.unstarted.
 func (r *runner) resolve(ctx context.Context, sp *plan.Scenario, out *results.Scenario) error {
 	measured := map[string]float64{}
 	for i, v := range sp.Variants {
@@ -35,7 +36,7 @@ func (r *runner) resolve(ctx context.Context, sp *plan.Scenario, out *results.Sc
 		}
 	}
 	for key, v := range sp.Capacities() {
-		if measured[key] > 0 {
+		if measured[key] > 0 || r.unstarted[v] != nil {
 			continue
 		}
 		what := unit.Plural(v.Servers.Workers, "worker")
@@ -44,15 +45,23 @@ func (r *runner) resolve(ctx context.Context, sp *plan.Scenario, out *results.Sc
 		}
 		r.note(sp, "measuring the capacity of "+what)
 		perSecond, err := measureCapacity(ctx, r.plan, v, r.cfg.Roles)
+		r.pace.add(slices.Index(r.plan.Scenarios, sp), -v.CapacityTakes())
+		if trial.NotStarted(v, err) != nil && ctx.Err() == nil {
+			for _, same := range sp.Variants {
+				if same.NeedsCapacity() && same.ServersKey() == key {
+					r.unstarted[same] = err
+				}
+			}
+			continue
+		}
 		if err != nil {
 			return fmt.Errorf("measure the capacity of the servers of %s: %w",
 				plan.OrNone(v.Labels.String()), err)
 		}
 		measured[key] = perSecond
-		r.pace.add(slices.Index(r.plan.Scenarios, sp), -v.CapacityTakes())
 	}
 	for i, v := range sp.Variants {
-		if !v.NeedsCapacity() {
+		if !v.NeedsCapacity() || r.unstarted[v] != nil {
 			continue
 		}
 		capacity := measured[v.ServersKey()]

@@ -87,6 +87,9 @@ type runner struct {
 	stored int // number of trials stored by this runner
 	// before is the number of trials that each variant had when the run was resumed.
 	before map[*results.Variant]int
+	// unstarted maps each variant whose capacity could not be measured, because its server could
+	// not be started, to the error. Its trials are invalid.
+	unstarted map[*plan.Variant]error
 }
 
 // Run carries out the plan and returns the run. Each trial is stored when it ends, and the whole
@@ -99,7 +102,9 @@ func Run(ctx context.Context, p *plan.Plan, cfg RunConfig) (*results.Run, error)
 	// size.
 	defer debug.SetGCPercent(debug.SetGCPercent(25))
 	_ = sys.ReleaseProgram() // so that the peak of memory is the run's; an error is ignored
-	r := &runner{plan: p, cfg: cfg, types: btf.NewCache()}
+	r := &runner{
+		plan: p, cfg: cfg, types: btf.NewCache(), unstarted: map[*plan.Variant]error{},
+	}
 	if err := r.open(); err != nil {
 		return nil, err
 	}
@@ -414,11 +419,15 @@ func (r *runner) trial(
 	if variant.Search != nil {
 		run = search
 	}
-	done, err := run(ctx, r.plan, variant, trial.Options{
-		Roles: r.cfg.Roles, Block: t.Block, KernelTypes: r.types, KeepFacts: r.cfg.KeepFacts,
-	})
-	if err != nil {
-		return nil, err
+	done := trial.NotStarted(variant, r.unstarted[variant])
+	if done == nil {
+		var err error
+		done, err = run(ctx, r.plan, variant, trial.Options{
+			Roles: r.cfg.Roles, Block: t.Block, KernelTypes: r.types, KeepFacts: r.cfg.KeepFacts,
+		})
+		if err != nil {
+			return nil, err
+		}
 	}
 	r.run.Environment.Sysctls = addValues(r.run.Environment.Sysctls, done.Sysctls)
 	done.Block = t.Block

@@ -50,9 +50,8 @@ func Run(ctx context.Context, p *plan.Plan, v *plan.Variant, o Options) (_ *Outc
 	var c cleanup
 	defer func() { err = errors.Join(err, c.run()) }()
 	s, err := setUp(ctx, p, v, o, &c)
-	var failed *startError
-	if errors.As(err, &failed) && ctx.Err() == nil {
-		return notStarted(v, failed), nil
+	if failed := NotStarted(v, err); failed != nil && ctx.Err() == nil {
+		return failed, nil
 	}
 	if err != nil {
 		return nil, err
@@ -71,10 +70,15 @@ func Run(ctx context.Context, p *plan.Plan, v *plan.Variant, o Options) (_ *Outc
 	return &Outcome{Trial: s.result(account), Sysctls: s.sysctls, Facts: s.recording(account)}, nil
 }
 
-// notStarted returns the outcome of a trial whose server could not be started. It has no attempts.
-func notStarted(v *plan.Variant, err error) *Outcome {
+// NotStarted returns the outcome of a trial whose server could not be started, if err says so, and
+// otherwise nil. The trial is invalid and has no attempts.
+func NotStarted(v *plan.Variant, err error) *Outcome {
+	var failed *startError
+	if !errors.As(err, &failed) {
+		return nil
+	}
 	return &Outcome{Trial: &results.Trial{
-		TimeoutNS: int64(v.Timeout), InvalidReasons: []string{oneLine(err.Error())},
+		TimeoutNS: int64(v.Timeout), InvalidReasons: []string{oneLine(failed.Error())},
 	}}
 }
 
