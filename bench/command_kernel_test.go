@@ -418,6 +418,47 @@ timeline: [{at: 300ms, do: restart}]
 	}
 }
 
+// After the load, the server and the process beside it get their stop signals. A process that
+// ignores its signal is killed, and the trial is judged as if it had stopped.
+func TestKernelStopsCommand(t *testing.T) {
+	requireLab(t)
+	installed(t, "/usr/bin/python3")
+	t.Parallel()
+	out := t.TempDir()
+	for dir := out; dir != "/tmp" && dir != "/"; dir = filepath.Dir(dir) {
+		if err := os.Chmod(dir, 0o777); err != nil {
+			t.Fatal(err)
+		}
+	}
+	yaml := strings.Replace(python, "      class Handler", `      import signal
+      def stop(n, _):
+          open("`+out+`/server", "w").write(signal.Signals(n).name)
+          os._exit(0)
+      signal.signal(signal.SIGINT, stop)
+      class Handler`, 1)
+	tr := tried(t, yaml+`  stop: {signal: INT}
+  beside:
+    deaf:
+      start: /usr/bin/python3 -u deaf.py
+      ready: {stdout: ready}
+      stop: {signal: USR1, grace: 300ms}
+      files:
+        deaf.py: |
+          import signal
+          def ignore(n, _): open("`+out+`/deaf", "w").write(signal.Signals(n).name)
+          signal.signal(signal.SIGUSR1, ignore)
+          print("ready")
+          while True: signal.pause()
+load: {rate: 200/s, duration: 300ms}
+`)
+	served(t, tr, 0)
+	for name, want := range map[string]string{"server": "SIGINT", "deaf": "SIGUSR1"} {
+		if got, err := os.ReadFile(filepath.Join(out, name)); err != nil || string(got) != want {
+			t.Errorf("signal of %s: %q, %v; want %s", name, got, err, want)
+		}
+	}
+}
+
 // A restart loses nothing if this program passes its listening sockets to the next instance of the
 // server before the previous instance ends.
 func TestKernelPassedSockets(t *testing.T) {

@@ -179,8 +179,13 @@ func (c *commandServer) endWitness() (err error) {
 	return nil
 }
 
-// endCommand ends the server after the load. If the server had already exited, it adds a problem.
-func (s *stage) endCommand() error {
+// stopLimit is the maximum time for stopping a third-party server and the processes beside it after
+// the load. No client waits for a response then.
+const stopLimit = 2 * time.Second
+
+// endCommand stops the server after the load, and then the processes beside it. If one of them had
+// already exited, it adds a problem. What does not stop in time is killed, which changes no figure.
+func (s *stage) endCommand(ctx context.Context) error {
 	c := s.command
 	if c == nil {
 		return nil
@@ -197,12 +202,17 @@ func (s *stage) endCommand() error {
 	if used, err := c.CPU(); err == nil {
 		c.used = new(int64(used - c.usedBefore))
 	}
-	errs := []error{c.Close()}
-	for i, b := range slices.Backward(c.beside) {
+	for i, b := range c.beside {
 		if err := b.Err(); err != nil {
 			s.problem("server.beside.%s: %v", c.plan.Beside[i].Name, err)
 		}
-		errs = append(errs, b.Close())
+	}
+	ctx, cancel := context.WithTimeout(ctx, stopLimit)
+	defer cancel()
+	var errs []error
+	for _, server := range slices.Backward(append(c.beside, c.Server)) {
+		_, _ = server.Stop(ctx) // Close kills what is left, and fails if it cannot
+		errs = append(errs, server.Close())
 	}
 	return errors.Join(errs...)
 }

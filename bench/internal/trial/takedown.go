@@ -32,7 +32,7 @@ func (s *stage) takeDown(ctx context.Context) (*ledger.Facts, error) {
 	if err := s.endProxy(); err != nil {
 		return nil, err
 	}
-	if err := s.endCommand(); err != nil {
+	if err := s.endCommand(ctx); err != nil {
 		return nil, err
 	}
 	s.seen.atEnd = s.scheds()
