@@ -1,10 +1,12 @@
 package scenarios
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -344,17 +346,26 @@ func (s Statuses) Ranges() (all [][2]int) {
 	return all
 }
 
+// statusRange returns the first and last status that a part of Statuses stands for. ok is false if
+// text has another form, or contains a status below 200 or above 599.
 func statusRange(text string) (from, to int, ok bool) {
-	var rest string
-	if class := strings.TrimSuffix(text, "xx"); class != text && len(class) == 1 {
-		from = int(class[0]-'0') * 100
-		to = from + 99
-	} else if n, _ := fmt.Sscanf(text, "%3d-%3d%s", &from, &to, &rest); n == 2 {
-	} else if n, _ := fmt.Sscanf(text, "%3d%s", &from, &rest); n == 1 {
-		to = from
+	parts := statusPattern().FindStringSubmatch(text)
+	if parts == nil {
+		return 0, 0, false
 	}
+	class, first, last := parts[1], parts[2], parts[3]
+	if class != "" {
+		first, last = class+"00", class+"99"
+	}
+	from, _ = strconv.Atoi(first) // three digits each
+	to, _ = strconv.Atoi(cmp.Or(last, first))
 	return from, to, 200 <= from && from <= to && to <= 599
 }
+
+// statusPattern matches 2xx, 200 and 200-299.
+var statusPattern = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`^(?:([2-5])xx|([0-9]{3})(?:-([0-9]{3}))?)$`)
+})
 
 // varsPath is the path of the variables of a server. The matrix can vary each variable.
 const varsPath = "server.vars"
