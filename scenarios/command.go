@@ -385,7 +385,22 @@ func with(vars map[string]string, name, value string) map[string]string {
 	return vars
 }
 
-// isWord reports whether name can name a variable or a restart.
+// checkName checks a name in a map whose keys the file chooses; see strictyaml.Format. The names of
+// variables, restarts and processes beside the server are parts of paths, so they contain no dots.
+func checkName(path, name string) *strictyaml.Problem {
+	switch path {
+	case varsPath, "server.restarts", "server.beside":
+		if !isWord(name) {
+			return &strictyaml.Problem{
+				What: strictyaml.Quote(name) + " is not a name",
+				Hint: "use letters and digits, with - or _ between them",
+			}
+		}
+	}
+	return nil
+}
+
+// isWord reports whether name can name a variable, a restart or a process beside the server.
 func isWord(name string) bool { return wordPattern().MatchString(name) }
 
 var wordPattern = sync.OnceValue(func() *regexp.Regexp {

@@ -23,12 +23,6 @@ func (c *setupCheck) command() {
 			c.add("server.start", " is missing", commandHint)
 		}
 	}
-	for name := range c.Server.Vars {
-		if !isWord(name) {
-			c.add(varsPath, fmt.Sprintf(": %s is not a name", strictyaml.Quote(name)),
-				"use letters, digits, - and _")
-		}
-	}
 	c.ready("server.ready", c.Server.Ready)
 	c.restarts()
 	for _, name := range slices.Sorted(maps.Keys(c.Server.Beside)) {
@@ -166,10 +160,7 @@ func (c *setupCheck) restarts() {
 	names := slices.Sorted(maps.Keys(all))
 	for _, name := range names {
 		path := "server.restarts." + name
-		switch {
-		case !isWord(name):
-			c.add(path, ": not a name", "use letters, digits, - and _")
-		case len(all[name]) == 0 && c.d.TrustsAll(path):
+		if len(all[name]) == 0 && c.d.TrustsAll(path) {
 			c.add(path, " has no action", "for example [{signal: HUP}]")
 		case len(all[name]) > 0 && !slices.ContainsFunc(all[name], Action.acts) &&
 			c.d.TrustsAll(path):

@@ -545,5 +545,6 @@ func format() *strictyaml.Format {
 		MaxDepth:  maxDepth,
 		MaxLen:    maxListLen,
 		Settings:  settings(),
+		CheckName: checkName,
 	}
 }

@@ -149,12 +149,18 @@ func (d *Decoder) mapping(n *yaml.Node, v reflect.Value, path string) {
 	})
 }
 
-// entries decodes n into the map v, whose keys are strings that the file chooses.
+// entries decodes n into the map v, whose keys are strings that the file chooses. If a key has a
+// problem, its entry has the zero value, because paths of values inside the entry can be ambiguous.
 func (d *Decoder) entries(n *yaml.Node, v reflect.Value, path string) {
 	v.Set(reflect.MakeMap(v.Type()))
 	d.Pairs(n, path, func(key, value *yaml.Node) {
-		entry := reflect.New(v.Type().Elem()).Elem()
-		d.value(value, entry, Join(path, key.Value))
+		entry, inside := reflect.New(v.Type().Elem()).Elem(), Join(path, key.Value)
+		if p := d.Format.checkName(path, key.Value); p != nil {
+			d.Distrust(inside)
+			d.add(key.Line, path, p.What, p.Hint)
+		} else {
+			d.value(value, entry, inside)
+		}
 		v.SetMapIndex(reflect.ValueOf(key.Value), entry)
 	})
 }

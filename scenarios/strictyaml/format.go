@@ -39,6 +39,16 @@ type Format struct {
 	MaxLen int
 	// Settings lists the single values of a file that are not free text.
 	Settings []Setting
+	// CheckName checks a name that a file chooses as a key of the map at path. It returns the
+	// problem with the name, or nil. If CheckName is nil, all names are allowed.
+	CheckName func(path, name string) *Problem
+}
+
+func (f *Format) checkName(path, name string) *Problem {
+	if f.CheckName == nil {
+		return nil
+	}
+	return f.CheckName(path, name)
 }
 
 // anyName stands in the path of a Setting for any key of a map.
