@@ -226,14 +226,25 @@ func (c *setupCheck) action(path string, a Action) {
 		c.add(path+".wait.generation", ": there is no server.identify.generation",
 			"make the server send {{generation}} in a response header, and name the header")
 	}
-	for name := range a.Set {
-		if _, own := c.Server.Vars[strings.TrimPrefix(name, "vars.")]; !own && name != "workers" {
-			c.add(path+".set", ": unknown variable "+strictyaml.Quote(name),
-				"set workers, or vars.NAME of server.vars")
-		}
+	for _, name := range slices.Sorted(maps.Keys(a.Set)) {
+		c.setName(path+".set", name)
 	}
 	c.regexp(path+".wait.stdout", w.Stdout)
 	c.path(path+".wait.http", w.HTTP)
+}
+
+// setName checks the name of a variable that an action sets.
+func (c *setupCheck) setName(path, name string) {
+	variable, isVar := strings.CutPrefix(name, "vars.")
+	_, known := c.Server.Vars[variable]
+	if isVar && known || name == "workers" {
+		return
+	}
+	hint := "set workers, or vars.NAME of server.vars"
+	if known {
+		hint = "write vars." + name
+	}
+	c.add(path, ": unknown variable "+strictyaml.Quote(name), hint)
 }
 
 // withoutCommand refuses settings that apply only to third-party servers.
