@@ -26,7 +26,7 @@ func (s *Server) explain(err error) error {
 		st.command.awaitOutput()
 	}
 	var add strings.Builder
-	for _, limit := range s.atLimits() {
+	for _, limit := range s.AtLimits() {
 		add.WriteString("; " + limit)
 	}
 	lines := s.LastWords()
@@ -105,8 +105,8 @@ func (s *Server) listensElsewhere(st *start) error {
 		strings.Join(at, " and "), s.cfg.Address)
 }
 
-// atLimits returns the limits that the server has reached, as text.
-func (s *Server) atLimits() (reached []string) {
+// AtLimits returns the limits that the server has reached, as sentences. Call it before Close.
+func (s *Server) AtLimits() (reached []string) {
 	all, err := s.home.processes()
 	if err != nil {
 		return nil
@@ -154,28 +154,4 @@ func (p Process) memory() (bytes uint64) {
 		}
 	}
 	return bytes << 10
-}
-
-// muchOutput is the number of bytes of output above which Notes mentions the output. An access log
-// of some seconds is smaller.
-const muchOutput = 64 << 20
-
-// note adds a sentence to Notes.
-func (s *Server) note(format string, args ...any) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.notes = append(s.notes, fmt.Sprintf(format, args...))
-}
-
-// Notes returns sentences about anything unusual that is not an error: processes that had to be
-// killed, limits that were reached, a large output. It must be called before Close.
-func (s *Server) Notes() []string {
-	s.mu.Lock()
-	notes := slices.Clone(s.notes)
-	s.mu.Unlock()
-	if n := s.output.total(); n > muchOutput {
-		notes = append(notes, fmt.Sprintf("it wrote %d MiB to its standard output and error, "+
-			"which takes CPU time; turn its access log off", n>>20))
-	}
-	return append(notes, s.atLimits()...)
 }

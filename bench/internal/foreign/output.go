@@ -21,7 +21,6 @@ const lineLimit = 400
 type output struct {
 	mu       sync.Mutex
 	kept     []byte
-	written  int64 // bytes in total, including those no longer kept
 	watchers []*watcher
 	files    []io.Closer
 	readers  sync.WaitGroup
@@ -91,7 +90,6 @@ func eachLine(b []byte, f func([]byte)) (rest []byte) {
 func (o *output) add(b []byte) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.written += int64(len(b))
 	o.kept = append(o.kept, b...)
 	if len(o.kept) > 2*outputLimit { // drop half at once, not a little at each write
 		o.kept = append(o.kept[:0], o.kept[len(o.kept)-outputLimit:]...)
@@ -108,13 +106,6 @@ func (o *output) match(line []byte) {
 			i--
 		}
 	}
-}
-
-// total returns the number of bytes written.
-func (o *output) total() int64 {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.written
 }
 
 // last returns the last n lines of the output, in the form that lastLines gives them.

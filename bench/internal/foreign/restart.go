@@ -154,7 +154,8 @@ type Restart struct {
 	// once it has run for the time settled.
 	Changed, Over clock.Instant
 	Changes       []Change
-	Before, Main  Process // the main process before and after
+	Before, Main  Process   // the main process before and after
+	Killed        []Process // by an action with Stop, at the end of the grace period
 	// Remaining are the processes, besides Main, that ran before the restart and still run.
 	Remaining []Process
 	// Closed is the instant at which the last of the listeners that were closed was first seen to
@@ -386,7 +387,8 @@ func (r *restarting) stopPrevious(ctx context.Context) error {
 	for _, p := range r.before.processes {
 		r.told[p.id()] = true
 	}
-	_, err := r.end(ctx, r.result.Before, r.before.processes)
+	ending, err := r.end(ctx, r.result.Before, r.before.processes)
+	r.result.Killed = append(r.result.Killed, ending.Killed...)
 	return err
 }
 

@@ -47,7 +47,6 @@ type Server struct {
 	over       clock.Instant // when the start or the last restart was over
 	stopped    bool
 	closed     bool
-	notes      []string
 }
 
 // A start is one run of Config.Start.
@@ -370,8 +369,7 @@ type Ending struct {
 }
 
 // Stop tells the main process to stop and waits until every process of the server is gone. It kills
-// the processes that still run at the end of the grace period. Ending and Notes list these
-// processes.
+// the processes that still run at the end of the grace period. Ending lists them.
 func (s *Server) Stop(ctx context.Context) (Ending, error) {
 	s.stepping.Lock()
 	defer s.stepping.Unlock()
@@ -395,19 +393,13 @@ func (s *Server) end(ctx context.Context, main Process, all []Process) (e Ending
 	if err := main.signal(s.cfg.Stop.Signal); err != nil && !errors.Is(err, os.ErrProcessDone) {
 		return e, err
 	}
-	name := unix.SignalName(s.cfg.Stop.Signal)
 	gone := func() (bool, error) { return len(living(all)) == 0, nil }
 	err = pollAt(ctx, goneEvery, s.cfg.Stop.Grace, gone)
 	if !errors.Is(err, errLimit) {
 		return e, err
 	}
-	if e.Killed = living(all); main.alive() {
-		s.note("after %s the main process %v still ran when its grace of %v was over, "+
-			"and was killed", name, main, s.cfg.Stop.Grace)
-	} else {
+	if e.Killed = living(all); !main.alive() {
 		e.Orphans = e.Killed
-		s.note("the main process ended after %s but left %s, which were killed %v later",
-			name, nameList(e.Orphans), s.cfg.Stop.Grace)
 	}
 	return e, s.home.kill(e.Killed)
 }

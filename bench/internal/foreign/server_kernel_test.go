@@ -390,7 +390,7 @@ func searched(t *testing.T, c *Config) {
 	c.Env = map[string]string{"PATH": dir + ":" + homeDirectory + ":/bin"}
 }
 
-// TestKernelMisbehaves checks the errors and notes about servers that become ready and misbehave
+// TestKernelMisbehaves checks the errors and limits of servers that become ready and misbehave
 // later.
 func TestKernelMisbehaves(t *testing.T) {
 	t.Parallel()
@@ -401,7 +401,7 @@ func TestKernelMisbehaves(t *testing.T) {
 			t.Errorf("never %s: %v", what, err)
 		}
 	}
-	notes := func(s *Server) string { return strings.Join(s.Notes(), "\n") }
+	limits := func(s *Server) string { return strings.Join(s.AtLimits(), "\n") }
 	t.Run("dies", func(t *testing.T) {
 		t.Parallel()
 		s := started(t, helper("dies"))
@@ -421,19 +421,20 @@ func TestKernelMisbehaves(t *testing.T) {
 		if err != nil || len(ending.Killed) != 1 || len(ending.Orphans) != 0 {
 			t.Errorf("ending %+v, error %v; want one process killed", ending, err)
 		}
-		if got := notes(s); !strings.Contains(got, "after SIGTERM the main process") {
-			t.Errorf("notes %q do not say so", got)
-		}
 	})
 	t.Run("leaves children", func(t *testing.T) {
 		t.Parallel()
 		s := started(t, helper("children"))
+		r, err := s.Restart(t.Context(), []Action{{Stop: true}, {Start: true}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(r.Killed) != 1 || r.Killed[0].Name != "sleep" {
+			t.Errorf("the restart killed %v, want sleep", r.Killed)
+		}
 		ending, err := s.Stop(t.Context())
 		if err != nil || len(ending.Orphans) != 1 || ending.Orphans[0].Name != "sleep" {
 			t.Errorf("ending %+v, error %v; want sleep left behind", ending, err)
-		}
-		if got := notes(s); !strings.Contains(got, "left") || !strings.Contains(got, "(sleep)") {
-			t.Errorf("notes %q do not say so", got)
 		}
 		if all, err := s.Processes(); len(all) > 0 || err != nil {
 			t.Errorf("processes %v, error %v; want none", all, err)
@@ -445,8 +446,8 @@ func TestKernelMisbehaves(t *testing.T) {
 		eventually(t, "wrote all", func() bool {
 			return slices.Contains(s.output.last(1), "the last line")
 		})
-		if got := notes(s); !strings.Contains(got, "it wrote 70 MiB to its standard output") {
-			t.Errorf("notes %q do not say so", got)
+		if got := limits(s); got != "" {
+			t.Errorf("limits %q were reached, want none", got)
 		}
 		s.output.mu.Lock()
 		defer s.output.mu.Unlock()
@@ -460,8 +461,8 @@ func TestKernelMisbehaves(t *testing.T) {
 		cfg.Limits.Files = 100
 		cfg.Ready = Ready{Stdout: regexp.MustCompile("too many open files")}
 		s := started(t, cfg)
-		if got := notes(s); !strings.Contains(got, "has open all 100 descriptors") {
-			t.Errorf("notes %q do not say so", got)
+		if got := limits(s); !strings.Contains(got, "has open all 100 descriptors") {
+			t.Errorf("limits %q do not say so", got)
 		}
 	})
 	t.Run("eats memory", func(t *testing.T) {
@@ -470,15 +471,15 @@ func TestKernelMisbehaves(t *testing.T) {
 		cfg.Limits.Memory = 512 << 20
 		cfg.Ready = Ready{Stdout: regexp.MustCompile("mmap: cannot allocate memory")}
 		s := started(t, cfg)
-		if got := notes(s); !strings.Contains(got, "of the 512 MiB of memory that it may use") {
-			t.Errorf("notes %q do not say so", got)
+		if got := limits(s); !strings.Contains(got, "of the 512 MiB of memory that it may use") {
+			t.Errorf("limits %q do not say so", got)
 		}
 	})
 	t.Run("fills its directory", func(t *testing.T) {
 		t.Parallel()
 		s := started(t, script("cat /dev/zero > full 2>/dev/null", "echo ready", "exec sleep 100"))
-		if got := notes(s); !strings.Contains(got, "/run is full: it holds 256 MiB") {
-			t.Errorf("notes %q do not say so", got)
+		if got := limits(s); !strings.Contains(got, "/run is full: it holds 256 MiB") {
+			t.Errorf("limits %q do not say so", got)
 		}
 	})
 	t.Run("interrupted", func(t *testing.T) {

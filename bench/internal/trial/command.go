@@ -183,8 +183,8 @@ func (c *commandServer) endWitness() (err error) {
 // the load. No client waits for a response then.
 const stopLimit = 2 * time.Second
 
-// endCommand stops the server after the load, and then the processes beside it. If one of them had
-// already exited, it adds a problem. What does not stop in time is killed, which changes no figure.
+// endCommand stops the server after the load, and then the processes beside it. It adds a problem if
+// one of them had already exited, or had reached a limit of its home. What does not stop in time is killed, which changes no figure.
 func (s *stage) endCommand(ctx context.Context) error {
 	c := s.command
 	if c == nil {
@@ -196,8 +196,8 @@ func (s *stage) endCommand(ctx context.Context) error {
 	if err := c.Err(); err != nil {
 		s.problem("server: %v", err)
 	}
-	for _, note := range c.Notes() {
-		s.problem("server: %s", note)
+	for _, limit := range c.AtLimits() {
+		s.problem("server: %s", limit)
 	}
 	if used, err := c.CPU(); err == nil {
 		c.used = new(int64(used - c.usedBefore))
@@ -247,6 +247,9 @@ func (t *timeline) restart(ctx context.Context, s *step) error {
 	}
 	if r.Trigger >= t.end { // the server was still starting processes
 		return errTooLate
+	}
+	if n := len(r.Killed); n > 0 {
+		s.what += fmt.Sprintf("; %d killed after the grace", n)
 	}
 	s.trigger, s.ready, s.closed = r.Trigger, r.Over, r.Closed
 	if r.Replaced {
