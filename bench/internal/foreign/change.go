@@ -240,8 +240,11 @@ func (r *restarting) newAnswer(ctx context.Context, changes []Change) (c *Change
 	if err != nil || a.worker == 0 {
 		return nil, err
 	}
-	if p, err := r.home.process(a.worker); err == nil && r.before.ids[p.id()] {
-		return nil, fmt.Errorf("process %v, which ran before the restart, still answers", p)
+	switch old, fresh := r.home.origin(a.worker, r.before.ids); {
+	case old:
+		return nil, fmt.Errorf("process %d, which ran before the restart, still answers", a.worker)
+	case !fresh:
+		return nil, nil
 	}
 	what := fmt.Sprintf("process %d answers", a.worker)
 	return &Change{ChangeWorker, what, r.env.Clock.Now()}, nil

@@ -1,8 +1,13 @@
 package foreign
 
 import (
+	"errors"
+	"fmt"
 	"net/netip"
+	"os"
+	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -240,6 +245,36 @@ func TestRoots(t *testing.T) {
 	got := roots(all)
 	if len(got) != 2 || got[0].PID != 5 || got[1].PID != 8 {
 		t.Errorf("got %v, want 5 and 8", got)
+	}
+}
+
+// TestOrigin checks from which processes an answer can come.
+func TestOrigin(t *testing.T) {
+	h := &home{proc: t.TempDir(), mounts: "mnt:[1]"}
+	for pid, began := range map[int]int{5: 100, 6: 200, 7: 300} {
+		dir := filepath.Join(h.proc, strconv.Itoa(pid))
+		stat := fmt.Sprintf("%d (x) S%s %d", pid, strings.Repeat(" 1", 18), began)
+		err := errors.Join(os.MkdirAll(dir+"/ns", 0o755), os.Symlink(h.mounts, dir+"/ns/mnt"),
+			os.WriteFile(dir+"/stat", []byte(stat), 0o644))
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	before := map[id]bool{{5, 100}: true, {6, 1}: true, {8, 1}: true}
+	for name, test := range map[string]struct {
+		pid        int
+		old, fresh bool
+	}{
+		"old":                 {5, true, false},
+		"fresh, with old PID": {6, false, true},
+		"fresh":               {7, false, true},
+		"old, has exited":     {8, true, false},
+		"unknown, has exited": {9, false, false},
+		"none":                {0, false, false},
+	} {
+		if old, fresh := h.origin(test.pid, before); old != test.old || fresh != test.fresh {
+			t.Errorf("%s: old %t, fresh %t", name, old, fresh)
+		}
 	}
 }
 

@@ -150,6 +150,19 @@ func (h *home) process(pid int) (Process, error) {
 	return Process{}, fmt.Errorf("the server has no process %d", pid)
 }
 
+// origin reports whether the process with the given PID, which has just answered a request, is old,
+// that is in before, or fresh. If the process has exited since and its PID is not in before, it is
+// neither.
+func (h *home) origin(pid int, before map[id]bool) (old, fresh bool) {
+	if p, err := h.process(pid); err == nil {
+		return before[p.id()], !before[p.id()]
+	}
+	for p := range before {
+		old = old || p.pid == pid
+	}
+	return old, false
+}
+
 // alive reports whether the process still runs.
 func (p Process) alive() bool {
 	now, alive := readProcess(p.Path)

@@ -155,23 +155,18 @@ func (s *Server) readyHTTP(ctx context.Context, st *start) error {
 		return nil
 	}
 	// The answer may have come from a process of an earlier start.
+	old, fresh := s.home.origin(a.worker, st.before)
 	switch {
 	case a.generation != "" && a.generation != strconv.Itoa(st.generation):
 		return fmt.Errorf("generation %s still answers, not %d", a.generation, st.generation)
 	case a.generation != "":
 		return nil
-	case a.worker != 0 && s.oldWorker(st, a.worker):
+	case old:
 		return fmt.Errorf("process %d of an earlier start still answers", a.worker)
-	case a.worker != 0:
+	case fresh:
 		return nil
 	}
 	return s.listensSince(st)
-}
-
-// oldWorker reports whether the process with the given PID already ran before the start.
-func (s *Server) oldWorker(st *start, pid int) bool {
-	p, err := s.home.process(pid)
-	return err == nil && st.before[p.id()]
 }
 
 // listensSince returns nil if a process that is younger than the start listens at the server's
