@@ -22,7 +22,7 @@ type Process struct {
 	// Path is the directory of the process in the lab's /proc, as this program reaches it.
 	Path string
 
-	parent int
+	parent, session int
 	// clock ticks from boot to its start; identifies the process together with PID
 	began  uint64
 	reaped time.Duration // CPU time of its children that it has waited for
@@ -94,7 +94,8 @@ func parseStat(path string, text []byte) (p Process, alive bool) {
 		return p, false
 	}
 	fields := strings.Fields(string(text[end+1:])) // from field 3 on
-	const state, parent, utime, cutime, cstime, threads, starttime = 3, 4, 14, 16, 17, 20, 22
+	const state, parent, session, threads, starttime = 3, 4, 6, 20, 22
+	const utime, cutime, cstime = 14, 16, 17
 	if len(fields) <= starttime-3 {
 		return p, false
 	}
@@ -115,8 +116,8 @@ func parseStat(path string, text []byte) (p Process, alive bool) {
 	pid, err := strconv.Atoi(strings.TrimSpace(string(text[:open])))
 	return Process{
 		PID: pid, Name: string(text[open+1 : end]), CPU: time.Duration(used) * time.Second / ticks,
-		Path: path, parent: int(number(parent)), began: number(starttime),
-		reaped: time.Duration(reaped) * time.Second / ticks,
+		Path: path, parent: int(number(parent)), session: int(number(session)),
+		began: number(starttime), reaped: time.Duration(reaped) * time.Second / ticks,
 	}, err == nil
 }
 

@@ -116,30 +116,19 @@ func (s *Server) notSaid() error {
 	return errors.New(text)
 }
 
-// readyRun runs the command of Ready.Run.
+// readyRun runs the command of Ready.Run. It leaves no process of the command behind.
 func (s *Server) readyRun(ctx context.Context) error {
 	own := &output{}
 	c, err := s.run(ctx, s.cfg.Ready.Run, "ready.run", s.variables(), nil, own, &s.probes)
 	if err != nil {
 		return err
 	}
-	if err := c.await(ctx, 0, s.cfg.Ready.Within); err != nil {
-		_ = s.killCommand(c)
+	err = c.await(ctx, 0, s.cfg.Ready.Within)
+	killErr := s.home.killSession(c)
+	if err != nil {
 		return fmt.Errorf("ready.run: %w%s", err, quoteLines(own.last(1)))
 	}
-	return nil
-}
-
-// killCommand kills a command's process if it still runs.
-func (s *Server) killCommand(c *command) error {
-	if c.hasExited() {
-		return nil
-	}
-	p, err := s.home.process(c.pid)
-	if err != nil {
-		return nil // the process has just exited
-	}
-	return s.home.kill([]Process{p})
+	return killErr
 }
 
 func (s *Server) readyHTTP(ctx context.Context, st *start) error {

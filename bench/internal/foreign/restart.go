@@ -376,7 +376,7 @@ func (r *restarting) runAction(ctx context.Context, a Action) error {
 		return err
 	}
 	if err := c.await(ctx, a.Exit, cmp.Or(a.Within, defaultWithin)); err != nil {
-		_ = r.killCommand(c)
+		_ = r.home.killSession(c)
 		return fmt.Errorf("%w%s", err, quoteLines(own.last(2)))
 	}
 	return nil

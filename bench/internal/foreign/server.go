@@ -424,8 +424,19 @@ func (h *home) kill(all []Process) error {
 
 // killAll kills every process of the home, including processes that are started during the call.
 func (h *home) killAll() error {
+	return h.killThose(func(Process) bool { return true })
+}
+
+// killSession kills the command's process and its descendants, except those that have moved to a
+// session of their own, as daemons do. Each command has its own session (setsid(2)).
+func (h *home) killSession(c *command) error {
+	return h.killThose(func(p Process) bool { return p.session == c.pid })
+}
+
+func (h *home) killThose(chosen func(Process) bool) error {
 	err := poll(context.Background(), killLimit, func() (bool, error) {
 		all, err := h.processes()
+		all = except(all, func(p Process) bool { return !chosen(p) })
 		if err != nil || len(all) == 0 {
 			return true, err
 		}

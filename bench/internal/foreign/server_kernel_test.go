@@ -482,6 +482,22 @@ func TestKernelMisbehaves(t *testing.T) {
 			t.Errorf("limits %q do not say so", got)
 		}
 	})
+	t.Run("ready.run leaves children", func(t *testing.T) {
+		t.Parallel()
+		for _, end := range []string{"exit 4", "wait"} {
+			cfg := helper("ok")
+			cfg.Ready = Ready{Within: 300 * time.Millisecond,
+				Run: Command{List: []string{"sh", "-c", "sleep 100 >/dev/null 2>&1 & " + end}}}
+			s := newServer(t, cfg)
+			containsAll(t, s.Start(t.Context()), "ready.run")
+			all, err := s.Processes()
+			if err != nil || slices.ContainsFunc(all, func(p Process) bool {
+				return p.Name == "sleep" || p.Name == "sh"
+			}) {
+				t.Errorf("%s: processes %v, error %v; want the server alone", end, all, err)
+			}
+		}
+	})
 	t.Run("interrupted", func(t *testing.T) {
 		t.Parallel()
 		s := newServer(t, helper("silent"))
