@@ -160,10 +160,11 @@ func (c *setupCheck) restarts() {
 	names := slices.Sorted(maps.Keys(all))
 	for _, name := range names {
 		path := "server.restarts." + name
-		if len(all[name]) == 0 && c.d.TrustsAll(path) {
+		switch {
+		case !c.d.TrustsAll(path):
+		case len(all[name]) == 0:
 			c.add(path, " has no action", "for example [{signal: HUP}]")
-		case len(all[name]) > 0 && !slices.ContainsFunc(all[name], Action.acts) &&
-			c.d.TrustsAll(path):
+		case !slices.ContainsFunc(all[name], Action.acts):
 			c.add(path, ": only waits",
 				"add an action that restarts the server, for example {signal: HUP}")
 		}
