@@ -251,12 +251,6 @@ func (h *home) read(path string, limit int64) ([]byte, error) {
 	return io.ReadAll(io.LimitReader(f, limit))
 }
 
-// path returns the path by which this program reaches a name below the home directory. The server
-// can put a symbolic link there, so use it only before the server runs.
-func (h *home) path(name string) string {
-	return filepath.Join(filepath.Dir(h.proc), homeDirectory, name)
-}
-
 // write writes a file below the home directory. The file belongs to the server's user. The home
 // directory does, too, so the server can put anything in the way: symbolic links, whose target this
 // program might have more rights to than the server, or a FIFO. Therefore no link is followed, and
