@@ -122,9 +122,9 @@ var all = []Term{
 	},
 	{
 		Name: "dropped",
-		Doc: "Said of an attempt that was lost because of the servers, the kernel or the network: " +
-			"for any cause except client. Reports rank variants by dropped attempts. Gates, " +
-			"claims and comparisons also use dropped attempts.",
+		Doc: "Said of an attempt that was lost because of the servers, the kernel or the " +
+			"network: for any cause except client. Reports rank variants by dropped attempts. " +
+			"Gates, claims and comparisons also use dropped attempts.",
 		Unit:    "attempts",
 		Related: []string{"lost", "dropped/restart", "dropped_per_attempt", "client"},
 	},

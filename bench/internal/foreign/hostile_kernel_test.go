@@ -7,9 +7,9 @@ import (
 	"testing"
 )
 
-// A server owns its home. It puts links and FIFOs in the way of the files of its next restart, and a
-// link to a file of root's where its PID file should be. This program may have more rights than the
-// server, but it writes nothing outside the home, reads nothing there, and does not wait.
+// A server owns its home. It puts links and FIFOs in the way of the files of its next restart. This
+// program may have more rights than the server, but it writes nothing outside the home and does not
+// wait.
 func TestKernelHostileHome(t *testing.T) {
 	t.Parallel()
 	outside := t.TempDir()

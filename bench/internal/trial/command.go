@@ -183,8 +183,9 @@ func (c *commandServer) endWitness() (err error) {
 // the load. No client waits for a response then.
 const stopLimit = 2 * time.Second
 
-// endCommand stops the server after the load, and then the processes beside it. It adds a problem if
-// one of them had already exited, or had reached a limit of its home. What does not stop in time is killed, which changes no figure.
+// endCommand stops the server after the load, and then the processes beside it. It adds a problem
+// if one of them had already exited, or had reached a limit of its home. What does not stop in time
+// is killed, which changes no figure.
 func (s *stage) endCommand(ctx context.Context) error {
 	c := s.command
 	if c == nil {
