@@ -307,6 +307,25 @@ timeline: [{at: 200ms, do: stall, for: 300ms}]
 	}
 }
 
+// Without a header that identifies processes, the report calls them by the PIDs that steps and the
+// server itself use.
+func TestKernelPIDsOfCommand(t *testing.T) {
+	requireLab(t)
+	installed(t, "/usr/bin/python3")
+	t.Parallel()
+	tr := tried(t, python+`
+load: {rate: 100/s, duration: 600ms, timeout: 5s}
+timeline: [{at: 200ms, do: stall, for: 50ms}]
+`)
+	if tr.Witness == nil || tr.Witness.By != results.ByTrace {
+		testkit.Skip(t, "connections are traced only as root: %+v", tr.Witness)
+	}
+	pid, _, _ := strings.Cut(strings.TrimPrefix(tr.Steps[0].Target, "process "), " ")
+	if len(tr.Workers) != 1 || tr.Workers[0].Name != "PID "+pid {
+		t.Errorf("processes %+v, want only PID %s, as in the step's target", tr.Workers, pid)
+	}
+}
+
 // If handshakes are held up while a restart stops the server, their attempts are lost with its
 // listener.
 func TestKernelHalfOpenOfCommand(t *testing.T) {

@@ -225,6 +225,16 @@ func reapOrphans() {
 	}
 }
 
+// PIDNamespace returns the inode of the lab's PID namespace, which identifies it in the kernel's
+// traces.
+func (l *Lab) PIDNamespace() (uint32, error) {
+	var st unix.Stat_t
+	if err := unix.Fstat(int(l.pids.Fd()), &st); err != nil {
+		return 0, fmt.Errorf("PID namespace: %w", err)
+	}
+	return uint32(st.Ino), nil
+}
+
 // Servers returns the host of the workers; in a cluster, node A.
 func (l *Lab) Servers() *Host { return l.servers }
 

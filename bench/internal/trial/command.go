@@ -125,11 +125,16 @@ func (s *stage) startWitness(c *cleanup) error {
 	for _, l := range s.load {
 		rate += l.Shape.Peak()
 	}
+	pids, err := s.lab.PIDNamespace()
+	if err != nil {
+		return err
+	}
 	var w *witness.Witness
-	err := s.command.frozen(func() (err error) {
+	err = s.command.frozen(func() (err error) {
 		w, err = witness.Start(witness.Options{
 			Do: s.onServers, Port: s.servers.Address.Port(), Families: s.families(),
-			Connections: int(s.servers.Requests), Rate: rate, Types: s.types,
+			Connections: int(s.servers.Requests), Rate: rate,
+			PIDs: pids, Types: s.types,
 		})
 		return err
 	})

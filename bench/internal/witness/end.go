@@ -36,8 +36,8 @@ type SocketEnd struct {
 	// by the client's kernel, or by the server's kernel because data arrived after that.
 	ResetLater bool `json:"reset_later,omitzero"`
 	// Reader is the PID of the process that read first. Closer is the PID of the process that
-	// closed or shut down the server's end. 0 means no process, or one outside this process's PID
-	// namespace.
+	// closed or shut down the server's end. 0 means no process, or one outside the PID namespace
+	// whose numbers are wanted (Options.PIDs).
 	Reader  int         `json:"reader,omitzero"`
 	Closer  int         `json:"closer,omitzero"`
 	Exiting bool        `json:"exiting,omitzero"` // the closer was exiting

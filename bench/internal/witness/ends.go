@@ -56,13 +56,16 @@ const (
 // kernel.ErrNotSupported if the kernel lacks type information or a tracepoint, or is older than
 // Linux 5.12: tracing programs may use socket storage since 5.11, and version 3 of the instruction
 // set exists since 5.12.
-func newTrace(connections int, types *btf.Cache) (*trace, error) {
+//
+// The trace reports the numbers that processes have in the PID namespace with the inode pids or, if
+// that is 0, in this process's.
+func newTrace(connections int, pids uint32, types *btf.Cache) (*trace, error) {
 	if missing := sys.MissingForBPF(); len(missing) > 0 {
 		return nil, fmt.Errorf("ends of connections: needs %s; run as root: %w",
 			strings.Join(missing, " and "), unix.EPERM)
 	}
 	t := &trace{}
-	if err := t.load(connections, types); err != nil {
+	if err := t.load(connections, pids, types); err != nil {
 		if kernel.LacksTracing(err) {
 			err = fmt.Errorf("%w: %w", kernel.ErrNotSupported, err)
 		}
@@ -71,16 +74,19 @@ func newTrace(connections int, types *btf.Cache) (*trace, error) {
 	return t, nil
 }
 
-func (t *trace) load(connections int, types *btf.Cache) error {
+func (t *trace) load(connections int, pids uint32, types *btf.Cache) error {
 	spec, err := loadEnds()
 	if err != nil {
 		return err
 	}
-	var pids unix.Stat_t
-	if err := unix.Stat("/proc/self/ns/pid", &pids); err != nil {
-		return fmt.Errorf("/proc/self/ns/pid: %w", err)
+	if pids == 0 {
+		var own unix.Stat_t
+		if err := unix.Stat("/proc/self/ns/pid", &own); err != nil {
+			return fmt.Errorf("/proc/self/ns/pid: %w", err)
+		}
+		pids = uint32(own.Ino)
 	}
-	if err := spec.Variables[endsVarPidNamespace].Set(uint32(pids.Ino)); err != nil {
+	if err := spec.Variables[endsVarPidNamespace].Set(pids); err != nil {
 		return err
 	}
 	spec.Maps[endsMapEnds].MaxEntries = ringSize(connections)

@@ -26,6 +26,9 @@ type Options struct {
 	// may arrive within a second.
 	Connections int
 	Rate        float64
+	// PIDs is the inode of the PID namespace whose numbers the ends have. If it is 0, they have the
+	// numbers of this process's PID namespace.
+	PIDs uint32
 	// Types are this kernel's types. Reading the types takes most of the time of Start, so callers
 	// that start several witnesses should share a cache.
 	Types *btf.Cache
@@ -75,7 +78,7 @@ func Start(o Options) (*Witness, error) {
 }
 
 func start(o Options) (*Witness, error) {
-	t, err := newTrace(o.Connections, o.Types)
+	t, err := newTrace(o.Connections, o.PIDs, o.Types)
 	if errors.Is(err, unix.EPERM) || errors.Is(err, kernel.ErrNotSupported) {
 		return startObituaries(o, err)
 	} else if err != nil {
