@@ -16,6 +16,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
 
+	"reuseport-bench/servers/testkit"
 	"reuseport-bench/servers/wire"
 )
 
@@ -237,5 +238,30 @@ func TestKernelFaults(t *testing.T) {
 		if e.Residual() != 0 {
 			t.Errorf("%s: kernel %d, witness %d", e.Name, e.Kernel, e.Seen)
 		}
+	}
+}
+
+// If tracing fails, for whatever reason, a witness uses obituaries and keeps the reason.
+func TestKernelTraceFails(t *testing.T) {
+	testkit.RequireRoot(t)
+	reason, calls := errors.New("no trace today"), 0
+	w, err := Start(Options{
+		Do: func(f func() error) error {
+			if calls++; calls == 1 {
+				return reason
+			}
+			return f()
+		},
+		Port: freePort(t).Port(), Families: []int{unix.AF_INET}, Types: kernelTypes,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	seen, err := w.Stop()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if seen.Untraced != reason.Error() {
+		t.Errorf("untraced: %q, want %q", seen.Untraced, reason)
 	}
 }

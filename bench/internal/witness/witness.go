@@ -3,12 +3,12 @@ package witness
 import (
 	"cmp"
 	"errors"
+	"fmt"
 	"maps"
 	"slices"
 	"time"
 
 	"github.com/cilium/ebpf/btf"
-	"golang.org/x/sys/unix"
 
 	"reuseport-bench/bench/internal/kernel"
 )
@@ -78,10 +78,21 @@ func Start(o Options) (*Witness, error) {
 }
 
 func start(o Options) (*Witness, error) {
+	w, untraced := startTrace(o)
+	if untraced == nil {
+		return w, nil
+	}
+	w, err := startObituaries(o, untraced)
+	if err != nil {
+		return nil, fmt.Errorf("%w; and without a trace: %w", untraced, err)
+	}
+	return w, nil
+}
+
+// startTrace starts a Witness with a trace.
+func startTrace(o Options) (*Witness, error) {
 	t, err := newTrace(o.Connections, o.PIDs, o.Types)
-	if errors.Is(err, unix.EPERM) || errors.Is(err, kernel.ErrNotSupported) {
-		return startObituaries(o, err)
-	} else if err != nil {
+	if err != nil {
 		return nil, err
 	}
 	w := &Witness{o: o, trace: t, done: make(chan error, 1)}
