@@ -79,11 +79,16 @@ func figures(a *Account, r *Recording) *results.Trial {
 	}
 	f.Workers = slices.Clone(f.Workers)
 	for i := range f.Workers {
-		if r.Load.Foreign {
-			break // Fill has set the workers of a third-party server
+		if r.Load.Foreign { // Fill has set the workers of a third-party server
+			// Older programs counted every step as a new generation, from 0.
+			f.Workers[i].Generation = r.Trial.Workers[i].Generation
+			continue
 		}
 		w := &f.Workers[i]
 		w.Accepted, w.Served = a.book.Count(w.ID)
+	}
+	if r.Load.Foreign && f.Fairness != nil && r.Trial.Fairness != nil {
+		f.Fairness.Generation = r.Trial.Fairness.Generation
 	}
 	if len(f.Equalities) > 0 {
 		f.Equalities = a.Equalities(&f)

@@ -676,16 +676,16 @@ func TestForeignProcesses(t *testing.T) {
 		top  float64 // share of requests; 0: not known
 	}{
 		{"by header", ids, true, []results.Worker{
-			{ID: 0, Name: "7", Accepted: 3, Served: 3},
-			{ID: 1, Name: "9", Generation: 1, Accepted: 1, Served: 1},
+			{ID: 0, Name: "7", Generation: 1, Accepted: 3, Served: 3},
+			{ID: 1, Name: "9", Generation: 2, Accepted: 1, Served: 1},
 		}, 1},
 		{"by header and PID", ids, false, []results.Worker{
-			{ID: 0, Name: "7", Accepted: 3, Served: 3},
-			{ID: 1, Name: "9", Generation: 1, Accepted: 1, Served: 1},
+			{ID: 0, Name: "7", Generation: 1, Accepted: 3, Served: 3},
+			{ID: 1, Name: "9", Generation: 2, Accepted: 1, Served: 1},
 		}, 1},
 		{"by PID", nil, false, []results.Worker{
-			{ID: 0, Name: "PID 4711", Accepted: 4, Served: 3},
-			{ID: 1, Name: "PID 4712", Generation: 1, Accepted: 1, Served: 1},
+			{ID: 0, Name: "PID 4711", Generation: 1, Accepted: 4, Served: 3},
+			{ID: 1, Name: "PID 4712", Generation: 2, Accepted: 1, Served: 1},
 		}, 1},
 		{"not at all", nil, true, nil, 0},
 	} {
@@ -708,7 +708,12 @@ func TestForeignProcesses(t *testing.T) {
 			}
 			f := watched(ends...)
 			f.Identities = tt.ids
-			f.Steps = []Step{{Do: "restart", At: 4 * ms, Trigger: new(4 * ms)}}
+			f.Steps = []Step{
+				{Do: "kill", At: 1 * ms, Trigger: new(1 * ms)}, // begins no generation
+				{Do: "stall", At: 2 * ms, Trigger: new(2 * ms)},
+				{Do: "restart", At: 4 * ms, Trigger: new(4 * ms)},
+			}
+			const restart = 2
 			if tt.user {
 				untraced(f)
 			}
@@ -719,19 +724,19 @@ func TestForeignProcesses(t *testing.T) {
 				t.Errorf("residual %d; workers: got -, want +:\n%s", r.Residual, diff)
 			}
 			if tt.top == 0 {
-				if r.Fairness != nil || a.Step(0).TakeoverNS != nil {
-					t.Errorf("fairness %+v, takeover %v", r.Fairness, a.Step(0).TakeoverNS)
+				if r.Fairness != nil || a.Step(restart).TakeoverNS != nil {
+					t.Errorf("fairness %+v, takeover %v", r.Fairness, a.Step(restart).TakeoverNS)
 				}
 				return
 			}
 			fair := r.Fairness
-			if fair == nil || fair.Requests.TopShare != tt.top || fair.Generation != 0 {
+			if fair == nil || fair.Requests.TopShare != tt.top || fair.Generation != 1 {
 				t.Errorf("fairness %+v", r.Fairness)
 			}
-			if ns := a.Step(0).TakeoverNS; ns == nil || *ns != int64(1*ms) {
+			if ns := a.Step(restart).TakeoverNS; ns == nil || *ns != int64(1*ms) {
 				t.Errorf("takeover %v, want 1 ms", ns)
 			}
-			tail := a.Step(0).TailNS
+			tail := a.Step(restart).TailNS
 			if tt.user != (tail == nil) || tail != nil && *tail != 700 {
 				t.Errorf("tail %v, want 700 ns as root", tail)
 			}
@@ -766,7 +771,7 @@ func TestForeignGenerations(t *testing.T) {
 	want := []results.Worker{
 		{ID: 0, Name: "5", Generation: 3, Accepted: 1, Served: 1},
 		// its responses name no generation
-		{ID: 1, Name: "5", Generation: 0, Accepted: 1, Served: 1},
+		{ID: 1, Name: "5", Generation: 1, Accepted: 1, Served: 1},
 		{ID: 2, Name: "5", Generation: 4, Accepted: 2, Served: 2},
 	}
 	if diff := cmp.Diff(r.Workers, want); diff != "" {

@@ -11,6 +11,7 @@ import (
 	"reuseport-bench/bench/internal/witness"
 	"reuseport-bench/results"
 	"reuseport-bench/results/stats"
+	"reuseport-bench/scenarios/vocabulary"
 )
 
 // A process is one process of a third-party server, in one generation. Only a process that is named
@@ -146,10 +147,12 @@ func (s *foreign) identity(i int) (name, generation string) {
 }
 
 // generationAt returns the generation of a process that first answered at the given instant, if its
-// answers do not name one: the number of restarts that had begun by that instant.
-func (s *foreign) generationAt(at Time) (n int) {
+// answers do not name one. Generations are numbered from 1, as {{generation}} is, and each restart
+// begins one.
+func (s *foreign) generationAt(at Time) int {
+	n := 1
 	for i := range s.facts.Steps {
-		if s.facts.Steps[i].From() <= at {
+		if x := &s.facts.Steps[i]; x.Do == vocabulary.StepRestart && x.From() <= at {
 			n++
 		}
 	}
