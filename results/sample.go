@@ -23,7 +23,10 @@ type Sample struct {
 	Phase  Phase          // the phase in which the attempt was lost
 	Class  Class          // ClassNone: the attempt was served
 	Errno  int            // for ClassLocal; 0 if no system call failed
-	Status int            // HTTP status, 0 without a response head
+	// Status is the HTTP status, or 0 without a response head. In PhaseWait no response to the
+	// request has begun: it is then the status of a response by which the server closed an idle
+	// connection (RFC 9110, 15.5.9).
+	Status int
 	// Worker and Generation say who answered: the numbers in the response or, if headers of a
 	// third-party server name them, indices into load.Identities. They are -1 if unknown.
 	Worker, Generation int

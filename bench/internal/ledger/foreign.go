@@ -157,6 +157,12 @@ func (a *Attempt) leftFirst() bool {
 	return false
 }
 
+// closedIdle reports whether the server closed the connection with a response that answers no
+// request, while the connection was idle or the request was on its way.
+func (a *Attempt) closedIdle() bool {
+	return a.brokenOff() && a.Phase == results.PhaseWait && a.Status != 0
+}
+
 // place finds the connection that each end belongs to.
 func (s *foreign) place() {
 	b := s.book
@@ -245,6 +251,9 @@ func (s *foreign) state(
 	default:
 		return Unwitnessed
 	}
+	if x.closedIdle() {
+		r.Before = e.Sent // nothing that was sent answers the request
+	}
 	progress, known := e.Progress(r)
 	if !known {
 		return Unwitnessed
@@ -252,6 +261,8 @@ func (s *foreign) state(
 	held, died := e.Way == witness.StillOpen, died(e)
 	choose := func(open, peerGone, byDeath, closed State) State {
 		switch {
+		case x.closedIdle():
+			return closed
 		case held:
 			return open
 		case x.leftFirst() || e.Way == witness.ResetByPeer || e.Way == witness.TimedOut:

@@ -530,6 +530,8 @@ func add(w *witness.Account, e witness.SocketEnd) {
 func TestForeignKept(t *testing.T) {
 	const reset, wait = results.ClassReset, results.PhaseWait
 	lost := got{class: reset, phase: wait, done: 2}
+	saysIdle := got{class: results.ClassEOF, phase: wait, done: 2, status: 408}
+	const sizeOf408 = 70
 	for _, tt := range []struct {
 		name         string
 		last         got
@@ -542,6 +544,9 @@ func TestForeignKept(t *testing.T) {
 	}{
 		{"all served", wasServed, witness.Closed, 3 * requestSize, 0, 3 * answerSize, Answered, "", 0},
 		{"closed while it was idle", lost, witness.Closed, 2 * requestSize, 0, 2 * answerSize, UnreadClosed, cause.ClosedByWorker, 0},
+		{"closed while it was idle, with 408", saysIdle, witness.Closed, 2 * requestSize, 0, 2*answerSize + sizeOf408, UnreadClosed, cause.ClosedByWorker, 0},
+		{"the same, and the request was unread", saysIdle, witness.ClosedUnread, 2 * requestSize, requestSize, 2*answerSize + sizeOf408, UnreadClosed, cause.ClosedByWorker, 0},
+		{"the same, and its client closed first", saysIdle, witness.ResetByPeer, 2 * requestSize, requestSize, 2*answerSize + sizeOf408, UnreadClosed, cause.ClosedByWorker, 0},
 		{"closed unread", lost, witness.ClosedUnread, 2 * requestSize, requestSize, 2 * answerSize, UnreadClosed, cause.ClosedByWorker, 0},
 		{"read in part", lost, witness.ClosedUnread, 2*requestSize + 1, requestSize - 1, 2 * answerSize, PartRead, cause.ClosedByWorker, 0},
 		{"read", lost, witness.Closed, 3 * requestSize, 0, 2 * answerSize, ReadUnanswered, cause.ClosedByWorker, 0},

@@ -202,6 +202,9 @@ func (v *view) endedByServer() bool {
 	if v.end == nil {
 		return !v.foreign
 	}
+	if v.closedIdle() {
+		return true // the server said so before, and may have waited for the client to close first
+	}
 	switch v.end.Way {
 	case witness.StillOpen, witness.StillQueued, witness.ResetByPeer, witness.TimedOut:
 		return false

@@ -264,6 +264,10 @@ func TestAnswersOnKept(t *testing.T) {
 					conn = 1
 				}
 				got = append(got, end{conn, s.Class, s.Retriable})
+				idle := tt.name == "408 that crosses the request" && s.Class == results.ClassEOF
+				if idle != (s.Phase == results.PhaseWait && s.Status == 408) {
+					t.Errorf("lost in the phase %v with status %d", s.Phase, s.Status)
+				}
 				checkSizes(t, tr, &s, tt.name == "kept")
 			}
 			if diff := cmp.Diff(got, tt.want, cmp.AllowUnexported(end{})); diff != "" {

@@ -374,7 +374,8 @@ func (a *attempt) whole() error {
 		return nil
 	case s.Status == http.StatusRequestTimeout && a.last && !a.opened:
 		// The server sent this response to close an idle connection, before it had received the
-		// request (RFC 9110, 15.5.9). It does not answer the request.
+		// request (RFC 9110, 15.5.9). It does not answer the request. The status remains in the
+		// sample, and with PhaseWait says so.
 		s.FirstByte, s.Phase, a.got = 0, results.PhaseWait, 0
 		return errEOF
 	}
