@@ -357,6 +357,33 @@ func TestReadsInTurns(t *testing.T) {
 	}
 }
 
+// TestFlood checks that an attempt that waits for the server to close its connection ends at its
+// deadline, even if the server sends faster than the load receives.
+func TestFlood(t *testing.T) {
+	const timeout, flood = 50 * time.Millisecond, 2 * time.Second
+	at := foreign(t, func(c *net.TCPConn) {
+		readRequest(c)
+		write(c, okAnswer)
+		_ = c.SetWriteDeadline(time.Now().Add(flood))
+		for sent := make([]byte, 1<<16); ; {
+			if _, err := c.Write(sent); err != nil {
+				return
+			}
+		}
+	})
+	tr, finish := newTestTransport(t, Config{Processes: 1, Target: at, Timeout: timeout,
+		Shape: atOnce(1), Connections: vocabulary.ConnectionsNew, Ports: 1})
+	tr.in = tr.in[:len(okAnswer)]
+	began := time.Now()
+	oneByOne(t, tr, 0, 1)
+	if took := time.Since(began); took < timeout || took > flood/2 {
+		t.Errorf("took %v, want about %v", took, timeout)
+	}
+	if samples, _ := finish(); !samples[0].Served() {
+		t.Errorf("%v, want it served", samples[0].Class)
+	}
+}
+
 // TestUnsolicited checks that data that the server sends on an idle connection are not taken as the
 // answer to the next request, which is sent on another connection.
 func TestUnsolicited(t *testing.T) {

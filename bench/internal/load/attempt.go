@@ -275,9 +275,13 @@ func (a *attempt) step() error {
 		return unix.EAGAIN
 	case reading:
 		return a.read()
-	default: // leaving
-		_, err := a.recv(a.t.in)
-		return err
+	default: // leaving: ignore the data, because only EOF ends this stage
+		for range maxReads {
+			if _, err := a.recv(a.t.in); err != nil {
+				return err
+			}
+		}
+		return a.conn.again()
 	}
 }
 
@@ -397,8 +401,6 @@ func (a *attempt) end(err error) bool {
 	s := &a.sample
 	s.Written, s.Received = a.written, a.got
 	switch {
-	case a.stage == leaving && err == nil:
-		return false // ignore the data: only EOF ends this stage
 	case a.stage == leaving:
 		err = errEOF // ends only the connection: the attempt has been served
 	case err == nil:
