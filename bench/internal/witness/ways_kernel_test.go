@@ -392,3 +392,64 @@ func TestKernelMultipathListener(t *testing.T) {
 		t.Fatal(err)
 	}
 }
+
+// TestKernelEarlierConnections checks that connections from before the start are left out, even if
+// they end later, with and without a trace.
+func TestKernelEarlierConnections(t *testing.T) {
+	testkit.RequireRoot(t)
+	for name, begin := range map[string]func(Options) (*Witness, error){
+		"trace":      start,
+		"obituaries": func(o Options) (*Witness, error) { return startObituaries(o, unix.EPERM) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			var a *Account
+			var later *play
+			err := netlab.Private(func() error {
+				all := &loopback.Sockets{}
+				defer all.Close()
+				listener, err := all.Listen()
+				if err != nil {
+					return err
+				}
+				address, err := unix.Getsockname(listener)
+				if err != nil {
+					return err
+				}
+				earlier := &play{Sockets: all, listener: listener, server: -1}
+				later = &play{Sockets: all, listener: listener, server: -1}
+				if err := errors.Join(earlier.begin(), earlier.accept()); err != nil {
+					return err
+				}
+				w, err := begin(Options{
+					Do: do, Port: socket.AddrPort(address).Port(), Families: []int{unix.AF_INET},
+					Connections: 2, Types: kernelTypes,
+				})
+				if err != nil {
+					return err
+				}
+				if w.before, err = kernel.CountersIn(do); err != nil {
+					return err
+				}
+				err = errors.Join(later.begin(), later.accept())
+				for _, p := range []*play{earlier, later} {
+					err = errors.Join(err, p.close(&p.server), p.close(&p.client))
+				}
+				time.Sleep(10 * time.Millisecond) // until the obituaries have arrived
+				var stopErr error
+				a, stopErr = w.Stop()
+				return errors.Join(err, stopErr)
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if len(a.Ends) != 1 || a.Ends[0].Client != later.from {
+				t.Errorf("got %+v, want one end, of the client %v", a.Ends, later.from)
+			}
+			for _, e := range a.Equations() {
+				if e.Name == passiveOpens && e.Residual() != 0 {
+					t.Errorf("%+v, want as many", e)
+				}
+			}
+		})
+	}
+}

@@ -45,6 +45,7 @@ type Witness struct {
 	unsubscribe chan struct{}      // closed to end the reader of obituaries
 	done        chan error         // receives the error of the reader when it ends
 	ends        []SocketEnd        // owned by the reader until it returns
+	earlier     map[uint64]bool    // without a trace: cookies of connections from before the start
 	before      kernel.Counters
 }
 
@@ -111,8 +112,17 @@ const slack = 1024
 func startObituaries(o Options, untraced error) (*Witness, error) {
 	w := &Witness{
 		o: o, untraced: untraced, unsubscribe: make(chan struct{}), done: make(chan error, 1),
+		earlier: map[uint64]bool{},
 	}
-	err := o.Do(func() (err error) {
+	err := o.Do(func() error {
+		// Before the subscription: what ends in between is in no list, and what ends later in both.
+		all, err := kernel.Connections(nil, o.Port, o.Families...)
+		if err != nil {
+			return err
+		}
+		for _, c := range all {
+			w.earlier[c.Cookie] = true
+		}
 		w.obituaries, err = kernel.NewObituaries(o.Port, o.Connections+slack)
 		return err
 	})
@@ -211,7 +221,9 @@ func (w *Witness) collect(a *Account) error {
 		return err
 	})
 	for _, c := range still {
-		a.Ends = append(a.Ends, unended(c))
+		if !w.earlier[c.Cookie] {
+			a.Ends = append(a.Ends, unended(c))
+		}
 	}
 	lost, lostErr := w.obituaries.Lost()
 	a.Lost = int64(lost)
@@ -220,7 +232,7 @@ func (w *Witness) collect(a *Account) error {
 
 // note adds an obituary's connection to the ends.
 func (w *Witness) note(c kernel.Connection) {
-	if e, ok := obituary(c); ok {
+	if e, ok := obituary(c); ok && !w.earlier[c.Cookie] {
 		w.ends = append(w.ends, e)
 	}
 }
