@@ -99,7 +99,8 @@ func (c agentConfig) prepare() error {
 		return err
 	}
 	for resource, limit := range map[int]uint64{
-		syscall.RLIMIT_NOFILE: c.Files, syscall.RLIMIT_DATA: c.Memory, syscall.RLIMIT_CORE: 0,
+		syscall.RLIMIT_NOFILE: c.Limits.Files, syscall.RLIMIT_DATA: c.Limits.Memory,
+		unix.RLIMIT_NPROC: c.Limits.Processes, syscall.RLIMIT_CORE: 0,
 	} {
 		// Call package syscall, not unix: if package syscall does not know that the limit was set,
 		// it restores the old RLIMIT_NOFILE when it starts a process.

@@ -100,10 +100,15 @@ type Identify struct {
 	Generation string // the value of {{generation}}
 }
 
-// Limits are limits on what each process of the server may use.
+// Limits are limits on what the server may use. Files and Memory apply to each process.
 type Limits struct {
 	Files  uint64 // descriptors; 0: this program's hard limit, at most 65,536
 	Memory uint64 // bytes of private memory (RLIMIT_DATA); 0: half of the machine's
+	// Processes is the maximum number of processes and threads of the server's user, including
+	// those outside the home (RLIMIT_NPROC). It does not limit root. 0: the larger of 4096 and a
+	// quarter of the machine's (kernel.threads-max, kernel.pid_max), but at most this program's
+	// hard limit.
+	Processes uint64
 }
 
 // Env is the environment in which a server runs.

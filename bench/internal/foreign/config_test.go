@@ -221,7 +221,7 @@ func TestParseStat(t *testing.T) {
 	text := "42 (a) b (c) S 7 42 43 0 -1 4194560 1 0 0 0 5 6 7 2 20 0 1 0 12345 0 0 0\n"
 	p, alive := parseStat("/proc/42", []byte(text))
 	want := Process{PID: 42, Name: "a) b (c", CPU: 200e6, Path: "/proc/42", parent: 7, session: 43,
-		began: 12345, reaped: 90e6}
+		threads: 1, began: 12345, reaped: 90e6}
 	if !alive || p != want {
 		t.Errorf("got %+v, alive %v; want %+v", p, alive, want)
 	}

@@ -111,7 +111,9 @@ func (s *Server) AtLimits() (reached []string) {
 	if err != nil {
 		return nil
 	}
+	threads := uint64(0)
 	for _, p := range all {
+		threads += p.threads
 		if n, limit := p.descriptors(), s.home.limits.Files; n >= limit {
 			reached = append(reached,
 				fmt.Sprintf("process %v has open all %d descriptors that it may have", p, limit))
@@ -122,6 +124,11 @@ func (s *Server) AtLimits() (reached []string) {
 			reached = append(reached, fmt.Sprintf("process %v uses %d MiB of the %d MiB of memory "+
 				"that it may use", p, n>>20, limit>>20))
 		}
+	}
+	// The limit also counts the user's threads outside the home.
+	if limit := s.home.limits.Processes; threads >= limit/10*9 {
+		reached = append(reached, fmt.Sprintf("it has %d processes and threads of the %d that "+
+			"its user may have", threads, limit))
 	}
 	for _, dir := range []string{"/run", "/var/log"} {
 		var st unix.Statfs_t

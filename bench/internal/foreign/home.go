@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -79,7 +80,7 @@ func (h *home) startAgent(ctx context.Context, env Env, requests *os.File) (err 
 	}
 	err = h.agent.Send(agentConfig{
 		UID: h.account.uid, GID: h.account.gid, Nested: h.account.nested,
-		Files: h.limits.Files, Memory: h.limits.Memory,
+		Limits: h.limits,
 	})
 	if err != nil {
 		return err
@@ -118,12 +119,23 @@ func innermostPID(pid int) (inner int, err error) {
 }
 
 func (l Limits) withDefaults() (Limits, error) {
+	var hard unix.Rlimit
 	if l.Files == 0 {
-		var hard unix.Rlimit
 		if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &hard); err != nil {
 			return l, fmt.Errorf("RLIMIT_NOFILE: %w", err)
 		}
 		l.Files = min(hard.Max, 65_536)
+	}
+	if l.Processes == 0 {
+		if err := unix.Getrlimit(unix.RLIMIT_NPROC, &hard); err != nil {
+			return l, fmt.Errorf("RLIMIT_NPROC: %w", err)
+		}
+		threads, threadsErr := kernelLimit("threads-max")
+		pids, pidsErr := kernelLimit("pid_max")
+		if err := errors.Join(threadsErr, pidsErr); err != nil {
+			return l, err
+		}
+		l.Processes = min(hard.Max, max(4096, min(threads, pids)/4))
 	}
 	if l.Memory == 0 {
 		var info unix.Sysinfo_t
@@ -133,6 +145,18 @@ func (l Limits) withDefaults() (Limits, error) {
 		l.Memory = info.Totalram * uint64(info.Unit) / 2
 	}
 	return l, nil
+}
+
+// kernelLimit reads a number from /proc/sys/kernel (proc_sys_kernel(5)).
+func kernelLimit(name string) (n uint64, err error) {
+	text, err := os.ReadFile("/proc/sys/kernel/" + name)
+	if err != nil {
+		return 0, err
+	}
+	if n, err = strconv.ParseUint(strings.TrimSpace(string(text)), 10, 64); err != nil {
+		return 0, fmt.Errorf("kernel.%s: %w", name, err)
+	}
+	return n, nil
 }
 
 // readReports reads the agent's reports, and passes each to the command that it is about.

@@ -23,6 +23,7 @@ type Process struct {
 	Path string
 
 	parent, session int
+	threads         uint64
 	// clock ticks from boot to its start; identifies the process together with PID
 	began  uint64
 	reaped time.Duration // CPU time of its children that it has waited for
@@ -117,7 +118,8 @@ func parseStat(path string, text []byte) (p Process, alive bool) {
 	return Process{
 		PID: pid, Name: string(text[open+1 : end]), CPU: time.Duration(used) * time.Second / ticks,
 		Path: path, parent: int(number(parent)), session: int(number(session)),
-		began: number(starttime), reaped: time.Duration(reaped) * time.Second / ticks,
+		threads: number(threads), began: number(starttime),
+		reaped: time.Duration(reaped) * time.Second / ticks,
 	}, err == nil
 }
 

@@ -12,10 +12,9 @@ import (
 
 // agentConfig is the first message that the agent reads from its control pipe.
 type agentConfig struct {
-	UID, GID int    // the ids under which commands run
-	Nested   bool   // commands run in a user namespace that maps the agent's id to UID and GID
-	Files    uint64 // RLIMIT_NOFILE
-	Memory   uint64 // RLIMIT_DATA
+	UID, GID int  // the ids under which commands run
+	Nested   bool // commands run in a user namespace that maps the agent's id to UID and GID
+	Limits   Limits
 }
 
 // A request asks the agent to start a command. Two kinds of files are sent with it: first the

@@ -475,6 +475,29 @@ func TestKernelMisbehaves(t *testing.T) {
 			t.Errorf("limits %q do not say so", got)
 		}
 	})
+	t.Run("starts processes without end", func(t *testing.T) {
+		t.Parallel()
+		const limit = 1000
+		cfg := script("( while :; do sleep 100 & done ) 2>&1", "echo ready", "exec sleep 100")
+		cfg.Limits.Processes, cfg.User = limit, "daemon"
+		cfg.Ready.Within, cfg.Stop.Grace = 30*time.Second, 100*time.Millisecond
+		s := started(t, cfg)
+		all, err := s.Processes()
+		if err != nil || len(all) > limit || len(all) < limit/2 {
+			t.Errorf("%d processes, error %v; want about %d", len(all), err, limit)
+		}
+		// In a user namespace, the limit includes the other tests' processes.
+		got := limits(s)
+		if !s.home.account.nested && !strings.Contains(got, "of the 1000 that its user may have") {
+			t.Errorf("limits %q do not say so", got)
+		}
+		if _, err := s.Stop(t.Context()); err != nil {
+			t.Error(err)
+		}
+		if all, err := s.Processes(); len(all) > 0 || err != nil {
+			t.Errorf("%d processes are left, error %v", len(all), err)
+		}
+	})
 	t.Run("fills its directory", func(t *testing.T) {
 		t.Parallel()
 		s := started(t, script("cat /dev/zero > full 2>/dev/null", "echo ready", "exec sleep 100"))
