@@ -143,7 +143,10 @@ func (s *stage) startWitness(c *cleanup) error {
 		return nil
 	}
 	s.command.witness = w
-	c.add(s.command.endWitness)
+	c.add(func() error {
+		s.command.endWitness()
+		return nil
+	})
 	return nil
 }
 
@@ -165,12 +168,12 @@ func (c *commandServer) frozen(f func() error) (err error) {
 	return f()
 }
 
-// endWitness stops the witness. It may be called twice.
-func (c *commandServer) endWitness() (err error) {
+// endWitness stops the witness. If that fails, unwitnessed says why. It may be called twice.
+func (c *commandServer) endWitness() {
 	if c.witness == nil {
-		return nil
+		return
 	}
-	err = c.frozen(func() (err error) {
+	err := c.frozen(func() (err error) {
 		c.account, err = c.witness.Stop()
 		return err
 	})
@@ -181,7 +184,6 @@ func (c *commandServer) endWitness() (err error) {
 	case c.othersListen:
 		c.account.OthersListen()
 	}
-	return nil
 }
 
 // stopLimit is the maximum time for stopping a third-party server and the processes beside it after
@@ -196,9 +198,7 @@ func (s *stage) endCommand(ctx context.Context) error {
 	if c == nil {
 		return nil
 	}
-	if err := c.endWitness(); err != nil {
-		return err
-	}
+	c.endWitness()
 	if err := c.Err(); err != nil {
 		s.problem("server: %v", err)
 	}
