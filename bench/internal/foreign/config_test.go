@@ -3,6 +3,7 @@ package foreign
 import (
 	"errors"
 	"fmt"
+	"net"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -245,6 +246,15 @@ func TestRoots(t *testing.T) {
 	got := roots(all)
 	if len(got) != 2 || got[0].PID != 5 || got[1].PID != 8 {
 		t.Errorf("got %v, want 5 and 8", got)
+	}
+}
+
+// TestSendFails checks that a home forgets a command that it could not send to its agent.
+func TestSendFails(t *testing.T) {
+	h := &home{commands: map[int]*command{}, conn: &net.UnixConn{}}
+	_, err := h.start(t.Context(), launch{args: []string{"x"}, outputs: []*output{{}}})
+	if err == nil || len(h.commands) != 0 {
+		t.Errorf("error %v, %d commands; want an error and no command", err, len(h.commands))
 	}
 }
 

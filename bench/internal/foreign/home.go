@@ -209,6 +209,9 @@ func (h *home) start(ctx context.Context, l launch) (*command, error) {
 	req := request{ID: id, Args: l.args, Env: l.env.list(), Dir: l.dir, Passes: len(l.sockets) > 0}
 	err = send(h.conn, req, append([]*os.File{w}, l.sockets...)...)
 	if err := errors.Join(err, w.Close()); err != nil {
+		h.mu.Lock()
+		delete(h.commands, id)
+		h.mu.Unlock()
 		return nil, errors.Join(err, r.Close())
 	}
 	c.read = follow(r, l.outputs)
