@@ -249,6 +249,35 @@ func TestRoots(t *testing.T) {
 	}
 }
 
+// TestNewestLog checks that the search for a log ends after logEntries files.
+func TestNewestLog(t *testing.T) {
+	root := t.TempDir()
+	dir := filepath.Join(root, homeDirectory)
+	write := func(name, text string) {
+		t.Helper()
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	opened, err := os.Open(root)
+	if err := errors.Join(err, os.MkdirAll(dir, 0o755)); err != nil {
+		t.Fatal(err)
+	}
+	defer opened.Close()
+	s := &Server{home: &home{root: opened, proc: filepath.Join(root, "proc")}}
+	write("z.log", "the last line\n")
+	name, lines := s.newestLog()
+	if name != homeDirectory+"/z.log" || !slices.Equal(lines, []string{"the last line"}) {
+		t.Errorf("log %q with %q, want z.log", name, lines)
+	}
+	for i := range logEntries {
+		write(strconv.Itoa(i), "")
+	}
+	if name, _ := s.newestLog(); name != "" {
+		t.Errorf("%s was found behind %d files", name, logEntries)
+	}
+}
+
 // TestSendFails checks that a home forgets a command that it could not send to its agent.
 func TestSendFails(t *testing.T) {
 	h := &home{commands: map[int]*command{}, conn: &net.UnixConn{}}

@@ -48,15 +48,23 @@ func (s *Server) LastWords() []string {
 	return lines
 }
 
+// logEntries is the maximum number of files and directories among which newestLog searches, in each
+// of the two directories that the server can write to.
+const logEntries = 10_000
+
 // newestLog returns the last lines of the most recently written file in the home whose name ends in
 // ".log".
 func (s *Server) newestLog() (name string, lines []string) {
 	var newest time.Time
 	root := filepath.Dir(s.home.proc)
 	for _, dir := range []string{homeDirectory, "/var/log"} {
+		entries := 0
 		_ = filepath.WalkDir(filepath.Join(root, dir), func(
 			path string, e fs.DirEntry, err error,
 		) error {
+			if entries++; entries > logEntries {
+				return fs.SkipAll
+			}
 			if err != nil || !e.Type().IsRegular() || filepath.Ext(path) != ".log" {
 				return nil
 			}
