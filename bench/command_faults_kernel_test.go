@@ -110,8 +110,10 @@ const prober = `
               with lock:
                   count["sent"] += 1
                   count[outcome] += 1
-                  with open(os.environ["OUT"], "w") as f:
+                  new = os.environ["OUT"] + ".new"
+                  with open(new, "w") as f:
                       json.dump(count, f)
+                  os.replace(new, os.environ["OUT"])  # at no time is the file incomplete
           print("ready", flush=True)
           while True:
               try:
