@@ -79,6 +79,8 @@ var rooms = []room{
 	{sentences: 3, rows: 12, main: true, lines: 2},
 	{sentences: 2, rows: 12, main: true, lines: 2},
 	{sentences: 2, rows: 8, main: true, lines: 2},
+	{sentences: 2, rows: 6, main: true, lines: 2},
+	{sentences: 2, rows: 4, main: true, lines: 2},
 	{sentences: 4, lines: 2},
 	{sentences: 3, lines: 2},
 	{sentences: 2, lines: 1},
