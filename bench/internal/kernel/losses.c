@@ -13,6 +13,8 @@
 #include <bpf/bpf_endian.h>
 #include <bpf/bpf_helpers.h>
 
+#include "process.h"
+
 // include/net/tcp_states.h
 #define TCP_TIME_WAIT 6
 #define TCP_CLOSE 7
@@ -31,22 +33,16 @@
 #define ETH_P_IPV6 0x86dd
 #define IPPROTO_TCP 6
 
-#define PID_LEVELS 33 // MAX_PID_NS_LEVEL in include/linux/pid_namespace.h, and the initial one
 
 char LICENSE[] SEC("license") = "Dual MIT/GPL";
 
 // Set once, before loading.
-const volatile __u32 pid_namespace;    // inode of the PID namespace whose numbers are reported
 const volatile bool any_namespace;     // only addresses decide
 const volatile bool drop_has_receiver; // kfree_skb passes the receiving socket, too (Linux 6.11)
 
 // The members of the kernel's structures that are read here. When a program is loaded, it is
 // adapted to the running kernel's layout (CO-RE).
 #pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
-
-struct ns_common {
-	unsigned int inum;
-};
 
 struct net {
 	struct ns_common ns;
@@ -113,25 +109,6 @@ struct sk_buff {
 	__be16 protocol;
 	__u16 transport_header;
 	__u16 network_header;
-};
-
-struct pid_namespace {
-	struct ns_common ns;
-};
-
-struct upid {
-	int nr;
-	struct pid_namespace *ns;
-};
-
-struct pid {
-	unsigned int level;
-	struct upid numbers[1];
-};
-
-struct task_struct {
-	struct task_struct *group_leader;
-	struct pid *thread_pid;
 };
 
 #pragma clang attribute pop
@@ -231,24 +208,6 @@ static __always_inline __u64 inode_of(const struct sock *sk, __u8 state)
 		return 0;
 	alloc = (const void *)socket - bpf_core_field_offset(struct socket_alloc, socket);
 	return BPF_CORE_READ(alloc, vfs_inode.i_ino);
-}
-
-// process returns the number of the running process in the PID namespace pid_namespace, or 0 if the
-// process is not in that namespace.
-static __always_inline __u32 process(void)
-{
-	const struct task_struct *task = (const void *)bpf_get_current_task();
-	const struct pid *pid = BPF_CORE_READ(task, group_leader, thread_pid);
-	__u32 level = BPF_CORE_READ(pid, level);
-
-	for (__u32 i = 0; i < PID_LEVELS && i <= level; i++) {
-		const struct upid *number = (const void *)pid + bpf_core_field_offset(struct pid, numbers) +
-					    i * bpf_core_type_size(struct upid);
-
-		if (BPF_CORE_READ(number, ns, ns.inum) == pid_namespace)
-			return BPF_CORE_READ(number, nr);
-	}
-	return 0;
 }
 
 // namespace_of returns 0 if the namespace is unknown or does not matter. In one of TCP's trees a

@@ -22,6 +22,8 @@
 #include <bpf/bpf_endian.h>
 #include <bpf/bpf_helpers.h>
 
+#include "../kernel/process.h"
+
 // include/net/tcp_states.h
 #define TCP_SYN_RECV 3
 #define TCP_FIN_WAIT1 4
@@ -35,20 +37,12 @@
 #define ETIMEDOUT 110     // include/uapi/asm-generic/errno.h
 #define PF_EXITING 4      // include/linux/sched.h
 #define SIGNAL_MASK 0x7f  // of exit_code, as wait(2) has it
-#define PID_LEVELS 33     // MAX_PID_NS_LEVEL in include/linux/pid_namespace.h, and the initial one
 
 char LICENSE[] SEC("license") = "Dual MIT/GPL";
-
-// The inode of the PID namespace whose process numbers are reported. Set once, before loading.
-const volatile __u32 pid_namespace;
 
 // The members of the kernel's structures that are read here. When a program is loaded, it is
 // adapted to the running kernel's layout (CO-RE).
 #pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
-
-struct ns_common {
-	unsigned int inum;
-};
 
 struct net {
 	struct ns_common ns;
@@ -112,27 +106,6 @@ struct tcp_sock {
 	__u64 bytes_retrans;
 	__u32 rcv_nxt;
 	__u32 copied_seq;
-};
-
-struct pid_namespace {
-	struct ns_common ns;
-};
-
-struct upid {
-	int nr;
-	struct pid_namespace *ns;
-};
-
-struct pid {
-	unsigned int level;
-	struct upid numbers[1];
-};
-
-struct task_struct {
-	unsigned int flags;
-	int exit_code;
-	struct task_struct *group_leader;
-	struct pid *thread_pid;
 };
 
 struct bpf_iter_meta {
@@ -267,24 +240,6 @@ static __always_inline __u64 inode_of(const struct sock *sk)
 		return 0;
 	alloc = (const void *)socket - bpf_core_field_offset(struct socket_alloc, socket);
 	return BPF_CORE_READ(alloc, vfs_inode.i_ino);
-}
-
-// process returns the current process's number in pid_namespace, or 0 if it has none there.
-static __always_inline __u32 process(void)
-{
-	const struct task_struct *task = bpf_get_current_task_btf();
-	const struct pid *pid = task->group_leader->thread_pid;
-	__u32 level = pid->level;
-
-	for (__u32 i = 0; i < PID_LEVELS && i <= level; i++) {
-		const struct upid *number = (const void *)pid +
-					    bpf_core_field_offset(struct pid, numbers) +
-					    i * bpf_core_type_size(struct upid);
-
-		if (BPF_CORE_READ(number, ns, ns.inum) == pid_namespace)
-			return BPF_CORE_READ(number, nr);
-	}
-	return 0;
 }
 
 // close_now records that the current process closes the connection, and in which way.
