@@ -1,7 +1,6 @@
 package kernel
 
 import (
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"math"
@@ -294,20 +293,10 @@ func (t *LossTrace) Missing() []string { return slices.Clone(t.missing) }
 func (t *LossTrace) Read(f func(LossEvent)) error {
 	t.reading.Lock()
 	defer t.reading.Unlock()
-	var record ringbuf.Record
-	for {
-		err := t.reader.ReadInto(&record)
-		if errors.Is(err, ringbuf.ErrFlushed) || errors.Is(err, ringbuf.ErrClosed) {
-			return nil
-		} else if err != nil {
-			return fmt.Errorf("losses: %w", err)
-		}
-		var raw lossesEvent
-		if _, err := binary.Decode(record.RawSample, binary.NativeEndian, &raw); err != nil {
-			return fmt.Errorf("losses: an event of %d bytes: %w", len(record.RawSample), err)
-		}
-		f(t.event(&raw))
+	if err := ReadRing(t.reader, func(raw *lossesEvent) { f(t.event(raw)) }); err != nil {
+		return fmt.Errorf("losses: %w", err)
 	}
+	return nil
 }
 
 func (t *LossTrace) event(raw *lossesEvent) LossEvent {

@@ -153,20 +153,10 @@ func (t *trace) watch() error {
 func (t *trace) read(f func(SocketEnd)) error {
 	t.reading.Lock()
 	defer t.reading.Unlock()
-	var record ringbuf.Record
-	for {
-		err := t.reader.ReadInto(&record)
-		if errors.Is(err, ringbuf.ErrFlushed) || errors.Is(err, ringbuf.ErrClosed) {
-			return nil
-		} else if err != nil {
-			return fmt.Errorf("ends of connections: %w", err)
-		}
-		var l endsLife
-		if _, err := binary.Decode(record.RawSample, binary.NativeEndian, &l); err != nil {
-			return fmt.Errorf("ends of connections: %d bytes: %w", len(record.RawSample), err)
-		}
-		f(l.end())
+	if err := kernel.ReadRing(t.reader, func(l *endsLife) { f(l.end()) }); err != nil {
+		return fmt.Errorf("ends of connections: %w", err)
 	}
+	return nil
 }
 
 // readLiving returns the connections that have not ended, by their cookies.
