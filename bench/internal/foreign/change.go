@@ -63,7 +63,7 @@ func (s *Server) look(ctx context.Context) (n *snapshot, err error) {
 		return nil, err
 	}
 	n.ids = setOf(n.processes)
-	all, err := s.Listeners()
+	all, _, err := s.Listeners()
 	for _, q := range all {
 		n.listeners[q.Cookie] = fmt.Sprintf("socket %d", q.Inode)
 	}

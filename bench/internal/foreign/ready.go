@@ -161,7 +161,7 @@ func (s *Server) readyHTTP(ctx context.Context, st *start) error {
 // listensSince returns nil if a process that is younger than the start listens at the server's
 // address.
 func (s *Server) listensSince(st *start) error {
-	at, err := s.Listeners()
+	at, _, err := s.Listeners()
 	if err != nil {
 		return err
 	}

@@ -88,8 +88,9 @@ func (c Config) CheckRestart(actions []Action) error {
 	return nil
 }
 
-// trigger returns the index of the action that begins to restart the server: the first one that is
-// not Write or Wait, or else the first Write. It returns -1 if there is none.
+// trigger returns the index of the action that begins to restart the server. This is the first
+// action other than Write and Wait. If there is no such action, it is the first Write. If all
+// actions are Waits, trigger returns -1.
 func trigger(actions []Action) int {
 	acts := func(a Action) bool { return !a.Write && a.Wait == nil }
 	if i := slices.IndexFunc(actions, acts); i >= 0 {
@@ -428,7 +429,7 @@ func (r *restarting) holds(ctx context.Context, c *Condition) error {
 		}
 		return r.readyAgain(ctx)
 	case c.Listening:
-		if at, err := r.Listeners(); err != nil || len(at) == 0 {
+		if at, _, err := r.Listeners(); err != nil || len(at) == 0 {
 			return cmp.Or(err, fmt.Errorf("nothing listens at %v", r.cfg.Address))
 		}
 		return nil

@@ -325,13 +325,13 @@ func TestKernelNginx(t *testing.T) {
 		cfg := nginx(t)
 		cfg.Vars["reuseport"] = "reuseport"
 		s := started(t, cfg)
-		if at, err := s.Listeners(); len(at) != 2 || err != nil {
+		if at, _, err := s.Listeners(); len(at) != 2 || err != nil {
 			t.Errorf("listeners %v, error %v; want 2", at, err)
 		}
 		fewer := Action{Write: true, Set: map[string]string{"workers": "1"}}
 		restart(t, s, append([]Action{fewer}, reload...),
 			ChangeListener, ChangeProcess, ChangeWorker)
-		if at, err := s.Listeners(); len(at) != 1 || err != nil {
+		if at, _, err := s.Listeners(); len(at) != 1 || err != nil {
 			t.Errorf("listeners %v, error %v; want 1", at, err)
 		}
 		stop(t, s)
@@ -405,7 +405,7 @@ func TestKernelNginx(t *testing.T) {
 		if r.Replaced || !slices.ContainsFunc(r.Remaining, remains) {
 			t.Errorf("remaining %v, replaced %t; want also %v", r.Remaining, r.Replaced, stuck)
 		}
-		if at, err := s.Listeners(); len(at) != 2 || err != nil {
+		if at, _, err := s.Listeners(); len(at) != 2 || err != nil {
 			t.Errorf("listeners %v, error %v; want 2", at, err)
 		}
 		s.cfg.RestartWithin = 800 * time.Millisecond

@@ -302,29 +302,18 @@ func (s *Server) Generation() int {
 	return s.generation
 }
 
-// Listeners returns the listening sockets at the server's address.
-func (s *Server) Listeners() ([]kernel.Queue, error) {
+// Listeners returns the listening sockets at the server's address. others is the number of sockets
+// that listen at other addresses of the server's network namespace.
+func (s *Server) Listeners() (at []kernel.Queue, others int, err error) {
 	all, err := s.allListeners()
-	at := all[:0]
+	at = all[:0]
 	for _, q := range all {
 		if q.Port == s.cfg.Address.Port() &&
 			(q.Addr.IsUnspecified() || q.Addr.Unmap() == s.cfg.Address.Addr().Unmap()) {
 			at = append(at, q)
 		}
 	}
-	return at, err
-}
-
-// OthersListen reports whether the server's network namespace has listening sockets at addresses
-// other than the server's.
-func (s *Server) OthersListen() (bool, error) {
-	all, err := s.allListeners()
-	n := len(all)
-	if err != nil {
-		return false, err
-	}
-	own, err := s.Listeners()
-	return n > len(own), err
+	return at, len(all) - len(at), err
 }
 
 func (s *Server) allListeners() ([]kernel.Queue, error) {

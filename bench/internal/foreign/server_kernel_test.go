@@ -23,8 +23,8 @@ import (
 	"reuseport-bench/servers/testkit"
 )
 
-// TestKernelAsUser runs the other tests as nobody, in a user namespace. All tests of this package
-// that need the kernel must pass both as root and as an ordinary user.
+// TestKernelAsUser runs the other kernel tests of this package again as the user nobody, in a user
+// namespace. They must pass both as root and as an ordinary user.
 func TestKernelAsUser(t *testing.T) {
 	t.Parallel()
 	if netlab.Entered() || !netlab.AsRoot() {
@@ -370,7 +370,7 @@ func TestKernelServes(t *testing.T) {
 			if cfg.Sockets == vocabulary.SocketsReuseport {
 				want = 2
 			}
-			if at, err := s.Listeners(); len(at) != want || err != nil {
+			if at, _, err := s.Listeners(); len(at) != want || err != nil {
 				t.Errorf("listeners %v, error %v; want %d", at, err, want)
 			}
 			stop(t, s)

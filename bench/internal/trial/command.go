@@ -104,15 +104,14 @@ func startServer(
 
 // noteListeners adds the server's current listening sockets to listeners, and updates othersListen.
 func (c *commandServer) noteListeners() error {
-	all, err := c.Listeners()
+	all, others, err := c.Listeners()
 	for _, q := range all {
 		if !slices.Contains(c.listeners, q.Inode) {
 			c.listeners = append(c.listeners, q.Inode)
 		}
 	}
-	others, othersErr := c.OthersListen()
-	c.othersListen = c.othersListen || others
-	return errors.Join(err, othersErr)
+	c.othersListen = c.othersListen || others > 0
+	return err
 }
 
 // startWitness starts a witness of the third-party server's connections. If it cannot start one,
