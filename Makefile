@@ -90,9 +90,9 @@ selftest:
 	$(GO) test ./results/compare ./bench/internal/gates ./bench \
 		-run 'TestSelf|TestKernelSelf|TestIntervalCoverage' -selftest -v -timeout 120m -count=1
 
-# Ends KILLS runs at random instants, and checks that each can be resumed to its end. The runs are in
-# every lab, as root and as an ordinary user, and every signal ends some of them. Also checks that
-# nothing is left behind. Five seconds each.
+# Ends KILLS runs at random instants, and checks that each can be resumed to its end. The runs are
+# in every lab, as root and as an ordinary user, and every signal ends some of them. Also checks
+# that nothing is left behind. Five seconds each.
 KILLS := 200
 kill-test:
 	$(GO) test ./bench -run TestKernelKills -kills $(KILLS) -v -timeout 120m -count=1

@@ -187,7 +187,7 @@ trials: 1
 	byLoad, byProber := float64(tr.Lost)/loadRate, seen.Lost/probeRate
 	slack := 3 * math.Sqrt(float64(tr.Lost)/loadRate/loadRate+seen.Lost/probeRate/probeRate)
 	if len(tr.Steps) != 4 || tr.Lost < 20 || math.Abs(byLoad-byProber) > slack+0.02 {
-		t.Errorf("%d restarts: by the load nobody listened for %.3f s, by the prober for %.3f s, "+
+		t.Errorf("%d restarts: the load estimates %.3f s without a listener, the prober %.3f s, "+
 			"±%.3f", len(tr.Steps), byLoad, byProber, slack)
 	}
 	if tr.Witness == nil || tr.Witness.Strangers < int64(seen.Served/2) {

@@ -50,10 +50,10 @@ type Config struct {
 	// over. Default 10 s.
 	RestartWithin time.Duration
 	Identify      Identify
-	// User is the user under whose id the server runs. Empty: www-data or nobody. If an ordinary
-	// user runs this program, there is only one user id, so the server runs in a user namespace of
-	// its own that maps this id to User. With "root", the server is root in the lab's user
-	// namespace.
+	// User is the name of the user that the server runs as. If it is empty, the server runs as
+	// www-data or, if there is no such user, as nobody. An ordinary user has only one user id. In
+	// that case, the server runs in its own user namespace, which maps the id to User. With "root",
+	// the server is root in the lab's user namespace.
 	User string
 	// Probe is the source address of the requests that find out whether the server is ready. If it
 	// is the zero value, the kernel chooses the address.

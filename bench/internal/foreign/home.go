@@ -307,7 +307,7 @@ func (h *home) write(name string, text []byte, mode os.FileMode) (err error) {
 // writeNew writes a file that does not exist yet in the directory with the descriptor at.
 func (h *home) writeNew(at int, name string, text []byte, mode os.FileMode) error {
 	// A child process that is forked while the file is open for writing inherits the descriptor and
-	// keeps it until it calls execve(2). Until then, nobody could execute the file (ETXTBSY).
+	// keeps it until it calls execve(2). Meanwhile, an execve(2) of the file fails (ETXTBSY).
 	syscall.ForkLock.RLock()
 	defer syscall.ForkLock.RUnlock()
 	fd, err := unix.Openat(at, name,

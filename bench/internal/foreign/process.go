@@ -124,7 +124,8 @@ func parseStat(path string, text []byte) (p Process, alive bool) {
 }
 
 // CPU returns the CPU time that the server's processes have used since the home was made, including
-// processes that have exited. The error is up to one clock tick, 10 ms, for each process.
+// processes that have exited. The kernel counts in clock ticks, so the CPU time of each process is
+// exact to 10 ms.
 func (s *Server) CPU() (used time.Duration, err error) {
 	all, err := s.home.processes()
 	for _, p := range all {
