@@ -57,14 +57,21 @@ trials: 1
 			if limited && (opened < 24 || opened > 32) || !limited && opened != 0 {
 				t.Errorf("%d opened while the load ran", opened)
 			}
+			waited := 0. // the time, in seconds, that the workers waited for a CPU
+			for _, ns := range []*int64{tr.CPU.RunQueueDelayNS, tr.CPU.StealNS} {
+				if ns != nil {
+					waited += float64(*ns) / 1e9
+				}
+			}
 			var all, requests []int64
 			for _, w := range tr.Workers {
 				all, requests = append(all, w.Accepted), append(requests, w.Served)
 				// Each connection carries about 40 requests, or 10 with max_requests. The numbers
 				// differ a little: a connection with a request in flight misses its turn.
 				each := map[bool]float64{false: 40, true: 10}[limited]
+				// A busy machine may keep a worker from its turns for a while.
 				got, want := float64(w.Served), each*float64(w.Accepted)
-				if math.Abs(got-want) > 0.25*want+each {
+				if math.Abs(got-want) > 0.25*want+each+800*waited {
 					t.Errorf("worker %d answered %v requests on %d connections, want about %v",
 						w.ID, got, w.Accepted, want)
 				}
@@ -126,15 +133,18 @@ load: {rate: 1000/s, duration: 1500ms, pace: poisson, connections: 20}
 matrix: [{load.idle_timeout: [0s, 10ms]}]
 trials: 1
 `+lenient)
-	lost := map[string]int64{}
+	lost, late := map[string]int64{}, false
 	for after, list := range trials(run, "load.idle_timeout") {
+		// A client that the machine stops for longer than its timeout may use each of its 20
+		// connections too late.
+		late = late || after == "10ms" && sentLate(list[0], 1000) > 10
 		lost[after] = list[0].LostByCause[cause.ClosedByWorker]
 		if list[0].Lost != lost[after] {
 			t.Errorf("client's timeout %s: lost %v", after, list[0].LostByCause)
 		}
 	}
 	t.Logf("lost: %v", lost)
-	if lost["0s"] < 3 || lost["10ms"]*2 > lost["0s"] {
+	if lost["0s"] < 3 || lost["10ms"]*2 > lost["0s"] && !late {
 		t.Errorf("lost: %v; want some where the client waits longer than the server", lost)
 	}
 }
@@ -183,8 +193,9 @@ trials: 1
 				what, tr.LostByCause, routed, len(tr.Workers))
 		case !kept:
 			// Half of the requests, within five standard deviations, and a few that reached one new
-			// pod before the rules included the other.
-			if got := float64(newcomers); math.Abs(got-after/2) > 5*math.Sqrt(after)/2+25 {
+			// pod before the rules included the other, or were sent late.
+			slack := 5*math.Sqrt(after)/2 + 25 + sentLate(tr, 500)/2
+			if got := float64(newcomers); math.Abs(got-after/2) > slack {
 				t.Errorf("%s: %v requests at newcomers, want about %.0f", what, got, after/2)
 			}
 		case v.Labels["load.lifetime"] == "":

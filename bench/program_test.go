@@ -127,10 +127,10 @@ func processesOf(t *testing.T, path string) (pids []int) {
 	return pids
 }
 
-// gone waits up to 2 s until no process of the program is left.
+// gone waits up to 10 s until no process of the program is left.
 func (p *program) gone(t *testing.T) {
 	t.Helper()
-	deadline := time.Now().Add(2 * time.Second)
+	deadline := time.Now().Add(10 * time.Second)
 	for {
 		left := p.processes(t)
 		if len(left) == 0 {
@@ -147,6 +147,29 @@ func (p *program) gone(t *testing.T) {
 // machine.
 const lenient = "\n" +
 	"validity: {lag_floor: 1m, step_lag: 1m, achieved: 0.01, steal: 1, run_queue: 1, harness: 1}\n"
+
+// punctual is like lenient, but the program repeats a trial in which the load sent attempts a tenth
+// of a second late. The tests that use it count the attempts that meet a certain state of the
+// servers.
+const punctual = "\n" +
+	"validity: {lag_floor: 50ms, step_lag: 100ms, achieved: 0.01, steal: 1, run_queue: 1, " +
+	"harness: 1}\n"
+
+// sentLate returns the number of attempts that were due within the longest time by which the load
+// sent an attempt late. So many attempts may have been sent in another state of the servers than
+// that in which they were due. rate is in attempts per second.
+func sentLate(tr *results.Trial, rate float64) float64 {
+	late := int64(0)
+	if tr.ScheduleLagP99NS != nil {
+		late = *tr.ScheduleLagP99NS
+	}
+	for _, s := range tr.Steps {
+		if s.ScheduleLagMaxNS != nil {
+			late = max(late, *s.ScheduleLagMaxNS)
+		}
+	}
+	return rate * float64(late) / 1e9
+}
 
 // run runs a scenario. It returns the stored run, the standard error and the exit status.
 func (p *program) run(

@@ -64,12 +64,12 @@ name: lags
 about: A deleted pod, and endpoints that follow after a lag that is drawn.
 network: cluster
 path: service
-load: {rate: 100/s, duration: 1s, timeout: 300ms}
+load: {rate: 100/s, duration: 1500ms, timeout: 300ms}
 timeline: [{at: 100ms, do: delete-pod}]
-kube: {endpoint_lag: uniform(10ms..600ms)}
+kube: {endpoint_lag: uniform(10ms..1400ms)}
 matrix: [{stop: [close, drain]}]
 trials: 2
-`+lenient, "--seed", "5")
+`+lenient, "--seed", "1")
 	lag := map[string][]int64{}
 	for _, v := range run.Scenarios[0].Variants {
 		if skips(t, v) {
@@ -80,9 +80,9 @@ trials: 2
 			lag[v.Labels["stop"]] = append(lag[v.Labels["stop"]], *pod.EndpointsNS-*pod.DeletedNS)
 		}
 	}
-	// With this seed the lags of the two blocks differ by about 100 ms or more. A busy machine
-	// makes both longer.
-	apart := func(a, b int64) bool { return max(a-b, b-a) > 50e6 }
+	// With this seed the lags of the two blocks are about 1000 ms and 365 ms. A busy machine may
+	// make any of them longer.
+	apart := func(a, b int64) bool { return max(a-b, b-a) > 310e6 }
 	if c, d := lag["close"], lag["drain"]; len(c) != 2 || len(d) != 2 || !apart(c[0], c[1]) ||
 		apart(c[0], d[0]) || apart(c[1], d[1]) {
 		t.Errorf("lags in ns, two of each variant: %v", lag)
@@ -162,12 +162,12 @@ func TestKernelPods(t *testing.T) {
 // only trial.
 func podTrial(t *testing.T, settings string) *results.Trial {
 	t.Helper()
-	load := "load: {rate: 300/s, duration: 2500ms, timeout: 400ms}\n"
+	load := "load: {rate: 300/s, duration: 2500ms}\n"
 	if strings.HasPrefix(settings, "load:") {
 		load = ""
 	}
 	run := carriedOut(t, "name: pods\nabout: Pods behind a Service.\nnetwork: cluster\n"+
-		"path: service\n"+load+settings+"\ntrials: 1\n"+lenient)
+		"path: service\n"+load+settings+"\ntrials: 1\n"+punctual)
 	v := run.Scenarios[0].Variants[0]
 	if skips(t, v) {
 		t.SkipNow()

@@ -12,14 +12,14 @@ import (
 func TestKernelService(t *testing.T) {
 	requireLab(t)
 	t.Parallel()
-	const lag = 300e6 // ns
+	const lag = 600e6 // ns
 	tests := []struct {
 		name, settings string
 		stale          bool
 	}{
-		{"delete-pod", "timeline: [{at: 300ms, do: delete-pod}]\nstop: close\nkube: {endpoint_lag: 300ms}", true},
-		{"move-pod", "timeline: [{at: 300ms, do: move-pod}]\nstop: close\nkube: {endpoint_lag: 300ms}", true},
-		{"node-down", "timeline: [{at: 300ms, do: node-down}]\nkube: {node_lag: 300ms}", true},
+		{"delete-pod", "timeline: [{at: 300ms, do: delete-pod}]\nstop: close\nkube: {endpoint_lag: 600ms}", true},
+		{"move-pod", "timeline: [{at: 300ms, do: move-pod}]\nstop: close\nkube: {endpoint_lag: 600ms}", true},
+		{"node-down", "timeline: [{at: 300ms, do: node-down}]\nkube: {node_lag: 600ms}", true},
 		{"a preStop delay", "timeline: [{at: 300ms, do: rolling-update}]\nstop: drain\nkube: {endpoint_lag: 50ms, pre_stop: 700ms}", false},
 	}
 	for _, test := range tests {
@@ -41,8 +41,8 @@ func TestKernelService(t *testing.T) {
 			if late < lag || late > lag+1e9 {
 				t.Errorf("the rules followed after %.0f ms, want %.0f and some", late/1e6, lag/1e6)
 			}
-			// 90 attempts are due in 300 ms, and one of two endpoints gets half of them. The
-			// probability that it gets fewer than 25 or more than 65 is 1 in 10,000.
+			// 180 attempts are due in 600 ms, and one of two endpoints gets half of them, with a
+			// standard deviation of 7. 30 attempts may be sent late (punctual).
 			want := 300 * late / 1e9 / 2
 			if stale := float64(trial.LostByCause["stale_endpoint"]); stale < want*0.5 ||
 				stale > want*1.5 {
@@ -60,7 +60,7 @@ func TestKernelService(t *testing.T) {
 					"%d ns: %+v", trial.LossesOmitted, len(others), *step.StopNS,
 					others[:min(1, len(others))])
 			}
-			if outage := float64(*step.OutageNS); outage < 0.5*late || outage > late+100e6 {
+			if outage := float64(*step.OutageNS); outage < 0.5*late || outage > late+200e6 {
 				t.Errorf("an outage of %.0f ms, want about %.0f", outage/1e6, late/1e6)
 			}
 		})
@@ -87,7 +87,7 @@ matrix:
   - {server.startup: [600ms], load.timeout: [3s]}
   - {server.startup: [1500ms], load.timeout: [900ms, 3s]}
 trials: 1
-`+lenient)
+`+punctual)
 	for _, v := range run.Scenarios[0].Variants {
 		t.Run(results.LabelString(v.Labels), func(t *testing.T) {
 			if skips(t, v) {
@@ -100,8 +100,8 @@ trials: 1
 			}
 			// The tolerance: the client's kernel sends the SYN again after 1.00 to 1.08 s, and a
 			// pause of the machine adds a few losses.
-			lost, predicted := float64(trial.Lost), *step.PredictedLost
-			if lost < predicted-0.08*rate-5 || lost > predicted+0.1*predicted+25 {
+			lost, predicted, late := float64(trial.Lost), *step.PredictedLost, sentLate(trial, rate)
+			if lost < predicted-0.08*rate-5-late || lost > predicted+0.1*predicted+25+late {
 				t.Errorf("%.0f lost %v, predicted %.0f", lost, trial.LostByCause, predicted)
 			}
 			window := float64(*step.DeadNS) / 1e9
@@ -140,13 +140,14 @@ func TestKernelStaleConntrack(t *testing.T) {
 		"kube: {endpoint_lag: 600ms, teardown: 200ms}")
 	stale := float64(trial.LostByCause["stale_conntrack"])
 	// Entries are left by half of the connections that were opened after the pod's network had been
-	// torn down and before the rules changed. The source ports of these are reused two or three
-	// times, after 1 to 3 s.
-	if once := rate * (lag - teardown) / 2; stale < 1.5*once || stale > 3.5*once {
+	// torn down and before the rules changed: 60, with a standard deviation of 5.5. The source
+	// ports of these are reused two or three times, after 1 to 3 s. 30 attempts may be sent late
+	// (punctual).
+	if once := rate * (lag - teardown) / 2; stale < once || stale > 4*once {
 		t.Errorf("%v lost to old entries, want two or three times %v: %v", stale, once,
 			trial.LostByCause)
 	}
-	if step := trial.Steps[0]; *step.OutageNS > 800e6 ||
+	if step := trial.Steps[0]; *step.OutageNS > 1200e6 ||
 		step.Lost != trial.LostByCause["stale_endpoint"]+trial.LostByCause["reset_at_close"] {
 		t.Errorf("the switch is blamed for %d in %d ms: %v", step.Lost, *step.OutageNS/1e6,
 			trial.LostByCause)
@@ -182,9 +183,10 @@ trials: 1
 		t.Logf("%v: %d of %d lost %v, outage %d ms", v.Labels, trial.Lost, trial.Attempts,
 			trial.LostByCause, *step.OutageNS/1e6)
 		// The bounds of the outage, in ms. With "ttl", at least one of sixteen clients has the
-		// deleted pod's address in its cache for a while, and for at most a second.
+		// deleted pod's address in its cache for a while, and for at most a second. On a busy
+		// machine the name may be changed late.
 		bounds := map[string][2]int64{
-			"none": {0, 400}, "ttl": {300, 1500}, "forever": {2500, 3100},
+			"none": {0, 800}, "ttl": {300, 1800}, "forever": {2500, 3100},
 		}[v.Labels["dns.cache"]]
 		least, most := bounds[0], bounds[1]
 		if ms := *step.OutageNS / 1e6; ms < least || ms > most {
@@ -217,7 +219,7 @@ timeline: [{at: 500ms, do: delete-pod, target: `+target+`}]
 stop: close
 kube: {endpoint_lag: 100ms}
 trials: 1
-`+lenient)
+`+punctual)
 			v := run.Scenarios[0].Variants[0]
 			if skips(t, v) {
 				return
@@ -245,9 +247,10 @@ trials: 1
 			// All attempts that were due after the close are lost. Those in the queue at the close
 			// are reset.
 			due := int64(float64(trial.Attempts) * (1 - float64(*step.ClosedNS)/2e9))
+			late := 30 + int64(sentLate(trial, 300)) // attempts due before the close and sent later
 			stale := trial.LostByCause["stale_endpoint"]
 			atClose := trial.LostByCause["reset_at_close"]
-			if stale < due-30 || stale > due+30 || stale+atClose != trial.Lost || !step.Censored {
+			if stale < due-30 || stale > due+late || stale+atClose != trial.Lost || !step.Censored {
 				t.Errorf("%d due after the close; lost %v, %+v", due, trial.LostByCause, step)
 			}
 		})

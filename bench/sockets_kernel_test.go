@@ -22,18 +22,19 @@ timeline: [{at: 100ms, do: add}]
 stop: close
 matrix: [{server.listen: [dual, any+specific, specific+any, dual+any]}]
 trials: 1
-`+lenient)
+`+punctual)
 	for what, tr := range byLabels(run) {
 		s := tr.Steps[0]
+		// At least so many attempts are sent after the second worker is ready.
 		after := tr.Attempts - *s.ReadyNS/1e6
 		first, second := tr.Workers[0].Accepted, tr.Workers[1].Accepted
 		t.Logf("%s: %d and %d, of which %d after the second was ready", what, first, second, after)
 		lo, hi := int64(0), int64(0)
 		switch strings.TrimPrefix(what, "server.listen=") {
-		case "dual": // half of the 400 attempts after the step, ± 7 standard deviations of 10
-			lo, hi = 130, 270
+		case "dual": // half of at most 500, whose standard deviation is 11
+			lo, hi = after/2-60, tr.Attempts/2+60
 		case "any+specific", "dual+any":
-			lo, hi = after-10, after+10
+			lo, hi = after-10, tr.Attempts
 		}
 		if second < lo || second > hi || tr.Lost != 0 {
 			t.Errorf("%s: the second worker accepted %d, want %d to %d; lost %v", what, second, lo,

@@ -16,18 +16,20 @@ func TestKernelSomaxconn(t *testing.T) {
 name: somaxconn
 about: A worker that stands still, and the backlog that the kernel lets it have.
 workers: 1
-load: {rate: 1000/s, duration: 700ms, timeout: 500ms}
+load: {rate: 1000/s, duration: 700ms}
 timeline: [{at: 100ms, do: stall, for: 400ms}]
 server: {backlog: 4096}
 matrix: [{sysctl.somaxconn: [128, 4096]}]
 trials: 1
-`+lenient)
+`+punctual)
 	for what, tr := range byLabels(run) {
 		s := tr.Steps[0]
 		due := (*s.ReadyNS - *s.StopNS) / *s.ResolutionNS
 		full := tr.LostByCause["accept_overflow"]
-		// Tolerances, in connections: on a busy machine the worker may stop early or continue late.
-		const early, late = 10, 60
+		// Tolerances, in connections: on a busy machine attempts are sent late, and the worker may
+		// continue late.
+		early := 10 + int64(sentLate(tr, 1000))
+		late := early + 50 + max(0, *s.StallNS / *s.ResolutionNS - due)
 		longest := int64(0)
 		for _, l := range tr.Queues.Listeners {
 			longest = max(longest, l.Max)
@@ -67,7 +69,7 @@ load: {rate: 400/s, duration: 250ms, timeout: 300ms}
 timeline: [{at: 0s, do: replace}]
 matrix: [{trace: [on, off], sysctl.abort_on_overflow: [0, 1]}]
 trials: 1
-`+lenient)
+`+punctual)
 	for _, v := range run.Scenarios[0].Variants {
 		if skips(t, v) {
 			continue
