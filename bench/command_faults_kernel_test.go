@@ -68,7 +68,7 @@ server:
   vars: {fault: none}
   files:
     server.py: |`+faultServer+`
-load: {rate: 500/s, duration: 900ms, timeout: 300ms}
+load: {rate: 500/s, duration: 900ms}
 matrix: [{server.vars.fault: [none, reset, silent, unread, hold, cut, error]}]
 trials: 1
 `+lenient)

@@ -335,7 +335,7 @@ func TestKernelHalfOpenOfCommand(t *testing.T) {
 	tr := tried(t, python+`  fault: {half_open: 5}
   restarts: {stop-start: [{stop: previous}, {start: next}]}
 restart: stop-start
-load: {rate: 300/s, duration: 900ms}
+load: {rate: 300/s, duration: 1500ms}
 timeline: [{at: 200ms, do: restart}]
 `)
 	if len(tr.Steps) != 1 || tr.Steps[0].ReadyNS == nil {
@@ -356,7 +356,7 @@ func TestKernelDroppedSYNsOfCommand(t *testing.T) {
 	t.Parallel()
 	const dropped = 7
 	tr := tried(t, fmt.Sprintf(python+`  fault: {dropped_syns: %d}
-load: {rate: 300/s, duration: 600ms, timeout: 300ms}
+load: {rate: 300/s, duration: 600ms, timeout: 650ms} # less than a client takes to repeat a SYN
 `, dropped))
 	served(t, tr, dropped)
 	if tr.Lost != dropped || tr.LostByPhase["connect"] != dropped {
@@ -428,7 +428,7 @@ server:
               c.sendall(b"42")
               c.close()
 restart: stop-start
-load: {rate: 200/s, duration: 800ms}
+load: {rate: 200/s, duration: 1500ms}
 timeline: [{at: 300ms, do: restart}]
 `)
 	if len(tr.Steps) != 1 || tr.Served < tr.Attempts/2 || tr.LostByCause["error_answer"] > 0 {
@@ -460,7 +460,7 @@ func TestKernelStopsCommand(t *testing.T) {
     deaf:
       start: /usr/bin/python3 -u deaf.py
       ready: {stdout: ready}
-      stop: {signal: USR1, grace: 300ms}
+      stop: {signal: USR1, grace: 1s}
       files:
         deaf.py: |
           import signal

@@ -18,18 +18,18 @@ func TestKernelStepKinds(t *testing.T) {
 	const pods = "network: cluster\npath: service\nworkers: 4\n"
 	tests := []struct{ name, scenario string }{
 		{"workers", `
-load: {rate: 500/s, duration: 2500ms, timeout: 400ms}
+load: {rate: 500/s, duration: 3200ms, timeout: 400ms}
 timeline:
-  - {at: 200ms, do: add}
-  - {at: 400ms, do: cold-start, for: 50ms}
-  - {at: 600ms, do: remove}
-  - {at: 800ms, do: kill}
-  - {at: 1000ms, do: stall, for: 20ms}
-  - {at: 1200ms, do: replace}
-  - {at: 1500ms, do: roll}
-  - {at: 1900ms, do: crash, for: 50ms}
-  - {at: 2200ms, do: join}
-  - {at: 2350ms, do: drop-socket}
+  - {at: 100ms, do: add}
+  - {at: 450ms, do: cold-start, for: 50ms}
+  - {at: 850ms, do: remove}
+  - {at: 1100ms, do: kill}
+  - {at: 1350ms, do: stall, for: 20ms}
+  - {at: 1600ms, do: replace}
+  - {at: 2000ms, do: roll}
+  - {at: 2450ms, do: crash, for: 50ms}
+  - {at: 2900ms, do: join}
+  - {at: 3050ms, do: drop-socket}
 `},
 		{"pods", pods + `
 load: {rate: 500/s, duration: 6s, timeout: 400ms}
@@ -46,8 +46,8 @@ timeline:
   - {at: 5000ms, do: drain-node, target: 0}
 `},
 		{"node-down", pods + `
-load: {rate: 500/s, duration: 1500ms, timeout: 400ms}
-timeline: [{at: 200ms, do: cold-start, for: 50ms}, {at: 500ms, do: node-down, target: 0}]
+load: {rate: 500/s, duration: 1600ms, timeout: 400ms}
+timeline: [{at: 200ms, do: cold-start, for: 50ms}, {at: 650ms, do: node-down, target: 0}]
 `},
 	}
 	seen, skipped := map[vocabulary.StepName]bool{}, false
