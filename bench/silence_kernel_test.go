@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"os"
 	"path/filepath"
 	"slices"
@@ -86,8 +87,11 @@ trials: 1
 	if err := c.Start(); err != nil {
 		t.Fatal(err)
 	}
-	p.await(t, "load")
-	time.Sleep(500 * time.Millisecond) // until the load, which lasts 2 s, has begun
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	if _, err := p.awaitLoad(ctx, t, 300); err != nil {
+		t.Fatal(err)
+	}
 	p.signal(t, "run", syscall.SIGSTOP)
 	time.Sleep(500 * time.Millisecond)
 	p.signal(t, "run", syscall.SIGCONT)
@@ -125,17 +129,6 @@ func (p *program) roles(t *testing.T) map[string][]int {
 		}
 	}
 	return all
-}
-
-// await waits until a process with the role runs.
-func (p *program) await(t *testing.T, role string) {
-	t.Helper()
-	end := time.Now().Add(20 * time.Second)
-	for ; len(p.roles(t)[role]) == 0; time.Sleep(time.Millisecond) {
-		if time.Now().After(end) {
-			t.Fatalf("no %s process after 20 s", role)
-		}
-	}
 }
 
 // signal sends a signal to all processes with the role.
