@@ -261,6 +261,11 @@ func (p *program) interrupt(t *testing.T, scenario, dir string, by interruption)
 		t.Fatal(err)
 	}
 	stored := awaitTrials(t, out, by.trials)
+	// Until the program has set its signal handlers up, which is before it starts a child, signals
+	// end it without an exit status of its own.
+	for end := time.Now().Add(awaitLimit); len(p.processes(t)) < 2 && time.Now().Before(end); {
+		time.Sleep(time.Millisecond)
+	}
 	time.Sleep(by.after)
 	if err := c.Process.Signal(by.signal); err != nil {
 		t.Fatal(err)
