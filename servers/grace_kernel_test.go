@@ -64,9 +64,14 @@ func TestKernelGrace(t *testing.T) {
 		for _, grace := range []time.Duration{20 * time.Millisecond, 10 * time.Second} {
 			t.Run(string(kind)+" "+grace.String(), func(t *testing.T) {
 				t.Parallel()
+				cut := kind == vocabulary.ServerHTTP && grace < time.Second
+				work := Work{Sleep: 200 * time.Millisecond}
+				if cut {
+					work.Sleep = time.Minute // the request is in progress whenever the stop comes
+				}
 				g := newTestGroup(t, Config{
 					Kind: kind, Sockets: vocabulary.SocketsReuseport, Workers: 1, Grace: grace,
-					Work: Work{Sleep: 200 * time.Millisecond},
+					Work: work,
 				})
 				w := g.generation().Workers[0]
 				answered := g.startRequest()
@@ -75,7 +80,6 @@ func TestKernelGrace(t *testing.T) {
 				if err := g.Finish(t.Context()); err != nil {
 					t.Fatal(err)
 				}
-				cut := kind == vocabulary.ServerHTTP && grace < time.Second
 				if err := <-answered; (err != nil) != cut {
 					t.Errorf("request in progress: error %v, want it cut off: %t", err, cut)
 				}
@@ -136,7 +140,7 @@ func TestKernelDrainEnds(t *testing.T) {
 	})
 	w := g.generation().Workers[0]
 	var answered []<-chan error
-	for range 8 { // serving all takes more than half a second
+	for range 40 { // serving all takes more than three seconds
 		answered = append(answered, g.startRequest())
 	}
 	g.stop([]*Worker{w}, vocabulary.StopDrain)

@@ -547,7 +547,7 @@ func TestKernelFailedGeneration(t *testing.T) {
 					t.Fatalf("generation %v was started", gen)
 				}
 				for _, w := range g.Workers() {
-					within(t, time.Second, w.Exited(), "the started workers to exit")
+					within(t, 5*time.Second, w.Exited(), "the started workers to exit")
 				}
 				g.starts = -1
 				gen := g.generation()

@@ -224,7 +224,7 @@ func TestKernelParkedAreEnded(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, w := range parked {
-		within(t, time.Second, w.Exited(), "a parked process to exit")
+		within(t, 5*time.Second, w.Exited(), "a parked process to exit")
 	}
 	if diff := cmp.Diff(descriptors(t, os.Getpid()), before); diff != "" {
 		t.Errorf("descriptors (-after +before):\n%s", diff)

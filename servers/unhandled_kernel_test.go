@@ -1,7 +1,6 @@
 package servers_test
 
 import (
-	"errors"
 	"net"
 	"slices"
 	"testing"
@@ -17,7 +16,7 @@ import (
 func TestKernelUnhandled(t *testing.T) {
 	g := newTestGroup(t, Config{
 		Kind: vocabulary.ServerHTTP, Sockets: vocabulary.SocketsReuseport, Workers: 1,
-		Grace: 300 * time.Millisecond, Work: Work{Sleep: 5 * time.Second},
+		Grace: time.Minute, Work: Work{Sleep: time.Minute},
 	})
 	w := g.generation().Workers[0]
 	late, err := net.Dial("tcp", g.target.String())
@@ -31,10 +30,14 @@ func TestKernelUnhandled(t *testing.T) {
 	}
 	g.stop([]*Worker{w}, vocabulary.StopShutdown)
 	send(t, late)
+	g.awaitRequests(w, 2)
+	if err := g.End(t.Context(), time.Millisecond); err != nil {
+		t.Fatal(err)
+	}
 	if errLate, errHandled := readResponse(late), <-handled; errLate == nil || errHandled == nil {
 		t.Errorf("errors %v and %v, want neither request answered", errLate, errHandled)
 	}
-	if err := errors.Join(g.Finish(t.Context()), g.Close()); err != nil {
+	if err := g.Close(); err != nil {
 		t.Fatal(err)
 	}
 	var ends []journal.End
