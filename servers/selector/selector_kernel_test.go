@@ -317,7 +317,7 @@ func TestKernelLeastLoadedSharesEvenly(t *testing.T) {
 }
 
 func TestKernelLeastLoadedCountsQueue(t *testing.T) {
-	g := newTestGroup(t, Config{Kind: LeastLoaded, Slots: 3}, 3)
+	g := newTestGroup(t, Config{Kind: LeastLoaded, Slots: 3, Stuck: time.Hour}, 3)
 	for range 3 {
 		g.members[2].Begin()
 	}
@@ -361,7 +361,7 @@ func TestKernelLeastLoadedQueueLimit(t *testing.T) {
 }
 
 func TestKernelLeastLoadedStuck(t *testing.T) {
-	const stuck, long = time.Second, int64(time.Minute)
+	const stuck, long = 10 * time.Second, int64(time.Minute)
 	g := newTestGroup(t, Config{Kind: LeastLoaded, Slots: 2, Stuck: stuck}, 2)
 	if got, want := g.members[0].Beat(), stuck/2; got != want {
 		t.Errorf("beat: got %v, want %v", got, want)
