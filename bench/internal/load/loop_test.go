@@ -116,7 +116,7 @@ func TestTimeoutsOfDifferentKinds(t *testing.T) {
 		ConnectTimeout: 20 * time.Millisecond, Backoff: 10 * time.Millisecond,
 	}
 	tr, finish := newTestTransport(t, Config{
-		Processes: 1, Target: at, Timeout: 150 * time.Millisecond, Shape: atOnce(3), Retry: retry,
+		Processes: 1, Target: at, Timeout: 500 * time.Millisecond, Shape: atOnce(3), Retry: retry,
 		Connections: vocabulary.ConnectionsNew,
 	})
 	tr.begin(0)
@@ -133,7 +133,7 @@ func TestTimeoutsOfDifferentKinds(t *testing.T) {
 	for _, s := range samples {
 		least, tries := 50*time.Millisecond, 1 // two handshake timeouts and the pause
 		if s.Sequence == 0 {
-			least, tries = 150*time.Millisecond, 0
+			least, tries = 500*time.Millisecond, 0
 		}
 		took := time.Duration(s.Done - s.Sent)
 		if took < least || len(s.Failed) != tries || s.Class != results.ClassTimeout {

@@ -28,8 +28,8 @@ func TestPace(t *testing.T) {
 		{"late", Shape{Pace: vocabulary.PaceConstant, Rate: 4000, Duration: 50 * time.Millisecond},
 			60 * time.Millisecond, 9},
 		// 10 of the 30 attempts of each burst, in ticks of 8 and 2
-		{"bursts", Shape{Pace: vocabulary.PaceBurst, Burst: 30, Rate: 1000,
-			Duration: 60 * time.Millisecond}, 0, 4},
+		{"bursts", Shape{Pace: vocabulary.PaceBurst, Burst: 30, Rate: 75,
+			Duration: 800 * time.Millisecond}, 0, 4},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			tr, finish := newTestTransport(t, Config{
@@ -104,7 +104,7 @@ func TestTrack(t *testing.T) {
 // TestClosedLoop checks that every client sends at the start, and again only when its last attempt
 // has ended. Each attempt is due when it is sent.
 func TestClosedLoop(t *testing.T) {
-	const clients, duration = 3, 100 * time.Millisecond
+	const clients, duration = 3, 400 * time.Millisecond
 	at, _, _ := scripted(t, nil)
 	tr, finish := newTestTransport(t, Config{
 		Processes: 1, Target: at, Timeout: 5 * time.Second, Connections: vocabulary.ConnectionsNew,
