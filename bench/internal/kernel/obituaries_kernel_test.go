@@ -213,13 +213,15 @@ func TestKernelObituariesLost(t *testing.T) {
 			}
 			unix.Poll(nil, 1)
 		}
-		time.Sleep(10 * time.Millisecond)
-		if lost, err = o.Lost(); err != nil {
-			return err
-		}
 		got := 0
-		if err := o.Read(func(Connection) { got++ }); err != nil {
-			return err
+		for end := time.Now().Add(10 * time.Second); got+lost < n && time.Now().Before(end); {
+			if err := o.Read(func(Connection) { got++ }); err != nil {
+				return err
+			}
+			if lost, err = o.Lost(); err != nil {
+				return err
+			}
+			unix.Poll(nil, 1)
 		}
 		if got == 0 || lost == 0 || got+lost != n {
 			t.Errorf("%d came, %d were lost; want %d together", got, lost, n)
