@@ -248,7 +248,7 @@ func testDrain(t *testing.T, s *site) {
 	name := <-s.slow
 	other := map[string]string{"one": "two", "two": "one"}[name]
 
-	short, cancelShort := context.WithTimeout(ctx, 50*time.Millisecond)
+	short, cancelShort := context.WithTimeout(ctx, 350*time.Millisecond)
 	defer cancelShort()
 	err := s.Drain(short, name)
 	if !errors.Is(err, context.DeadlineExceeded) ||
