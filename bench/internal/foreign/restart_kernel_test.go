@@ -44,7 +44,7 @@ func restart(t *testing.T, s *Server, actions []Action, want ...ChangeKind) *Res
 	return r
 }
 
-func wait(c Condition) Action { return Action{Wait: &c, Within: 3 * time.Second} }
+func wait(c Condition) Action { return Action{Wait: &c, Within: 10 * time.Second} }
 
 // TestKernelRestarts restarts the tests' server in each way that leads to a new process.
 func TestKernelRestarts(t *testing.T) {
@@ -285,7 +285,7 @@ func nginx(t *testing.T) Config {
 		Forks: true, PIDFile: "nginx.pid",
 		Files:    []File{{Name: "logs/"}, {Name: "nginx.conf", Text: nginxConfig}},
 		Vars:     map[string]string{"reuseport": "", "broken": "", "said": "0"},
-		Ready:    Ready{HTTP: "/", Within: 3 * time.Second},
+		Ready:    Ready{HTTP: "/", Within: 10 * time.Second},
 		Stop:     Stop{Signal: unix.SIGQUIT, Grace: 2 * time.Second},
 		Identify: Identify{Worker: "Worker"}, RestartWithin: 3 * time.Second,
 	}
@@ -443,7 +443,7 @@ func TestKernelHAProxy(t *testing.T) {
 			Address: address, Workers: 1, Start: Command{Line: start}, PIDFile: "h.pid",
 			Files: []File{{Name: "h.cfg", Text: haproxyConfig}},
 			Vars:  map[string]string{"more": ""},
-			Ready: Ready{HTTP: "/", Within: 3 * time.Second},
+			Ready: Ready{HTTP: "/", Within: 10 * time.Second},
 			Stop:  Stop{Grace: 2 * time.Second}, Identify: Identify{Worker: "Worker"},
 			RestartWithin: 3 * time.Second,
 		}
@@ -515,7 +515,7 @@ func TestKernelNode(t *testing.T) {
 	s := started(t, Config{
 		Address: address, Workers: 1, Start: Command{List: []string{"node", "server.js"}},
 		Files:    []File{{Name: "server.js", Text: nodeServer}},
-		Ready:    Ready{HTTP: "/", Within: 5 * time.Second},
+		Ready:    Ready{HTTP: "/", Within: 10 * time.Second},
 		Identify: Identify{Worker: "Worker"},
 	})
 	r := restart(t, s, []Action{{Signal: unix.SIGHUP}, wait(Condition{Gone: TargetOldWorkers})},
@@ -534,7 +534,7 @@ func TestKernelPython(t *testing.T) {
 	cfg := Config{
 		Address: address, Workers: 1,
 		Start: Command{Line: "python3 -m http.server --bind $HOST $PORT"},
-		Ready: Ready{HTTP: "/", Within: 5 * time.Second},
+		Ready: Ready{HTTP: "/", Within: 10 * time.Second},
 	}
 	s := started(t, cfg)
 	restart(t, s, []Action{{Stop: true}, {Start: true}}, ChangeListener, ChangeProcess)
@@ -555,7 +555,7 @@ def app(environ, start_response):
     start_response('200 OK', [('Content-Length', '3'), ('Worker', str(os.getpid()))])
     return [b'ok\n']
 `}},
-		Ready: Ready{HTTP: "/", Within: 5 * time.Second}, Stop: Stop{Grace: 3 * time.Second},
+		Ready: Ready{HTTP: "/", Within: 10 * time.Second}, Stop: Stop{Grace: 3 * time.Second},
 		Identify: Identify{Worker: "Worker"}, RestartWithin: 3 * time.Second,
 	})
 	restart(t, s, []Action{{Signal: unix.SIGHUP}, wait(Condition{Gone: TargetOldWorkers})},

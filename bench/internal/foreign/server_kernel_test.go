@@ -92,7 +92,7 @@ func helper(mode string) Config {
 		Address: address, Workers: 2,
 		Start: Command{Line: "./helper " + roleServe + " " + mode},
 		Files: []File{{Name: "helper", Copy: "/proc/self/exe"}},
-		Ready: Ready{HTTP: "/", Within: 3 * time.Second},
+		Ready: Ready{HTTP: "/", Within: 10 * time.Second},
 		Stop:  Stop{Grace: time.Second},
 	}
 }
@@ -150,7 +150,7 @@ func script(lines ...string) Config {
 	cfg := helper("")
 	cfg.Files = []File{{Name: "run.sh", Text: "#!/bin/sh\n" + strings.Join(lines, "\n") + "\n"}}
 	cfg.Start = Command{List: []string{"./run.sh"}}
-	cfg.Ready = Ready{Stdout: regexp.MustCompile("^ready$"), Within: 3 * time.Second}
+	cfg.Ready = Ready{Stdout: regexp.MustCompile("^ready$"), Within: 10 * time.Second}
 	return cfg
 }
 
