@@ -4,10 +4,10 @@
 //
 // A server runs in a home (home.go, agent.go): a mount namespace in the lab, the trial's private
 // namespaces. In the home, /proc shows the lab's PID namespace, and empty in-memory file systems
-// are mounted on /run and /var/log. The server's directory is in /run. So the server leaves nothing
-// on disk, however the trial ends, and its logs cannot fill the disk. The agent is a child process
-// that runs this program's binary. It makes the home, and starts every command of the server in it,
-// under the server's user id. Each restart begins a new generation of the server.
+// are mounted on /run and /var/log. The server's directory is in /run. So what the server writes
+// there is gone however the trial ends, and its logs cannot fill the disk. The agent is a child
+// process that runs this program's binary. It makes the home, and starts every command of the
+// server in it, under the server's user id. Each restart begins a new generation of the server.
 //
 // PIDs in this package are PIDs in the lab's PID namespace. The server sees the same numbers, so
 // they agree with its pid files and response headers.

@@ -170,7 +170,9 @@ func (s *Server) run(
 	if err != nil {
 		return nil, err
 	}
-	args[0] = s.program(args[0])
+	if args[0], err = s.program(args[0]); err != nil {
+		return nil, err
+	}
 	return s.home.start(ctx, launch{
 		args: args, env: env, dir: cmp.Or(s.cfg.Directory, homeDirectory), sockets: sockets,
 		outputs: outputs,
@@ -178,17 +180,18 @@ func (s *Server) run(
 }
 
 // program returns the path of a program. A relative path with a slash is looked up in the working
-// directory and then in Config.Base.
-func (s *Server) program(name string) string {
+// directory and then in Config.Base. A path in Config.Base is returned as an absolute path, because
+// the command starts in another directory.
+func (s *Server) program(name string) (string, error) {
 	if !strings.Contains(name, "/") || filepath.IsAbs(name) || s.cfg.Base == "" {
-		return name
+		return name, nil
 	}
 	path := filepath.Join(cmp.Or(s.cfg.Directory, homeDirectory), name)
 	if f, err := s.home.open(path, unix.O_PATH, 0); err == nil {
 		_ = f.Close()
-		return name
+		return name, nil
 	}
-	return filepath.Join(s.cfg.Base, name)
+	return filepath.Abs(filepath.Join(s.cfg.Base, name))
 }
 
 // variables returns the current values of the variables.

@@ -222,6 +222,10 @@ func TestKernelFaults(t *testing.T) {
 		change(&c)
 		return c
 	}
+	missing, err := filepath.Abs("missing")
+	if err != nil {
+		t.Fatal(err)
+	}
 	for name, test := range map[string]struct {
 		config Config
 		want   []string
@@ -233,6 +237,10 @@ func TestKernelFaults(t *testing.T) {
 		"no such path": {
 			with(helper(""), func(c *Config) { c.Start.Line = "./missing"; c.Base = "/nowhere" }),
 			[]string{"/nowhere/missing: not found; relative paths start at"},
+		},
+		"no such path, scenario in the working directory": {
+			with(helper(""), func(c *Config) { c.Start.Line = "./missing"; c.Base = "." }),
+			[]string{"start: " + missing + ": not found; relative paths start at"},
 		},
 		"not ours": {
 			with(helper(""), func(c *Config) { c.Start.Line = "/etc/shadow" }),
