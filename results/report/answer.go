@@ -430,8 +430,12 @@ func (a *answer) ratios(q ratioQuestion) (lines []string) {
 	})
 	for _, r := range differing {
 		c := r.delta.Change
-		text := fmt.Sprintf("%s is %s times that%s: %s against %s", q.what,
-			unit.Spread(c.Center, c.Lo, c.Hi, twoDigits), a.against(r),
+		times := "times that"
+		if isFraction(c.Center) {
+			times = "of that"
+		}
+		text := fmt.Sprintf("%s is %s %s%s: %s against %s", q.what,
+			unit.Spread(c.Center, c.Lo, c.Hi, ratioNumber), times, a.against(r),
 			q.write(r.variant.Summary[q.metric].Center), q.write(r.like.Summary[q.metric].Center))
 		if r.delta.Unlike != "" {
 			text += " (" + r.delta.Unlike + ")"
@@ -473,10 +477,10 @@ func (a *answer) noDifference(q ratioQuestion, verdict string, group []ratio) st
 		against = a.treatment(group[0].like)
 	}
 	c := group[0].delta.Change
-	times := unit.Spread(c.Center, c.Lo, c.Hi, twoDigits)
+	times := unit.Spread(c.Center, c.Lo, c.Hi, ratioNumber)
 	if len(group) > 1 {
-		times = twoDigits(least)
-		if to := twoDigits(most); to != times {
+		times = ratioNumber(least)
+		if to := ratioNumber(most); to != times {
 			times += " to " + to
 		}
 	}
@@ -499,7 +503,7 @@ func (a *answer) noDifference(q ratioQuestion, verdict string, group []ratio) st
 		lo, hi = min(lo, *r.delta.Change.Lo), max(hi, *r.delta.Change.Hi)
 	}
 	text := fmt.Sprintf("%s, %s is %s to %s times that%s: no difference is shown", subject, q.what,
-		twoDigits(lo), twoDigits(hi), against)
+		ratioNumber(lo), ratioNumber(hi), against)
 	if more > 0 && more <= fewMore {
 		text += fmt.Sprintf("; about %s would tell", unit.Plural(more, "more trial"))
 	}
@@ -567,8 +571,16 @@ func (a *answer) like(v *results.Variant) *results.Variant {
 	return best
 }
 
-// twoDigits writes a ratio with two significant digits.
-func twoDigits(x float64) string { return unit.Digits(x, 2) }
+// ratioNumber writes a ratio with two significant digits: "1.2", or as a fraction "1/530".
+func ratioNumber(x float64) string {
+	if isFraction(x) {
+		return "1/" + unit.Digits(1/x, 2)
+	}
+	return unit.Digits(x, 2)
+}
+
+// isFraction reports whether a ratio is written as a fraction: 0.0019 is hard to read.
+func isFraction(x float64) bool { return 0 < x && x < 0.1 }
 
 // duration writes a time in the most suitable unit: "10.2 ms".
 func duration(ns float64) string {

@@ -506,6 +506,9 @@ func ratioBlock(d *document.Document, s *results.Scenario, measured []*results.V
 // ratioText writes a ratio with its interval and the mark from verdictMark.
 func ratioText(d *results.Delta) string {
 	text := figure(d.Change, unit.None, unit.Plain(), true)
+	if c := d.Change; isFraction(c.Center) {
+		text = unit.Spread(c.Center, c.Lo, c.Hi, ratioNumber)
+	}
 	if m := verdictMark(d); m != "" {
 		text += " " + m
 	}
