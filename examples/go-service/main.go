@@ -1,6 +1,7 @@
-// Go-service is a small HTTP service that can be restarted in three ways. It listens at $HOST and
+// Go-service is a small HTTP service that can be restarted in several ways. It listens at $HOST and
 // $PORT, or at a socket that is passed to it (LISTEN_FDS). With -tableflip it starts its successor
-// itself and passes its socket on.
+// itself and passes its socket on. With -drain it answers every connection that it has accepted
+// before it calls Shutdown.
 package main
 
 import (
@@ -14,6 +15,8 @@ import (
 	"os"
 	"os/signal"
 	"strconv"
+	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -23,7 +26,10 @@ import (
 const (
 	pidFile = "service.pid"   // holds the PID of the process that serves
 	grace   = 5 * time.Second // how long a stop may take to finish the requests in hand
+	linger  = time.Second     // how long -drain keeps idle connections open for a last request
 )
+
+var drains = flag.Bool("drain", false, "answer every accepted connection before Shutdown")
 
 func main() {
 	flips := flag.Bool("tableflip", false, "at SIGHUP, start a successor and pass the socket on")
@@ -66,7 +72,8 @@ func listen(address string) (net.Listener, error) {
 
 // serve serves until ctx ends, and then finishes the requests in hand.
 func serve(ctx context.Context, l net.Listener, ready func() error) error {
-	server := &http.Server{Handler: http.HandlerFunc(answer)}
+	c := connections{states: map[net.Conn]http.ConnState{}}
+	server := &http.Server{Handler: http.HandlerFunc(c.answer), ConnState: c.note}
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(l) }()
 	if err := ready(); err != nil {
@@ -79,11 +86,62 @@ func serve(ctx context.Context, l net.Listener, ready func() error) error {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), grace)
 	defer cancel()
+	if *drains {
+		l.Close() // closes this process's descriptor; the socket stays open in another process
+		<-served  // from here on, this process accepts no connection
+		c.drain(ctx)
+	}
 	return server.Shutdown(ctx)
 }
 
-func answer(w http.ResponseWriter, _ *http.Request) {
+// connections holds the state of each open connection.
+type connections struct {
+	mu       sync.Mutex
+	states   map[net.Conn]http.ConnState
+	draining atomic.Bool
+}
+
+// note implements http.Server.ConnState.
+func (c *connections) note(conn net.Conn, s http.ConnState) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.states[conn] = s; s == http.StateClosed || s == http.StateHijacked {
+		delete(c.states, conn)
+	}
+}
+
+// drain waits until every accepted connection is answered and closed. It waits for idle connections
+// no longer than linger. Shutdown itself does not wait: it drops a connection whose request it has
+// not read yet, and closes idle connections on which a request may be on its way.
+func (c *connections) drain(ctx context.Context) {
+	c.draining.Store(true)
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for until := time.Now().Add(linger); ctx.Err() == nil; <-tick.C {
+		open, idle := c.count()
+		if open == 0 || open == idle && time.Now().After(until) {
+			return
+		}
+	}
+}
+
+// count returns the number of open connections, and how many of them are idle.
+func (c *connections) count() (open, idle int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, s := range c.states {
+		if s == http.StateIdle {
+			idle++
+		}
+	}
+	return len(c.states), idle
+}
+
+func (c *connections) answer(w http.ResponseWriter, _ *http.Request) {
 	w.Header().Set("Worker", strconv.Itoa(os.Getpid()))
+	if c.draining.Load() {
+		w.Header().Set("Connection", "close") // the client's next request gets a new connection
+	}
 	io.WriteString(w, "ok\n")
 }
 
