@@ -72,8 +72,8 @@ trials: 50
 	})
 }
 
-// ownNginx returns the path of a copy of nginx, which distinguishes its processes from all others
-// on the machine.
+// ownNginx returns the path of a copy of nginx. The path tells the copy's processes from those of
+// any other nginx on the machine.
 func ownNginx(t *testing.T) string {
 	t.Helper()
 	path, err := exec.LookPath("nginx")

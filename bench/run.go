@@ -542,7 +542,7 @@ func verdict(run *results.Run, p *plan.Plan) error {
 	return nil
 }
 
-// quickHint returns a hint if --quick left the gates of a scenario too few trials.
+// quickHint returns a hint if the trials of a --quick run are too few for a scenario's gates.
 func quickHint(run *results.Run) string {
 	for _, s := range run.Scenarios {
 		if s.QuickLook() != "" && len(s.Gates) > 0 {

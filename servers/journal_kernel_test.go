@@ -77,7 +77,7 @@ func TestKernelFullJournalIsReadEarly(t *testing.T) {
 }
 
 // TestKernelEndedJournalsAreReadEarly checks that the journals of workers that have exited are read
-// once they exceed the budget together.
+// as soon as their total size exceeds the budget.
 func TestKernelEndedJournalsAreReadEarly(t *testing.T) {
 	g := newTestGroup(t, Config{Sockets: vocabulary.SocketsReuseport, Workers: 1})
 	g.SetJournalBudget(2000)

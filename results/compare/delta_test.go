@@ -303,10 +303,10 @@ func TestDecideAdjusts(t *testing.T) {
 	}
 }
 
-// The tests' numbers of further pairs, by hand. If the interval of 10 pairs is twice as wide as
-// allowed, 40 pairs are enough. A p of 0.1 is 1.645 standard deviations and 0.032 is 2.144, so
-// (2.144 ÷ 1.645)² = 1.70 times as many pairs are enough. With two comparisons the limit is 0.016,
-// which is 2.409, so 2.14 times as many are.
+// TestVerdict checks the numbers of further pairs, which were computed by hand. If the interval of
+// 10 pairs is twice as wide as allowed, 40 pairs are enough. A p of 0.1 is 1.645 standard
+// deviations and 0.032 is 2.144, so (2.144 ÷ 1.645)² = 1.70 times as many pairs are enough. With
+// two comparisons the limit is 0.016, which is 2.409, so 2.14 times as many are.
 func TestVerdict(t *testing.T) {
 	delta := func(scale string, p, threshold, center, lo, hi float64, n int) *results.Delta {
 		d := &results.Delta{

@@ -754,8 +754,8 @@ func TestForeignProcesses(t *testing.T) {
 }
 
 // TestForeignGenerations checks that a process which reloads its configuration counts as a new
-// process in the new generation, and that each load process has its own numbers for the names in
-// responses.
+// process in the new generation, and that each load process numbers the names in responses
+// independently.
 func TestForeignGenerations(t *testing.T) {
 	b := testBook(t, 4, foreignServer, func(l *Load) { l.Processes = 2 })
 	f := &Facts{Duration: time.Second, Identities: []load.Identities{
