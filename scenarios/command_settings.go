@@ -42,8 +42,8 @@ func commandSettings() []strictyaml.Setting {
 				"sees this user's id, or 0 with root."},
 		{Path: "server.restart_within", Min: ms, Max: 10 * minute, OrZero: true, Default: "0s",
 			Example: "30s", Needs: aCommand, Unset: "10s",
-			Doc: "How long a restart may take, from its last action, until it has changed " +
-				"something that can be seen and the server is ready."},
+			Doc: "How long a restart may take, from its last action, until a change proves it " +
+				"and the server is ready."},
 		{Path: "server.identify.worker", Needs: aCommand, Example: "Worker",
 			Doc: "The response header with the PID of the process that answered."},
 		{Path: "server.identify.generation", Needs: aCommand, Example: "Generation",

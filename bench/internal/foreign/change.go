@@ -11,24 +11,23 @@ import (
 	"strings"
 	"time"
 
+	"reuseport-bench/bench/internal/kernel"
 	"reuseport-bench/servers/clock"
 )
 
 // settled is the time for which a new process must have run, or an old process must have been gone,
-// before that proves that a restart did something. A failed restart may start a process that exits
-// at once.
+// before that can prove that a restart did something. A failed restart may start a process that
+// exits at once.
 const settled = 100 * time.Millisecond
 
-// A Change is something that a restart has changed.
+// A Change is something that has changed since a restart began.
 type Change struct {
 	Kind ChangeKind
 	What string
 	At   clock.Instant // when it was first seen
-}
 
-// proves reports whether the change proves that the restart did something.
-func (c Change) proves(now clock.Instant) bool {
-	return c.Kind != ChangeProcess || now.Sub(c.At) >= settled
+	isNew   bool    // of ChangeProcess and ChangeListener: new, not gone
+	process Process // of ChangeProcess
 }
 
 // ChangeKind is the kind of thing that a Change is about.
@@ -43,14 +42,14 @@ const (
 	ChangeGeneration ChangeKind = "generation" // the new generation answers a request
 )
 
-const isNew = " is new"
-
 // A snapshot is the visible state of the server at one moment.
 type snapshot struct {
 	processes []Process
 	ids       map[id]bool
-	main      Process
-	listeners map[uint64]string // by cookie
+	main      Process           // set only for the snapshot from before a restart
+	workers   []Process         // see findWorkers; set only for that snapshot
+	at        []kernel.Queue    // the listeners at the server's address
+	listeners map[uint64]string // names of these listeners, by cookie
 	pidFile   string
 	lingers   bool              // processes that earlier restarts left may still close listeners
 	first     map[string]Change // changes since the snapshot, by Kind and What
@@ -63,8 +62,8 @@ func (s *Server) look(ctx context.Context) (n *snapshot, err error) {
 		return nil, err
 	}
 	n.ids = setOf(n.processes)
-	all, _, err := s.Listeners()
-	for _, q := range all {
+	n.at, _, err = s.Listeners()
+	for _, q := range n.at {
 		n.listeners[q.Cookie] = fmt.Sprintf("socket %d", q.Inode)
 	}
 	if s.cfg.PIDFile != "" {
@@ -82,41 +81,134 @@ func (r *restarting) changes(ctx context.Context) (all []Change, err error) {
 		return nil, err
 	}
 	at := r.env.Clock.Now()
-	note := func(kind ChangeKind, format string, args ...any) Change {
-		what := fmt.Sprintf(format, args...)
-		c, seen := r.before.first[string(kind)+what]
+	note := func(c Change) Change {
+		key := string(c.Kind) + c.What
+		first, seen := r.before.first[key]
 		if !seen {
-			c = Change{Kind: kind, What: what, At: at}
-			r.before.first[string(kind)+what] = c
+			c.At = at
+			first, r.before.first[key] = c, c
 		}
-		all = append(all, c)
-		return c
+		all = append(all, first)
+		return first
 	}
 	for _, p := range without(now.processes, r.before.ids) {
-		note(ChangeProcess, "process %v"+isNew, p)
+		what := fmt.Sprintf("process %v is new", p)
+		note(Change{Kind: ChangeProcess, What: what, isNew: true, process: p})
 	}
 	for _, p := range without(r.before.processes, now.ids) {
 		if r.lingering[p.id()] {
 			continue // an earlier restart left it running
 		}
-		note(ChangeProcess, "process %v is gone", p)
+		note(Change{Kind: ChangeProcess, What: fmt.Sprintf("process %v is gone", p), process: p})
 	}
 	for cookie, name := range now.listeners {
 		if _, old := r.before.listeners[cookie]; !old {
-			note(ChangeListener, "listener %s is new", name)
+			note(Change{Kind: ChangeListener, What: "listener " + name + " is new", isNew: true})
 		}
 	}
 	for cookie, name := range r.before.listeners {
 		if _, left := now.listeners[cookie]; !left && !r.before.lingers {
-			c := note(ChangeListener, "listener %s is gone", name)
+			c := note(Change{Kind: ChangeListener, What: "listener " + name + " is gone"})
 			r.result.Closed = max(r.result.Closed, c.At)
 		}
 	}
 	if now.pidFile != r.before.pidFile && now.pidFile != "" {
-		note(ChangePIDFile, "the pid file says %s, not %s", now.pidFile, r.before.pidFile)
+		what := fmt.Sprintf("the pid file says %s, not %s", now.pidFile, r.before.pidFile)
+		note(Change{Kind: ChangePIDFile, What: what})
 	}
 	slices.SortStableFunc(all, func(a, b Change) int { return int(a.At - b.At) })
 	return all, nil
+}
+
+// findWorkers returns the processes of a snapshot whose replacement can prove a restart. These are
+// the processes, besides the main process, that have one of the server's listeners open. If there
+// are none, as in a Node cluster, whose primary process listens, they are all processes besides the
+// main process that ran when the last step was over. Processes that earlier restarts have left do
+// not count.
+func (s *Server) findWorkers(n *snapshot) []Process {
+	others := except(n.processes, func(p Process) bool {
+		return p.id() == n.main.id() || s.lingering[p.id()]
+	})
+	listening := except(others, func(p Process) bool {
+		sockets := p.sockets()
+		return !slices.ContainsFunc(n.at, func(q kernel.Queue) bool { return sockets[q.Inode] })
+	})
+	if len(listening) > 0 {
+		return listening
+	}
+	return except(others, func(p Process) bool { return !s.atOver[p.id()] })
+}
+
+// A group is a set of workers that have the same parent and the same name.
+type group struct {
+	parent int
+	name   string
+}
+
+func (p Process) group() group { return group{p.parent, p.Name} }
+
+// A turnover counts the members of a set before a restart, and how many of them have been replaced
+// since.
+type turnover struct{ before, fresh, gone int }
+
+// whole reports whether the whole set has been replaced: all old members are gone, or there are as
+// many new members as there were old ones. A server replaces single workers by itself, for example
+// after a number of requests, but not all at once.
+func (t turnover) whole() bool {
+	return t.fresh+t.gone > 0 && (t.fresh >= t.before || t.gone >= t.before)
+}
+
+func (t turnover) partial() bool { return t.fresh+t.gone > 0 && !t.whole() }
+
+func (t *turnover) count(c Change) {
+	if c.isNew {
+		t.fresh++
+	} else {
+		t.gone++
+	}
+}
+
+// proven reports whether changes since the snapshot prove a restart. main is the current main
+// process. The new generation in an answer is not enough while only some workers of a group have
+// been replaced: a worker that the server has replaced by itself reads the new files, too.
+func (n *snapshot) proven(changes []Change, main Process, now clock.Instant) bool {
+	type workers struct{ all, settled turnover }
+	groups, listeners := map[group]*workers{}, turnover{before: len(n.listeners)}
+	for _, w := range n.workers {
+		members := groups[w.group()]
+		if members == nil {
+			members = &workers{}
+			groups[w.group()] = members
+		}
+		members.all.before++
+		members.settled.before++
+	}
+	old, certain, answers := setOf(n.workers), main.id() != n.main.id(), false
+	for _, c := range changes {
+		switch c.Kind {
+		case ChangeProcess:
+			members := groups[c.process.group()]
+			if members == nil || !c.isNew && !old[c.process.id()] {
+				continue
+			}
+			members.all.count(c)
+			if now.Sub(c.At) >= settled {
+				members.settled.count(c)
+			}
+		case ChangeListener:
+			listeners.count(c)
+		case ChangePIDFile:
+			certain = true
+		case ChangeGeneration:
+			answers = true
+		}
+	}
+	partial := false
+	for _, members := range groups {
+		certain = certain || members.settled.whole()
+		partial = partial || members.all.partial()
+	}
+	return certain || listeners.whole() || answers && !partial
 }
 
 // recent is the time after a server has become ready in which it may still start processes.
@@ -153,12 +245,34 @@ func (r *restarting) awaitOver(ctx context.Context) error {
 	})
 	if errors.Is(err, errLimit) {
 		if errors.Is(missing, ErrUnchanged) {
-			return fmt.Errorf("%w: after %v it has the same processes, listeners%s", missing,
-				r.cfg.RestartWithin, r.alsoSame())
+			return r.unchanged(ctx)
 		}
 		return fmt.Errorf("the restart is not over within %v: %w", r.cfg.RestartWithin, missing)
 	}
 	return err
+}
+
+// unchanged returns the error of a restart that nothing has proved.
+func (r *restarting) unchanged(ctx context.Context) error {
+	changes, err := r.changes(ctx)
+	if err != nil {
+		return err
+	}
+	if len(changes) == 0 {
+		return fmt.Errorf("%w: after %v it has the same processes, listeners%s", ErrUnchanged,
+			r.cfg.RestartWithin, r.alsoSame())
+	}
+	const limit = 4
+	var what []string
+	for _, c := range changes[:min(len(changes), limit)] {
+		what = append(what, c.What)
+	}
+	hint := ""
+	if r.cfg.Identify.Generation == "" {
+		hint = "; if it was the restart, prove it by identify.generation"
+	}
+	return fmt.Errorf("%w: after %v, only this is different: %s, which a server may do by itself%s",
+		ErrUnchanged, r.cfg.RestartWithin, strings.Join(what, ", "), hint)
 }
 
 // alsoSame returns a part of the message of ErrUnchanged: the last items in the list of things that
@@ -177,27 +291,32 @@ func (r *restarting) alsoSame() string {
 // isOver checks whether the restart is over. If it is over, isOver fills in the result and missing
 // is nil. Otherwise missing describes the condition that does not hold yet.
 func (r *restarting) isOver(ctx context.Context) (missing, fatal error) {
+	var answered *Change
+	if r.cfg.Identify.Generation != "" {
+		// Before the changes are read, so that these include the start of the worker that answers.
+		answered, missing = r.newGeneration(ctx)
+	}
 	changes, err := r.changes(ctx)
 	if err != nil {
 		return nil, err
 	}
-	answered, missing := r.newAnswer(ctx, changes)
+	if r.cfg.Identify.Generation == "" && r.cfg.Identify.Worker != "" {
+		answered, missing = r.newWorker(ctx, changes)
+	}
 	if answered != nil {
 		changes = append(changes, *answered)
 	}
-	now := r.env.Clock.Now()
-	if !slices.ContainsFunc(changes, func(c Change) bool { return c.proves(now) }) {
+	before := r.result.Before
+	main, mainErr := r.findMain(r.newest())
+	if mainErr != nil {
+		main = before
+	}
+	if !r.before.proven(changes, main, r.env.Clock.Now()) {
 		return ErrUnchanged, nil
 	}
-	if missing != nil {
+	if missing := cmp.Or(missing, mainErr); missing != nil {
 		return missing, nil
 	}
-	st := r.newest()
-	main, err := r.findMain(st)
-	if err != nil {
-		return err, nil
-	}
-	before := r.result.Before
 	if main.id() != before.id() && before.alive() && !r.told[before.id()] {
 		return fmt.Errorf("the previous main process %v still runs and was not told to stop; "+
 			"add stop: previous, or a signal to old-main", before), nil
@@ -219,21 +338,24 @@ func (r *restarting) isOver(ctx context.Context) (missing, fatal error) {
 	return nil, nil
 }
 
-// newAnswer sends a request if answers identify the process or the generation that sends them. If a
-// new one answers, newAnswer returns that change. If an old one still answers, it returns an error,
-// missing, that says so.
-func (r *restarting) newAnswer(ctx context.Context, changes []Change) (c *Change, missing error) {
-	if r.cfg.Identify.Generation != "" {
-		if err := r.generationAnswers(ctx); err != nil {
-			return nil, err
-		}
-		what := fmt.Sprintf("generation %d answers", r.result.Generation)
-		return &Change{ChangeGeneration, what, r.env.Clock.Now()}, nil
+// newGeneration sends a request. If the new generation answers, newGeneration returns that change.
+// Otherwise it returns an error, missing, that says what answers.
+func (r *restarting) newGeneration(ctx context.Context) (c *Change, missing error) {
+	if err := r.generationAnswers(ctx); err != nil {
+		return nil, err
 	}
+	what := fmt.Sprintf("generation %d answers", r.result.Generation)
+	return &Change{Kind: ChangeGeneration, What: what, At: r.env.Clock.Now()}, nil
+}
+
+// newWorker sends a request if the restart has started a process. If a new process answers,
+// newWorker returns that change. If an old one still answers, it returns an error, missing, that
+// says so.
+func (r *restarting) newWorker(ctx context.Context, changes []Change) (c *Change, missing error) {
 	started := slices.ContainsFunc(changes, func(c Change) bool {
-		return c.Kind == ChangeProcess && strings.HasSuffix(c.What, isNew)
+		return c.Kind == ChangeProcess && c.isNew
 	})
-	if r.cfg.Identify.Worker == "" || !started {
+	if !started {
 		return nil, nil
 	}
 	a, err := r.ask(ctx, r.path())
@@ -247,7 +369,7 @@ func (r *restarting) newAnswer(ctx context.Context, changes []Change) (c *Change
 		return nil, nil
 	}
 	what := fmt.Sprintf("process %d answers", a.worker)
-	return &Change{ChangeWorker, what, r.env.Clock.Now()}, nil
+	return &Change{Kind: ChangeWorker, What: what, At: r.env.Clock.Now()}, nil
 }
 
 // path returns the path of requests that find out which process or generation answers.

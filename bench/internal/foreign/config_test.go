@@ -317,21 +317,54 @@ func TestOrigin(t *testing.T) {
 	}
 }
 
-// TestProves checks that a new process proves a restart only after the time settled, because a
-// failed restart may start a process that exits at once.
-func TestProves(t *testing.T) {
-	for _, test := range []struct {
-		kind ChangeKind
-		age  time.Duration
-		want bool
+// TestProven checks which changes prove a restart of a server with two workers. One of them, or one
+// listener of two, may have been replaced by the server itself. A process counts only after the
+// time settled, because a failed restart may start a process that exits at once.
+func TestProven(t *testing.T) {
+	const now = clock.Instant(time.Second)
+	main := Process{PID: 1, Name: "main", parent: 9}
+	one := Process{PID: 2, Name: "worker", parent: 1}
+	two := Process{PID: 3, Name: "worker", parent: 1}
+	process := func(p Process, isNew bool, age time.Duration) Change {
+		return Change{Kind: ChangeProcess, At: now.Add(-age), isNew: isNew, process: p}
+	}
+	gone := func(p Process) Change { return process(p, false, settled) }
+	fresh := func(pid, parent int, name string) Change {
+		return process(Process{PID: pid, Name: name, parent: parent}, true, settled)
+	}
+	opened, closed := Change{Kind: ChangeListener, isNew: true}, Change{Kind: ChangeListener}
+	answers := Change{Kind: ChangeGeneration}
+	for name, test := range map[string]struct {
+		changes []Change
+		want    bool
 	}{
-		{ChangeProcess, settled - 1, false},
-		{ChangeProcess, settled, true},
-		{ChangeListener, 0, true},
+		"nothing":              {nil, false},
+		"one replaced":         {[]Change{gone(one), fresh(4, 1, "worker")}, false},
+		"one replaced, answer": {[]Change{gone(one), fresh(4, 1, "worker"), answers}, false},
+		"one added":            {[]Change{fresh(4, 1, "worker")}, false},
+		"all gone":             {[]Change{gone(one), gone(two)}, true},
+		"two added":            {[]Change{fresh(4, 1, "worker"), fresh(5, 1, "worker")}, true},
+		"two helpers added":    {[]Change{fresh(4, 1, "sleep"), fresh(5, 1, "sleep")}, false},
+		"two grandchildren":    {[]Change{fresh(4, 2, "worker"), fresh(5, 2, "worker")}, false},
+		"a helper gone":        {[]Change{gone(Process{PID: 8, Name: "worker", parent: 1})}, false},
+		"all just gone": {
+			[]Change{process(one, false, settled-1), process(two, false, settled-1)}, false},
+		"all just replaced, answer": {
+			[]Change{process(one, false, 0), process(two, false, 0), answers}, true},
+		"one listener":  {[]Change{opened, closed}, false},
+		"all listeners": {[]Change{opened, closed, closed}, true},
+		"two listeners": {[]Change{opened, opened}, true},
+		"answer":        {[]Change{answers}, true},
+		"answer of new": {[]Change{{Kind: ChangeWorker}}, false},
+		"pid file":      {[]Change{{Kind: ChangePIDFile}}, true},
 	} {
-		c := Change{Kind: test.kind, At: 5}
-		if got := c.proves(clock.Instant(5).Add(test.age)); got != test.want {
-			t.Errorf("%s after %v: %v, want %v", test.kind, test.age, got, test.want)
+		before := &snapshot{main: main, workers: []Process{one, two},
+			listeners: map[uint64]string{1: "", 2: ""}}
+		if got := before.proven(test.changes, main, now); got != test.want {
+			t.Errorf("%s: %t", name, got)
+		}
+		if !before.proven(test.changes, one, now) {
+			t.Errorf("%s: another main process is no proof", name)
 		}
 	}
 }

@@ -126,7 +126,9 @@ func serve() error {
 			_ = exec.Command("false").Run()
 		})
 	case "breaks":
-		onHangup(func() { status.Store(http.StatusInternalServerError) })
+		if os.Getenv("GENERATION") != "1" {
+			status.Store(http.StatusInternalServerError)
+		}
 	case "shrinks":
 		child := exec.Command("sleep", "100")
 		if err := child.Start(); err != nil {
@@ -140,6 +142,21 @@ func serve() error {
 	}
 	fmt.Println("listening at", listeners[0].Addr())
 	switch mode {
+	case "recycles", "reloads": // replaces one of its two workers at SIGHUP, or both
+		workers := []*exec.Cmd{worker(listeners[0]), worker(listeners[0])}
+		onHangup(func() {
+			for i := range workers {
+				if i > 0 && mode == "recycles" {
+					break
+				}
+				_ = workers[i].Process.Kill()
+				_ = workers[i].Wait()
+				workers[i] = worker(listeners[0])
+			}
+			if text, err := os.ReadFile("generation"); err == nil {
+				_ = os.Setenv("GENERATION", string(text))
+			}
+		})
 	case "notify":
 		notify()
 	case "talkative":
@@ -190,6 +207,21 @@ func onHangup(f func()) {
 			f()
 		}
 	}()
+}
+
+// worker starts a process that has a listener open.
+func worker(l net.Listener) *exec.Cmd {
+	c := exec.Command("sleep", "100")
+	if l, ok := l.(*net.TCPListener); ok {
+		if f, err := l.File(); err == nil {
+			defer f.Close()
+			c.ExtraFiles = []*os.File{f}
+		}
+	}
+	if err := c.Start(); err != nil {
+		fmt.Println(err)
+	}
+	return c
 }
 
 func notify() {

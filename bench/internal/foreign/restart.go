@@ -16,8 +16,8 @@ import (
 
 // Errors of Restart that callers distinguish.
 var (
-	// ErrUnchanged is the error of a restart whose actions succeeded, but which changed nothing
-	// visible.
+	// ErrUnchanged is the error of a restart whose actions succeeded, but which no visible change
+	// proves.
 	ErrUnchanged = errors.New("the restart changed nothing that can be seen")
 	// ErrOverlap is the error of a restart that is requested before the previous one is over.
 	ErrOverlap = errors.New("the previous restart is not over; leave more time between restarts")
@@ -181,8 +181,9 @@ type restarting struct {
 
 // Restart carries out actions, one after the other. If the start or the last restart of the server
 // was over less than a second ago, Restart first waits until the server starts no more processes.
-// It returns when the restart is over: when something visible has changed, the server is ready, and
-// the main process from before the restart is still the main process, is gone, or was told to stop.
+// It returns when the restart is over: when something has changed that proves the restart, the
+// server is ready, and the main process from before the restart is still the main process, is gone,
+// or was told to stop.
 // An error includes the server's last lines of output. After an error, the server may still run,
 // and the Restart describes what was done; it is nil if nothing was.
 func (s *Server) Restart(ctx context.Context, actions []Action) (*Restart, error) {
@@ -200,11 +201,15 @@ func (s *Server) Restart(ctx context.Context, actions []Action) (*Restart, error
 	if err == nil {
 		err = r.awaitOver(ctx)
 	}
+	var atOver []Process
+	if err == nil {
+		atOver, err = s.home.processes()
+	}
 	s.mu.Lock()
 	s.restarting = false
 	if err == nil {
 		s.main, s.lingering = r.result.Main, setOf(r.result.Remaining)
-		s.over = r.result.Over
+		s.over, s.atOver = r.result.Over, setOf(atOver)
 	}
 	s.mu.Unlock()
 	if r == nil {
@@ -234,6 +239,7 @@ func (s *Server) begin(ctx context.Context, actions []Action) (*restarting, erro
 	}
 	s.mu.Unlock()
 	before.main = r.result.Before
+	before.workers = s.findWorkers(before)
 	if s.notify != nil {
 		r.readies = s.notify.readies()
 	}

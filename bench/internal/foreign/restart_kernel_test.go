@@ -116,6 +116,8 @@ func TestKernelRestarts(t *testing.T) {
 func TestKernelRestartFails(t *testing.T) {
 	t.Parallel()
 	hangup := []Action{{Signal: unix.SIGHUP}}
+	// For tests in which processes must have started when the limit expires.
+	slower := func(c *Config) { c.RestartWithin = 3 * time.Second }
 	next := []Action{{Start: true},
 		{Wait: &Condition{Ready: true}, Within: 300 * time.Millisecond}}
 	for name, test := range map[string]struct {
@@ -134,6 +136,22 @@ func TestKernelRestartFails(t *testing.T) {
 			change: func(c *Config) { c.Identify.Generation = "Generation" },
 			want:   []string{"changed nothing", "listeners, generation in its answers;"},
 		},
+		// As a server does after a number of requests.
+		"replaces one of two workers": {
+			mode: "recycles", actions: hangup, change: slower,
+			want: []string{"changed nothing", "only this is different: process", "(sleep) is gone",
+				"(sleep) is new",
+				", which a server may do by itself; if it was the restart, prove it by"},
+		},
+		"replaces one of two workers, by generation": {
+			mode: "recycles", actions: hangup,
+			change: func(c *Config) {
+				slower(c)
+				c.Identify = Identify{Worker: "Worker", Generation: "Generation"}
+				c.Files = append(c.Files, File{Name: "generation", Text: "{{generation}}"})
+			},
+			want: []string{"changed nothing", "only this is different: process"},
+		},
 		"worker cannot start": {
 			mode: "crash-loop", actions: hangup, want: []string{"changed nothing"},
 		},
@@ -143,11 +161,9 @@ func TestKernelRestartFails(t *testing.T) {
 				"the server has ended: killed by SIGHUP: it does not handle that signal"},
 		},
 		"answers 500 after it": {
-			mode:   "breaks",
-			change: func(c *Config) { c.Start.Line = "./helper serve breaks" },
-			actions: []Action{{Signal: unix.SIGHUP},
-				{Run: Command{List: []string{"sh", "-c", "sleep 100 &"}}}},
-			want: []string{"is not over within 800ms: GET / is answered with 500"},
+			mode: "breaks", actions: []Action{{Stop: true}, {Start: true}},
+			change: slower,
+			want:   []string{"is not over within 3s: GET / is answered with 500"},
 		},
 		"old one is not stopped": {
 			mode:    "ok",
@@ -224,6 +240,17 @@ func TestKernelRestartShrinks(t *testing.T) {
 		t.Errorf("change %q", what)
 	}
 	stop(t, s)
+}
+
+// TestKernelRestartReplacesWorkers checks that a restart is proved once all workers are replaced.
+func TestKernelRestartReplacesWorkers(t *testing.T) {
+	t.Parallel()
+	s := started(t, helper("reloads"))
+	for range 2 {
+		if r := restart(t, s, []Action{{Signal: unix.SIGHUP}}, ChangeProcess); !r.Replaced {
+			t.Errorf("remaining: %v", r.Remaining)
+		}
+	}
 }
 
 // TestKernelOverlap checks that a restart is refused while another is under way.
@@ -398,9 +425,7 @@ func TestKernelNginx(t *testing.T) {
 		if err := s.Signal(all[2:], unix.SIGSTOP); err != nil {
 			t.Fatal(err)
 		}
-		r := restart(t, s, []Action{
-			{Write: true, Set: map[string]string{"workers": "1"}}, {Signal: unix.SIGHUP},
-		}, ChangeProcess)
+		r := restart(t, s, []Action{{Signal: unix.SIGHUP}}, ChangeProcess)
 		remains := func(p Process) bool { return p.id() == stuck.id() }
 		if r.Replaced || !slices.ContainsFunc(r.Remaining, remains) {
 			t.Errorf("remaining %v, replaced %t; want also %v", r.Remaining, r.Replaced, stuck)

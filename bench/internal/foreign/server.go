@@ -45,6 +45,7 @@ type Server struct {
 	restarting bool
 	lingering  map[id]bool   // Restart.Remaining of the last restart
 	over       clock.Instant // when the start or the last restart was over
+	atOver     map[id]bool   // the processes at that time
 	stopped    bool
 	closed     bool
 }
@@ -129,8 +130,9 @@ func (s *Server) Start(ctx context.Context) error {
 	if err := s.awaitReady(ctx, st); err != nil {
 		return s.explain(err)
 	}
-	s.over = s.env.Clock.Now()
-	return nil
+	all, err := s.home.processes()
+	s.over, s.atOver = s.env.Clock.Now(), setOf(all)
+	return err
 }
 
 // launch runs Config.Start, and does not wait until the server is ready.
