@@ -8,6 +8,7 @@ import (
 	"math"
 	"net"
 	"os"
+	"os/signal"
 	"path/filepath"
 	"runtime"
 	"slices"
@@ -75,7 +76,14 @@ func AgentMain() error {
 	if _, err := os.NewFile(child.EventsFD, "events").Write([]byte{'r'}); err != nil {
 		return err
 	}
-	a := &agent{cfg: cfg, requests: requests}
+	a := &agent{cfg: cfg, requests: requests, commands: map[int]int{}}
+	exits := make(chan os.Signal, 1)
+	signal.Notify(exits, unix.SIGCHLD)
+	go func() {
+		for range exits {
+			a.reap()
+		}
+	}()
 	err = a.serve()
 	if errors.Is(err, io.EOF) || errors.Is(err, unix.ECONNRESET) {
 		return nil // the parent has closed its end of the socket
@@ -93,11 +101,17 @@ func (c agentConfig) prepare() error {
 	if err := unix.Prctl(unix.PR_SET_TIMERSLACK, 50_000, 0, 0, 0); err != nil {
 		return fmt.Errorf("PR_SET_TIMERSLACK: %w", err)
 	}
+	// Processes of the server whose parents exit become children of the agent, not of PID 1. So all
+	// processes of the server are the agent's descendants (PR_SET_CHILD_SUBREAPER(2const)).
+	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
+		return fmt.Errorf("PR_SET_CHILD_SUBREAPER: %w", err)
+	}
 	// If memory runs out, the kernel kills the server rather than this program
 	// (proc_pid_oom_score_adj(5)).
 	if err := os.WriteFile("/proc/self/oom_score_adj", []byte("500"), 0); err != nil {
 		return err
 	}
+	startThreads()
 	for resource, limit := range map[int]uint64{
 		syscall.RLIMIT_NOFILE: c.Limits.Files, syscall.RLIMIT_DATA: c.Limits.Memory,
 		unix.RLIMIT_NPROC: c.Limits.Processes, syscall.RLIMIT_CORE: 0,
@@ -110,6 +124,24 @@ func (c agentConfig) prepare() error {
 		}
 	}
 	return nil
+}
+
+// startThreads starts threads that stay idle until the runtime needs them. The runtime ends the
+// process if it cannot start a thread, and the limit on processes and threads, which the server can
+// use up, applies to an ordinary user's agent, too.
+func startThreads() {
+	const n = 8
+	var all, last sync.WaitGroup
+	all.Add(n)
+	for range n {
+		last.Go(func() {
+			runtime.LockOSThread() // so that each of them needs its own thread
+			defer runtime.UnlockOSThread()
+			all.Done()
+			all.Wait()
+		})
+	}
+	last.Wait()
 }
 
 // mountAll mounts the file systems of the home.
@@ -182,7 +214,8 @@ func (c agentConfig) chown(path string) error {
 type agent struct {
 	cfg      agentConfig
 	requests *net.UnixConn
-	mu       sync.Mutex // held while a report is sent
+	mu       sync.Mutex  // held while a command is started, and while children are waited for
+	commands map[int]int // request.ID of the commands that run, by PID
 }
 
 func (a *agent) serve() error {
@@ -203,33 +236,42 @@ func (a *agent) serve() error {
 // start starts a command and reports the result. It returns an error only if the agent itself
 // fails, not if the command cannot be started.
 func (a *agent) start(r request, files []*os.File) error {
+	a.mu.Lock() // reap must not report the exit before start has reported the start
+	defer a.mu.Unlock()
 	process, path, err := a.run(r, files)
 	var errno unix.Errno
 	switch {
 	case errors.As(err, &errno):
-		return a.report(report{ID: r.ID, Errno: errno, Path: path})
+		return send(a.requests, report{ID: r.ID, Errno: errno, Path: path})
 	case err != nil:
 		return err
 	}
-	// The report of the start must come before that of the exit.
-	if err := a.report(report{ID: r.ID, PID: process.Pid, Path: path}); err != nil {
-		return err
-	}
-	go func() {
-		state, err := process.Wait()
-		exited := report{ID: r.ID, Exited: true}
-		if err == nil {
-			exited.Status = unix.WaitStatus(state.Sys().(syscall.WaitStatus))
-		}
-		_ = a.report(exited) // fails only if the parent has closed its end
-	}()
-	return nil
+	pid := process.Pid
+	a.commands[pid] = r.ID
+	err = process.Release() // reap waits for it
+	return errors.Join(err, send(a.requests, report{ID: r.ID, PID: pid, Path: path}))
 }
 
-func (a *agent) report(r report) error {
+// reap waits for every child that has exited, and reports the exits of commands. The other children
+// are processes whose parents have exited.
+func (a *agent) reap() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	return send(a.requests, r)
+	for {
+		var status unix.WaitStatus
+		pid, err := unix.Wait4(-1, &status, unix.WNOHANG, nil)
+		if errors.Is(err, unix.EINTR) {
+			continue
+		}
+		if pid <= 0 {
+			return
+		}
+		if id, found := a.commands[pid]; found {
+			delete(a.commands, pid)
+			// The error is ignored: send fails only if the parent has closed its end.
+			_ = send(a.requests, report{ID: id, Exited: true, Status: status})
+		}
+	}
 }
 
 // setListenPID is a shell script that sets LISTEN_PID to the PID of its own process, and then

@@ -289,11 +289,11 @@ func TestSendFails(t *testing.T) {
 
 // TestOrigin checks from which processes an answer can come.
 func TestOrigin(t *testing.T) {
-	h := &home{proc: t.TempDir(), mounts: "mnt:[1]"}
-	for pid, began := range map[int]int{5: 100, 6: 200, 7: 300} {
+	h := &home{proc: t.TempDir(), agentID: 2}
+	for pid, began := range map[int]int{2: 50, 5: 100, 6: 200, 7: 300} {
 		dir := filepath.Join(h.proc, strconv.Itoa(pid))
-		stat := fmt.Sprintf("%d (x) S%s %d", pid, strings.Repeat(" 1", 18), began)
-		err := errors.Join(os.MkdirAll(dir+"/ns", 0o755), os.Symlink(h.mounts, dir+"/ns/mnt"),
+		stat := fmt.Sprintf("%d (x) S%s %d", pid, strings.Repeat(" 2", 18), began)
+		err := errors.Join(os.MkdirAll(dir, 0o755),
 			os.WriteFile(dir+"/stat", []byte(stat), 0o644))
 		if err != nil {
 			t.Fatal(err)

@@ -96,6 +96,7 @@ func serve() error {
 		status.Store(http.StatusInternalServerError)
 	case "background":
 		child := exec.Command("/proc/self/exe", roleServe, "orphan")
+		child.Env = append(os.Environ(), "PARENT="+strconv.Itoa(os.Getpid()))
 		if err := child.Start(); err != nil {
 			return err
 		}
@@ -105,7 +106,8 @@ func serve() error {
 			sleepForever()
 		}
 	case "orphan": // does not serve before its parent has exited
-		for os.Getppid() != 1 {
+		parent, err := strconv.Atoi(os.Getenv("PARENT"))
+		for err == nil && os.Getppid() == parent {
 			time.Sleep(time.Millisecond)
 		}
 	case "deaf":

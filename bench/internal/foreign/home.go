@@ -22,14 +22,13 @@ import (
 	"reuseport-bench/servers/child"
 )
 
-// A home is the mount namespace in which the server's processes run. The home's agent starts them.
-// The methods may be called from several goroutines.
+// A home is the mount namespace in which the server's processes run. The home's agent starts them,
+// and they are its descendants. The methods may be called from several goroutines.
 type home struct {
 	account account
 	limits  Limits
 	agent   *child.Process
 	agentID int // the agent's PID in the lab
-	mounts  string
 	conn    *net.UnixConn
 	proc    string   // the lab's /proc, as this program reaches it
 	root    *os.File // the home's root directory
@@ -95,10 +94,7 @@ func (h *home) startAgent(ctx context.Context, env Env, requests *os.File) (err 
 		return err
 	}
 	h.proc = root + "/proc"
-	if h.agentID, err = innermostPID(h.agent.PID()); err != nil {
-		return err
-	}
-	h.mounts, err = os.Readlink(fmt.Sprintf("/proc/%d/ns/mnt", h.agent.PID()))
+	h.agentID, err = innermostPID(h.agent.PID())
 	return err
 }
 

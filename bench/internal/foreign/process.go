@@ -40,39 +40,85 @@ func (p Process) id() id { return id{p.PID, p.began} }
 func (p Process) String() string { return fmt.Sprintf("%d (%s)", p.PID, p.Name) }
 
 // processes returns the processes of the home in order of their PIDs, without the agent and without
-// zombies.
+// zombies. These are the descendants of the agent, whatever namespaces they have made.
 func (h *home) processes() (all []Process, err error) {
 	dir, err := os.Open(h.proc)
 	if err != nil {
-		return nil, h.agentEnded()
+		return nil, err
 	}
 	defer dir.Close()
 	names, err := dir.Readdirnames(-1)
 	if err != nil {
 		return nil, err
 	}
+	f := family{h, map[int]Process{}}
 	for _, name := range names {
 		pid, err := strconv.Atoi(name)
 		if err != nil || pid == 1 || pid == h.agentID {
 			continue
 		}
-		// A process belongs to the home if it is in the home's mount namespace, whatever its parent
-		// is.
-		path := filepath.Join(h.proc, name)
-		if mounts, err := os.Readlink(path + "/ns/mnt"); err != nil || mounts != h.mounts {
-			continue
-		}
-		if p, alive := readProcess(path); alive {
+		if p, alive := f.read(pid); alive && f.has(p) {
 			all = append(all, p)
 		}
+	}
+	// If the agent exited meanwhile, its children have got another parent.
+	if _, alive := h.readProcess(h.agentID); !alive {
+		return nil, h.agentEnded()
 	}
 	slices.SortFunc(all, func(a, b Process) int { return a.PID - b.PID })
 	return all, nil
 }
 
+// A family finds out which processes of the lab are descendants of the home's agent.
+type family struct {
+	home  *home
+	known map[int]Process // processes that have been read
+}
+
+// read returns a process of the lab as it was when it was first read.
+func (f family) read(pid int) (p Process, alive bool) {
+	p, alive = f.known[pid]
+	if !alive {
+		if p, alive = f.home.readProcess(pid); alive {
+			f.known[pid] = p
+		}
+	}
+	return p, alive
+}
+
+// has reports whether a process is a descendant of the agent. If a process exits, the kernel gives
+// its children to the agent, which is their subreaper (PR_SET_CHILD_SUBREAPER(2const)).
+func (f family) has(p Process) bool {
+	const tries = 100 // more of its ancestors do not exit during one search
+	for range tries {
+		for q, alive := p, true; alive; {
+			switch q.parent {
+			case f.home.agentID:
+				return true
+			case 0, 1: // in no home
+				return false
+			}
+			child := q.PID
+			if q, alive = f.read(q.parent); !alive {
+				delete(f.known, child) // it has got another parent
+			}
+		}
+		var alive bool
+		if p, alive = f.read(p.PID); !alive {
+			return false
+		}
+	}
+	return false
+}
+
 // ticks is the number of clock ticks per second in /proc/PID/stat: USER_HZ, 100 on every
 // architecture that Go supports.
 const ticks = 100
+
+// readProcess reads a process of the lab.
+func (h *home) readProcess(pid int) (p Process, alive bool) {
+	return readProcess(filepath.Join(h.proc, strconv.Itoa(pid)))
+}
 
 // readProcess reads the stat file of a process's directory in /proc. alive is false if the process
 // has exited.
@@ -131,12 +177,10 @@ func (s *Server) CPU() (used time.Duration, err error) {
 	for _, p := range all {
 		used += p.CPU
 	}
-	// Processes that have exited are reaped by the agent, if it started them, or by PID 1, if their
-	// parents exited before them.
-	for _, pid := range []int{1, s.home.agentID} {
-		p, _ := readProcess(filepath.Join(s.home.proc, strconv.Itoa(pid)))
-		used += p.reaped
-	}
+	// The agent waits for the processes that it started, and for those whose parents exited before
+	// them.
+	agent, _ := s.home.readProcess(s.home.agentID)
+	used += agent.reaped
 	return used, err
 }
 

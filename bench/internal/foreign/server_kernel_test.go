@@ -210,6 +210,68 @@ func TestKernelHome(t *testing.T) {
 	stop(t, s)
 }
 
+// TestKernelNamespaces checks that processes belong to the server if they have left its mount, user
+// and PID namespaces, also if their parents have exited. Sandboxes such as bwrap do this.
+func TestKernelNamespaces(t *testing.T) {
+	t.Parallel()
+	installed(t, "unshare")
+	s := started(t, script(
+		`unshare --user --mount sleep 100 &`,
+		`sh -c 'unshare --user --mount --pid --fork sleep 200 &'`,
+		`while [ $(cat /proc/[0-9]*/comm | grep -c sleep) != 2 ]; do :; done`,
+		`echo ready`, `exec sleep 300`,
+	))
+	var names []string
+	err := poll(t.Context(), 10*time.Second, func() (bool, error) {
+		names = nil
+		all, err := s.Processes()
+		for _, p := range except(all, func(p Process) bool { return p.id() == s.Main().id() }) {
+			names = append(names, p.Name)
+		}
+		slices.Sort(names)
+		return slices.Equal(names, []string{"sleep", "sleep", "unshare"}), err
+	})
+	if err != nil {
+		t.Errorf("besides the main process: %q, error %v", names, err)
+	}
+	if ending, err := s.Stop(t.Context()); err != nil || len(ending.Orphans) != 3 {
+		t.Errorf("ending %+v, error %v; want three orphans killed", ending, err)
+	}
+}
+
+// TestKernelCPU checks that a server's CPU time includes that of its processes whose parents had
+// exited, but not that of another server in the same lab.
+func TestKernelCPU(t *testing.T) {
+	t.Parallel()
+	// The orphan's PID is not in its parent's session, and the orphan is gone when Start returns.
+	burn := `(setsid sh -c 'i=0; while [ $i -lt 300000 ]; do i=$((i+1)); done; echo ready' &)`
+	busy, idle := script(burn, `exec sleep 100`), script(`echo ready`, `exec sleep 100`)
+	env := newLab(t)
+	used := func(cfg Config, least time.Duration) (cpu time.Duration) {
+		cfg.Ready.Within = 30 * time.Second
+		s, err := New(t.Context(), cfg, env)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = s.Close() })
+		err = s.Start(t.Context())
+		err = errors.Join(err, poll(t.Context(), 10*time.Second, func() (_ bool, err error) {
+			all, listErr := s.Processes()
+			cpu, err = s.CPU() // the agent may not yet have waited for the orphan
+			return len(all) == 1 && cpu >= least, errors.Join(err, listErr)
+		}))
+		if err != nil {
+			t.Errorf("CPU time %v, want at least %v: %v", cpu, least, err)
+		}
+		return cpu
+	}
+	const least = 50 * time.Millisecond // the loop takes some 200 ms
+	with, beside := used(busy, least), used(idle, 0)
+	if beside > with/2 {
+		t.Errorf("with an orphan %v, beside it %v", with, beside)
+	}
+}
+
 // TestKernelFaults checks the errors of servers that do not start. Each error says what is wrong,
 // where, and what to do, and includes the server's last lines of output.
 func TestKernelFaults(t *testing.T) {
