@@ -12,6 +12,7 @@ import (
 
 // A command is a command that the agent was asked to start.
 type command struct {
+	home    *home
 	args    []string
 	started chan struct{} // closed when the agent reports the start or its failure
 	exited  chan struct{}
@@ -78,12 +79,14 @@ func (c *command) exitedWell() bool { return c.hasExited() && c.status == 0 }
 func (c *command) failed() bool { return c.hasExited() && c.status != 0 }
 
 // await waits until the command has exited. It returns an error if the exit status is not want, or
-// if the limit expires or the context ends first.
+// if the agent ends, the limit expires or the context ends first.
 func (c *command) await(ctx context.Context, want int, limit time.Duration) error {
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	select {
 	case <-c.exited:
+	case <-c.home.ended:
+		return c.home.agentEnded()
 	case <-ctx.Done():
 		return fmt.Errorf("%s: still runs after %v: %w", c.name(), limit, context.Cause(ctx))
 	}

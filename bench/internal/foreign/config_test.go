@@ -264,7 +264,7 @@ func TestNewestLog(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer opened.Close()
-	s := &Server{home: &home{root: opened, proc: filepath.Join(root, "proc")}}
+	s := &Server{home: &home{root: opened}}
 	write("z.log", "the last line\n")
 	name, lines := s.newestLog()
 	if name != homeDirectory+"/z.log" || !slices.Equal(lines, []string{"the last line"}) {

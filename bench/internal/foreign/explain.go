@@ -1,6 +1,7 @@
 package foreign
 
 import (
+	"errors"
 	"fmt"
 	"io/fs"
 	"net/netip"
@@ -19,7 +20,7 @@ const linesShown = 6
 // explain adds the server's last lines of output, and the limits that the server has reached, to an
 // error.
 func (s *Server) explain(err error) error {
-	if err == nil || s.home == nil {
+	if err == nil || s.home == nil || errors.Is(err, errAgent) {
 		return err
 	}
 	if st := s.newest(); st != nil {
@@ -56,7 +57,7 @@ const logEntries = 10_000
 // ".log".
 func (s *Server) newestLog() (name string, lines []string) {
 	var newest time.Time
-	root := filepath.Dir(s.home.proc)
+	root := s.home.path("")
 	for _, dir := range []string{homeDirectory, "/var/log"} {
 		entries := 0
 		_ = filepath.WalkDir(filepath.Join(root, dir), func(
@@ -140,7 +141,7 @@ func (s *Server) AtLimits() (reached []string) {
 	}
 	for _, dir := range []string{"/run", "/var/log"} {
 		var st unix.Statfs_t
-		err := unix.Statfs(filepath.Join(filepath.Dir(s.home.proc), dir), &st)
+		err := unix.Statfs(s.home.path(dir), &st)
 		if err == nil && st.Type == unix.TMPFS_MAGIC && st.Bavail == 0 {
 			reached = append(reached,
 				fmt.Sprintf("%s is full: it holds %d MiB", dir, uint64(homeSize)>>20))

@@ -30,8 +30,9 @@ type home struct {
 	agent   *child.Process
 	agentID int // the agent's PID in the lab
 	conn    *net.UnixConn
-	proc    string   // the lab's /proc, as this program reaches it
 	root    *os.File // the home's root directory
+	procDir *os.File // the lab's /proc
+	proc    string   // a path to procDir
 
 	mu       sync.Mutex
 	commands map[int]*command // commands that have not exited, by request.ID
@@ -93,10 +94,20 @@ func (h *home) startAgent(ctx context.Context, env Env, requests *os.File) (err 
 	if h.root, err = os.OpenFile(root, unix.O_PATH|unix.O_DIRECTORY, 0); err != nil {
 		return err
 	}
-	h.proc = root + "/proc"
+	if h.procDir, err = os.OpenFile(root+"/proc", unix.O_PATH|unix.O_DIRECTORY, 0); err != nil {
+		return err
+	}
+	h.proc = pathOf(h.procDir)
 	h.agentID, err = innermostPID(h.agent.PID())
 	return err
 }
+
+// pathOf returns a path to an open directory. Unlike a path with the PID of a process, it cannot
+// come to lead to something else while the directory is open.
+func pathOf(dir *os.File) string { return fmt.Sprintf("/proc/self/fd/%d", dir.Fd()) }
+
+// path returns the path by which this program reaches an absolute path of the home.
+func (h *home) path(path string) string { return pathOf(h.root) + path }
 
 // innermostPID returns the PID of a process in its own PID namespace (NSpid in proc_pid_status(5)).
 func innermostPID(pid int) (inner int, err error) {
@@ -194,7 +205,7 @@ func (h *home) start(ctx context.Context, l launch) (*command, error) {
 		return nil, err
 	}
 	c := &command{
-		args:    l.args,
+		home: h, args: l.args,
 		started: make(chan struct{}), exited: make(chan struct{}),
 	}
 	h.mu.Lock()
@@ -227,11 +238,32 @@ func (h *home) start(ctx context.Context, l launch) (*command, error) {
 	return c, nil
 }
 
-// agentEnded returns the error of a home whose agent has exited.
+// errAgent is the error of a home whose agent has exited.
+var errAgent = errors.New("not the server, but this program's process that starts the server's " +
+	"commands has ended; was it killed by the kernel, which had run out of memory (see dmesg), " +
+	"by an administrator, or by the server?")
+
+// agentEnded returns the error of a home whose agent has exited or is exiting.
 func (h *home) agentEnded() error {
-	ended := errors.New("the process that starts the server's commands has ended; " +
-		"has the server killed it?")
-	return errors.Join(ended, h.agent.Err())
+	const limit = time.Second // for the rest of its exit
+	select {
+	case <-h.agent.Exited():
+	case <-time.After(limit):
+	}
+	if err := h.agent.Err(); err != nil {
+		return fmt.Errorf("%w (%w)", errAgent, err)
+	}
+	return errAgent
+}
+
+// lost returns an error if the agent has exited. Then the home cannot be used.
+func (h *home) lost() error {
+	select {
+	case <-h.ended:
+		return h.agentEnded()
+	default:
+		return nil
+	}
 }
 
 // open opens a file of the home. Relative paths start at the home directory. Symbolic links are
@@ -371,8 +403,10 @@ func (h *home) close() error {
 		errs = append(errs, ignoreClosed(h.conn.Close()))
 		<-h.ended
 	}
-	if h.root != nil {
-		errs = append(errs, ignoreClosed(h.root.Close()))
+	for _, dir := range []*os.File{h.procDir, h.root} {
+		if dir != nil {
+			errs = append(errs, ignoreClosed(dir.Close()))
+		}
 	}
 	return errors.Join(errs...)
 }

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"net"
 	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"sync"
@@ -23,7 +22,7 @@ type notifier struct {
 
 // newNotifier makes the notification socket in the home. The caller closes it.
 func (h *home) newNotifier() (*notifier, error) {
-	path := filepath.Join(filepath.Dir(h.proc), notifySocket)
+	path := h.path(notifySocket)
 	conn, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: path, Net: "unixgram"})
 	if err != nil {
 		return nil, err

@@ -46,7 +46,8 @@ func (s *Server) awaitReady(ctx context.Context, st *start) error {
 // awaitFork waits until the start command has exited, and so left the server in the background.
 func (s *Server) awaitFork(ctx context.Context, st *start) error {
 	err := st.command.await(ctx, 0, s.cfg.Ready.Within)
-	if err != nil && !st.command.hasExited() && ctx.Err() == nil {
+	stays := err != nil && !errors.Is(err, errAgent) && !st.command.hasExited()
+	if stays && ctx.Err() == nil {
 		return fmt.Errorf("start stays in the foreground: it still runs after %v; "+
 			"leave out forks, or make the server go to the background", s.cfg.Ready.Within)
 	}
@@ -54,11 +55,11 @@ func (s *Server) awaitFork(ctx context.Context, st *start) error {
 }
 
 // endedEarly returns an error if the server exited before it was ready, or went to the background
-// although Config.Forks is false.
+// although Config.Forks is false, or if the agent has exited.
 func (s *Server) endedEarly(st *start) error {
 	c := st.command
-	if !c.hasExited() {
-		return nil
+	if err := s.home.lost(); err != nil || !c.hasExited() {
+		return err
 	}
 	after := time.Since(st.began).Round(time.Millisecond)
 	all, err := s.home.processes()

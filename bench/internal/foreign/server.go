@@ -327,14 +327,17 @@ func (s *Server) allListeners() ([]kernel.Queue, error) {
 	return s.listeners.Read(nil)
 }
 
-// Err returns an error if the main process has exited although it was not told to stop. Otherwise
-// it returns nil.
+// Err returns an error if the main process has exited although it was not told to stop, or if the
+// agent has exited. Otherwise it returns nil.
 func (s *Server) Err() error {
 	s.mu.Lock()
 	main, st, stopped := s.main, s.latest, s.stopped || s.restarting
 	s.mu.Unlock()
-	if stopped || st == nil || main.PID == 0 || main.alive() {
+	if stopped || st == nil || main.PID == 0 {
 		return nil
+	}
+	if err := s.home.lost(); err != nil || main.alive() {
+		return err
 	}
 	how := s.endingOf(main)
 	if left, err := s.home.processes(); err == nil && len(left) > 0 && st.command.exitedWell() {
@@ -454,10 +457,9 @@ func (s *Server) Close() error {
 	if home == nil || closed {
 		return nil
 	}
-	select {
-	case <-home.agent.Exited(): // the lab has ended, and so have all processes in it
-	default:
-		errs = append(errs, home.killAll())
+	// If the agent has ended, the lab has ended, too, or will soon end all processes in it.
+	if err := home.killAll(); !errors.Is(err, errAgent) {
+		errs = append(errs, err)
 	}
 	if s.notify != nil {
 		errs = append(errs, s.notify.close())

@@ -239,6 +239,55 @@ func TestKernelNamespaces(t *testing.T) {
 	}
 }
 
+// TestKernelAgentKilled checks that the server is not blamed if the agent is killed.
+func TestKernelAgentKilled(t *testing.T) {
+	t.Parallel()
+	const want = "not the server, but this program's process that starts the server's commands " +
+		"has ended"
+	kill := func(s *Server) {
+		if err := s.home.agent.Signal(unix.SIGKILL); err != nil {
+			t.Error(err)
+		}
+		<-s.home.ended
+	}
+	t.Run("beside a server that runs", func(t *testing.T) {
+		t.Parallel()
+		s := started(t, helper("hangup"))
+		kill(s)
+		containsAll(t, s.Err(), want, "(signal: killed)")
+		if !s.Main().alive() {
+			t.Error("the server is not seen any more")
+		}
+		_, err := s.Restart(t.Context(), []Action{{Signal: unix.SIGHUP}})
+		containsAll(t, err, want)
+		if _, err := s.Stop(t.Context()); !errors.Is(err, errAgent) {
+			t.Errorf("stop: %v", err)
+		}
+	})
+	for name, cfg := range map[string]Config{
+		"during a start":   helper("silent"),
+		"during ready.run": helper("ok"),
+		"during a fork":    helper("silent"),
+	} {
+		cfg.Ready.Within = 20 * time.Second
+		cfg.Forks = name == "during a fork"
+		if name == "during ready.run" {
+			cfg.Ready = Ready{Run: Command{Line: "sleep 100"}, Within: 20 * time.Second}
+		}
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := newServer(t, cfg)
+			began := time.Now()
+			time.AfterFunc(300*time.Millisecond, func() { kill(s) })
+			err := s.Start(t.Context())
+			containsAll(t, err, want)
+			if took := time.Since(began); took > 10*time.Second {
+				t.Errorf("it took %v", took)
+			}
+		})
+	}
+}
+
 // TestKernelCPU checks that a server's CPU time includes that of its processes whose parents had
 // exited, but not that of another server in the same lab.
 func TestKernelCPU(t *testing.T) {
