@@ -548,6 +548,28 @@ func TestKernelFailedStart(t *testing.T) {
 	for _, rate := range []string{"200/s", "0.5*capacity"} {
 		t.Run(rate, func(t *testing.T) { failedStart(t, yaml, rate) })
 	}
+	t.Run("search", func(t *testing.T) {
+		run, stderr, status := newProgram(t).run(t, "name: own"+yaml+`
+load: {duration: 400ms}
+search: {p99: 10s, precision: 0.5}
+matrix: [{server.vars.option: [--nonsense, ""]}]
+trials: 1
+`+lenient)
+		if run == nil {
+			t.Fatalf("exit status %d\n%s", status, stderr)
+		}
+		bad, good := run.Scenarios[0].Variants[0], run.Scenarios[0].Variants[1]
+		if len(bad.Trials) == 0 || len(good.Trials) == 0 {
+			t.Fatalf("no trial of each variant, exit status %d\n%s", status, stderr)
+		}
+		const reason = "its last lines: unknown option --nonsense"
+		if tr := lastTrial(bad); tr.Valid || !strings.Contains(tr.InvalidReasons[0], reason) {
+			t.Errorf("valid %v, %q; want %q", tr.Valid, tr.InvalidReasons, reason)
+		}
+		if tr := lastTrial(good); tr.Search == nil || len(tr.Search.Tries) == 0 {
+			t.Errorf("search of the server that starts: %+v", tr.Search)
+		}
+	})
 }
 
 func failedStart(t *testing.T, yaml, rate string) {

@@ -44,11 +44,15 @@ type searching struct {
 
 // search runs trials of the variant at one rate after another. It returns the trial at the highest
 // rate that passed, with a record of all tries. If no rate passed, or too many tries were invalid,
-// it returns the last trial, marked as invalid.
+// it returns the last trial, marked as invalid. If the server cannot be started, it returns an
+// invalid trial without a search.
 func search(
 	ctx context.Context, p *plan.Plan, v *plan.Variant, o trial.Options,
 ) (*trial.Outcome, error) {
 	estimate, _, err := saturate(ctx, p, v, o.Roles)
+	if failed := trial.NotStarted(v, err); failed != nil && ctx.Err() == nil {
+		return failed, nil
+	}
 	if err != nil {
 		return nil, err
 	}
