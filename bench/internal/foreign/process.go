@@ -2,8 +2,10 @@ package foreign
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -249,6 +251,55 @@ func signalAll(all []Process, s unix.Signal) error {
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// freezeLimit is the maximum time until the processes that Freeze stops must have stopped.
+const freezeLimit = time.Second
+
+// Freeze stops all processes of the server, and returns when no thread of them runs: a stop signal
+// takes effect only when a thread is next scheduled. Freeze waits at most freezeLimit, because a
+// thread in an uninterruptible sleep (state D) stops later. The caller must call thaw, also after
+// an error. It continues the processes.
+func (s *Server) Freeze() (thaw func(), err error) {
+	stopped := map[id]Process{}
+	thaw = func() {
+		_ = signalAll(slices.Collect(maps.Values(stopped)), unix.SIGCONT)
+	}
+	err = pollAt(context.Background(), goneEvery, freezeLimit, func() (bool, error) {
+		all, err := s.home.processes()
+		if err != nil {
+			return false, err
+		}
+		still := true
+		for _, p := range all {
+			if _, told := stopped[p.id()]; !told {
+				still = false // it may have been started while others were being stopped
+				stopped[p.id()] = p
+				err = errors.Join(err, signalAll([]Process{p}, unix.SIGSTOP))
+			}
+			still = still && p.stopped()
+		}
+		return still, err
+	})
+	if errors.Is(err, errLimit) {
+		err = nil
+	}
+	return thaw, err
+}
+
+// stopped reports whether no thread of the process can run: each is stopped, or has exited.
+func (p Process) stopped() bool {
+	dir, err := os.Open(p.Path + "/task")
+	if err != nil {
+		return true
+	}
+	defer dir.Close()
+	threads, _ := dir.Readdirnames(-1)
+	return !slices.ContainsFunc(threads, func(thread string) bool {
+		text, err := os.ReadFile(filepath.Join(dir.Name(), thread, "stat"))
+		_, rest, _ := bytes.Cut(text[bytes.LastIndexByte(text, ')')+1:], []byte{' '})
+		return err == nil && len(rest) > 0 && !bytes.ContainsRune([]byte("TtZX"), rune(rest[0]))
+	})
 }
 
 // roots returns the processes in the list whose parents are not in it.

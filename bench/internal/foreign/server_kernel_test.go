@@ -239,6 +239,45 @@ func TestKernelNamespaces(t *testing.T) {
 	}
 }
 
+// TestKernelFreeze checks that no process of a server runs once Freeze has returned, also if the
+// server starts processes all the time.
+func TestKernelFreeze(t *testing.T) {
+	t.Parallel()
+	s := started(t, script(
+		`for i in 1 2 3 4 5 6; do (while :; do :; done) & done`,
+		`for i in 1 2 3; do (while :; do (:) & wait $!; done) & done`,
+		`echo ready`, `exec sleep 100`,
+	))
+	for range 5 {
+		thaw, err := s.Freeze()
+		if err != nil {
+			t.Fatal(err)
+		}
+		before, err := s.CPU()
+		all, listErr := s.Processes()
+		if err := errors.Join(err, listErr); err != nil {
+			t.Fatal(err)
+		}
+		for _, p := range all {
+			if !p.stopped() {
+				t.Errorf("process %v still runs", p)
+			}
+		}
+		time.Sleep(50 * time.Millisecond)
+		if after, err := s.CPU(); err != nil || after != before {
+			t.Errorf("CPU time %v, then %v; error %v", before, after, err)
+		}
+		thaw()
+		err = poll(t.Context(), 10*time.Second, func() (bool, error) {
+			used, err := s.CPU()
+			return used > before, err
+		})
+		if err != nil {
+			t.Errorf("it does not go on: %v", err)
+		}
+	}
+}
+
 // TestKernelAgentKilled checks that the server is not blamed if the agent is killed.
 func TestKernelAgentKilled(t *testing.T) {
 	t.Parallel()

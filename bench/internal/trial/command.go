@@ -154,15 +154,11 @@ func (s *stage) startWitness(c *cleanup) error {
 // but not in the kernel's counters, or vice versa.
 func (c *commandServer) frozen(f func() error) (err error) {
 	for _, server := range append([]*foreign.Server{c.Server}, c.beside...) {
-		all, err := server.Processes()
+		thaw, err := server.Freeze()
+		defer thaw()
 		if err != nil {
 			return err
 		}
-		if err := server.Signal(all, unix.SIGSTOP); err != nil {
-			return err
-		}
-		// Processes that have exited are skipped.
-		defer func() { _ = server.Signal(all, unix.SIGCONT) }()
 	}
 	return f()
 }
