@@ -37,7 +37,7 @@ func partsOf(text string, variants []map[string]string) (parts []string) {
 	for _, labels := range variants {
 		if results.LabelString(labels) == text { // values may contain spaces
 			for _, key := range results.LabelKeys(labels) {
-				parts = append(parts, key+"="+labels[key])
+				parts = append(parts, key+"="+results.LabelValue(labels[key]))
 			}
 			return parts
 		}
@@ -62,6 +62,9 @@ func labelOf(text string, variants []map[string]string) (key, value string, err 
 		ends := func(k, v string) bool { return strings.HasSuffix(k, "."+key) }
 		if found := keysWith(variants, ends); len(found) == 1 && !hasKey(variants, key) {
 			key = found[0]
+		}
+		if value == results.EmptyValue {
+			value = ""
 		}
 		return key, value, nil
 	}
@@ -111,7 +114,7 @@ func checkOnly(only scenarios.Labels, variants []map[string]string) error {
 		}
 	}
 	for _, k := range results.LabelKeys(only) {
-		asked := quoted(k + "=" + only[k])
+		asked := quoted(k + "=" + results.LabelValue(only[k]))
 		switch names := slices.Sorted(maps.Keys(there)); {
 		case len(names) == 0:
 			return fmt.Errorf("--only %s: there is one variant, without labels; leave --only out",

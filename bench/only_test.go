@@ -46,6 +46,7 @@ func TestParseOnly(t *testing.T) {
 		{"sockets": "reuseport", "stop": "drain", "load.retry.max": "3", "x": "twice"},
 		{"sockets": "shared", "stop": "handoff", "y": "twice"},
 		{"restart": "reload", "server.vars.mode": "-W -D"},
+		{"restart": "reload", "server.vars.mode": ""},
 	}
 	for _, test := range []struct {
 		only []string
@@ -53,6 +54,9 @@ func TestParseOnly(t *testing.T) {
 	}{
 		{[]string{"stop=close"}, scenarios.Labels{"stop": "close"}},
 		{[]string{"drain"}, scenarios.Labels{"stop": "drain"}},
+		{[]string{`mode=""`}, scenarios.Labels{"server.vars.mode": ""}},
+		{[]string{`restart=reload server.vars.mode=""`},
+			scenarios.Labels{"restart": "reload", "server.vars.mode": ""}},
 		{[]string{"reuseport · close"}, scenarios.Labels{"sockets": "reuseport", "stop": "close"}},
 		{[]string{"sockets=shared stop=handoff"},
 			scenarios.Labels{"sockets": "shared", "stop": "handoff"}},

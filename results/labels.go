@@ -17,10 +17,16 @@ func LabelString(labels map[string]string) string {
 	}
 	keys := LabelKeys(labels)
 	for i, key := range keys {
-		keys[i] = key + "=" + labels[key]
+		keys[i] = key + "=" + LabelValue(labels[key])
 	}
 	return strings.Join(keys, " ")
 }
+
+// EmptyValue is how an empty value is written.
+const EmptyValue = `""`
+
+// LabelValue writes a label's value.
+func LabelValue(value string) string { return cmp.Or(value, EmptyValue) }
 
 // NameSeparator is between the parts of a variant's short name: "reuseport · close".
 const NameSeparator = " · "

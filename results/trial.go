@@ -143,9 +143,12 @@ func (r *Retries) HandledTwice() (n int64, known bool) {
 }
 
 // Start returns the way in which the trial's steps started workers, a value of server.start. It
-// returns "" if they started none. In older runs all workers started cold.
+// returns "" if they started none, and for third-party servers, which start their processes by
+// themselves. In older runs all workers started cold.
 func (t *Trial) Start() vocabulary.Start {
 	switch {
+	case t.Witness != nil:
+		return ""
 	case t.Starts != nil:
 		return t.Starts.Start
 	case slices.ContainsFunc(t.Steps, func(s Step) bool { return s.Do.Kind().Starts }):

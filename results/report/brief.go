@@ -148,9 +148,27 @@ func briefSentences(s *results.Scenario) []string {
 	case s.Stopped != "":
 		lines = []string{"Stopped before its end: " + s.Stopped + "."}
 	case len(lines) == 0:
-		lines = []string{"Nothing is decided: no variant has enough valid trials."}
+		lines = []string{noDecision(s)}
 	}
 	return lines
+}
+
+// noDecision returns the reason why a scenario has decided nothing.
+func noDecision(s *results.Scenario) string {
+	var reasons []string
+	for _, v := range s.Variants {
+		if v.SkippedReason == nil {
+			return "Nothing is decided: no variant has enough valid trials."
+		}
+		if !slices.Contains(reasons, *v.SkippedReason) {
+			reasons = append(reasons, *v.SkippedReason)
+		}
+	}
+	text := "Nothing was run: every variant is skipped"
+	if len(reasons) == 1 {
+		return text + " (" + reasons[0] + ")."
+	}
+	return text + ", for the reasons below."
 }
 
 // briefScenario adds the sentences and the table of a scenario.

@@ -95,6 +95,23 @@ func TestBriefFitsAScreen(t *testing.T) {
 	}
 }
 
+// If all variants are skipped, the screen says so and why. It does not speak of too few trials.
+func TestBriefSkipped(t *testing.T) {
+	run := reporttest.FinishedRun()
+	for _, v := range run.Scenarios[0].Variants {
+		v.Trials, v.Summary, v.SkippedReason = nil, nil, new("nginx is not installed")
+	}
+	const one = "Nothing was run: every variant is skipped (nginx is not installed)."
+	if got := briefSentences(run.Scenarios[0]); len(got) != 1 || got[0] != one {
+		t.Errorf("%q, want %q", got, one)
+	}
+	run.Scenarios[0].Variants[1].SkippedReason = new("needs root")
+	const two = "Nothing was run: every variant is skipped, for the reasons below."
+	if got := briefSentences(run.Scenarios[0]); len(got) != 1 || got[0] != two {
+		t.Errorf("%q, want %q", got, two)
+	}
+}
+
 // A screen fits the width of any terminal, whatever the run contains. It has escape sequences only
 // if Colour is set.
 func TestBriefWidth(t *testing.T) {

@@ -15,8 +15,8 @@ import (
 )
 
 // Ledger prints the ledger of each variant: the client's outcomes against the server's, the
-// balance, and the kernel's counters. All are sums over the trials that count. Rows that no rule
-// explains occur only in invalid trials, and are listed separately.
+// balance, and the kernel's counters. All are sums over the trials that count. Invalid trials whose
+// ledger does not balance are listed separately.
 func Ledger(w io.Writer, run *results.Run, opts Options) error {
 	scenarios, err := opts.Select(run)
 	if err != nil {
@@ -39,7 +39,7 @@ func ledgerBlocks(d *document.Document, v *results.Variant) {
 	valid := v.ValidTrials()
 	if len(valid) > 0 {
 		d.Paragraph(balance(valid))
-		d.Table(ledgerTable(valid, func(results.LedgerRow) bool { return true }))
+		d.Table(ledgerTable(valid))
 		if tries := triesLine(valid); tries != "" {
 			d.Paragraph(tries)
 		}
@@ -57,11 +57,24 @@ func ledgerBlocks(d *document.Document, v *results.Variant) {
 		return
 	}
 	d.Paragraph(fmt.Sprintf("Left out: %s, not valid.", unit.Plural(len(invalid), "trial")))
-	if t := ledgerTable(invalid,
-		func(row results.LedgerRow) bool { return !row.Explained }); len(t.Rows) > 0 {
-		d.Paragraph("What nothing explains in those:")
-		d.Table(t)
+	odd := slices.DeleteFunc(invalid, func(t *results.Trial) bool { return t.Residual == 0 })
+	if len(odd) == 0 {
+		return
 	}
+	d.Paragraph("Of those, " + does(len(odd), "trial") + " not balance:")
+	d.Table(ledgerTable(odd))
+	for _, line := range witnessLines(odd) {
+		d.Paragraph(line)
+	}
+	equalityBlock(d, odd)
+}
+
+// does writes a number of things followed by "does" or "do".
+func does(n int, thing string) string {
+	if n == 1 {
+		return "1 " + thing + " does"
+	}
+	return unit.Plural(n, thing) + " do"
 }
 
 // triesLine returns a line about the tries of clients that retry, summed over the trials, or "" if
@@ -274,17 +287,15 @@ func balance(trials []*results.Trial) string {
 		count(all.Attempts), sign, strings.Join(terms, " + "), count(all.Residual))
 }
 
-// ledgerTable returns a table of the ledger rows for which keep is true, summed over the trials.
-// The largest sum comes first.
-func ledgerTable(trials []*results.Trial, keep func(results.LedgerRow) bool) *document.Table {
+// ledgerTable returns a table of the ledger's rows, summed over the trials. The largest sum comes
+// first.
+func ledgerTable(trials []*results.Trial) *document.Table {
 	attempts := map[results.LedgerRow]int64{}
 	for _, t := range trials {
 		for _, row := range t.Ledger {
-			if keep(row) {
-				cell := row
-				cell.Attempts = 0
-				attempts[cell] += row.Attempts
-			}
+			cell := row
+			cell.Attempts = 0
+			attempts[cell] += row.Attempts
 		}
 	}
 	rows := slices.SortedFunc(maps.Keys(attempts), func(a, b results.LedgerRow) int {

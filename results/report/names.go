@@ -92,9 +92,9 @@ var tellingKeys = []string{
 func (n names) label(key, value string) string {
 	_, isWord := wordOf(key, value)
 	if slices.Contains(tellingKeys, key) || key == "load.connections" && isWord {
-		return value
+		return results.LabelValue(value)
 	}
-	return n.shortKey(key) + "=" + value
+	return n.shortKey(key) + "=" + results.LabelValue(value)
 }
 
 // shortKey returns the shortest ending of a setting's path that distinguishes the setting from the
