@@ -2,11 +2,13 @@ package main
 
 import (
 	"encoding/json"
+	"fmt"
 	"maps"
 	"math"
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 )
 
 // faultServer is a server in Python that mistreats 137 connections, beginning with the 101st, in
@@ -86,6 +88,85 @@ trials: 1
 				if !maps.Equal(tr.LostByCause, want) {
 					t.Errorf("%s: lost by cause %v, want %v", fault, tr.LostByCause, want)
 				}
+			}
+		})
+	}
+}
+
+// background is a server in Python that closes each connection when it has read the tenth request
+// on it, as servers do at a limit of requests, but without an answer.
+const background = `
+      import asyncio, os, socket
+      async def serve(reader, writer):
+          for n in range(10):
+              try:
+                  await reader.readuntil(b"\r\n\r\n")
+              except (asyncio.IncompleteReadError, OSError):
+                  break
+              if n < 9:
+                  writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+          writer.close()
+      async def main():
+          await (await asyncio.start_server(serve, sock=socket.socket(fileno=3))).serve_forever()
+      asyncio.run(main())
+`
+
+// A server loses kept connections by itself. These losses are counted as background, and not blamed
+// on a restart, except those between its trigger and the instant at which it is over.
+func TestKernelBackground(t *testing.T) {
+	requireLab(t)
+	installed(t, "python3")
+	t.Parallel()
+	const rate, connections = 300, 4
+	scenario := `
+about: A server that closes each connection after some requests.
+workers: 1
+sockets: shared
+server:
+  kind: command
+  start: python3 -u server.py
+  files:
+    server.py: |` + background + `
+  ready: {http: /}
+  restarts: {next: [{stop: previous}, {start: next}]}
+restart: next
+load: {rate: ` + fmt.Sprint(rate) + `/s, duration: 1800ms, connections: ` + fmt.Sprint(connections) +
+		`, timeout: 10s}
+`
+	for name, timeline := range map[string]string{
+		"no steps": "", "restart": "timeline: [{at: 600ms, do: restart}]\n",
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			tr := tried(t, scenario+timeline)
+			if !tr.Valid || tr.Background == nil {
+				t.Fatalf("valid %v, background %v: %v", tr.Valid, tr.Background, tr.InvalidReasons)
+			}
+			// Every tenth request on a connection is lost. At the end, up to nine requests on each
+			// connection have not yet led to a loss, and so at the restart.
+			least := (tr.Attempts - 2*9*connections) / 10
+			var blamed int64
+			for k := range tr.Steps {
+				s := &tr.Steps[k]
+				if s.ReadyNS == nil || s.StopNS == nil {
+					t.Fatalf("step %+v is not over", s)
+				}
+				n, _ := tr.StepDropped(k)
+				blamed += n
+				// Until the restart is over, it is blamed for every loss: every tenth request, and
+				// the connections that it closes. Requests arrive at random: 4.5 standard
+				// deviations more than expected are allowed.
+				window := time.Duration(*s.ReadyNS - *s.StopNS)
+				sent := window.Seconds() * rate
+				most := int64((sent+4.5*math.Sqrt(sent))/10) + 2*connections
+				t.Logf("the restart took %v and dropped %d, at most %d", window, n, most)
+				if n > most {
+					t.Errorf("%d dropped by the restart, want at most %d", n, most)
+				}
+			}
+			if *tr.Background+blamed != tr.Dropped || tr.Dropped < least {
+				t.Errorf("%d dropped, %d of them in the background, %d by steps; want at least %d",
+					tr.Dropped, *tr.Background, blamed, least)
 			}
 		})
 	}
