@@ -226,7 +226,11 @@ func (a *agent) serve() error {
 		if err != nil {
 			return err
 		}
-		err = a.start(r, files)
+		if len(r.Watch) > 0 {
+			err = a.watch(r)
+		} else {
+			err = a.start(r, files)
+		}
 		if err := errors.Join(err, closeAll(files)); err != nil {
 			return err
 		}
@@ -250,6 +254,19 @@ func (a *agent) start(r request, files []*os.File) error {
 	a.commands[pid] = r.ID
 	err = process.Release() // reap waits for it
 	return errors.Join(err, send(a.requests, report{ID: r.ID, PID: pid, Path: path}))
+}
+
+// watch reports descriptors of processes.
+func (a *agent) watch(r request) error {
+	var all []*os.File
+	for _, pid := range r.Watch {
+		if fd, err := unix.PidfdOpen(pid, 0); err == nil {
+			all = append(all, os.NewFile(uintptr(fd), "pidfd"))
+		}
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return errors.Join(send(a.requests, report{ID: r.ID}, all...), closeAll(all))
 }
 
 // reap waits for every child that has exited, and reports the exits of commands. The other children

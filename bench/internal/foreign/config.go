@@ -127,11 +127,14 @@ const (
 	defaultReadyWithin = 20 * time.Second
 	defaultGrace       = 10 * time.Second
 	defaultWithin      = 10 * time.Second // of Action.Within and Config.RestartWithin
-	// pollEvery is the interval at which conditions are polled.
+	// pollEvery and pollMost are the shortest and the longest interval at which conditions are
+	// polled.
 	pollEvery = 10 * time.Millisecond
-	// goneEvery is the interval at which this program checks whether a stopped server is gone. It
-	// is short because a restart may start the next server only when the previous one is gone, and
-	// every request is lost until the next one listens.
+	pollMost  = 50 * time.Millisecond
+	// goneEvery is the interval at which this program checks whether processes have stopped, or are
+	// gone although it has no descriptors of them. It is short because a restart may start the next
+	// server only when the previous one is gone, and every request is lost until the next one
+	// listens.
 	goneEvery = time.Millisecond
 )
 

@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -315,6 +316,25 @@ func TestOrigin(t *testing.T) {
 			t.Errorf("%s: old %t, fresh %t", name, old, fresh)
 		}
 	}
+}
+
+// TestPoll checks that a condition is polled less often as time passes, and once more at the limit.
+func TestPoll(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var at []time.Duration
+		began := time.Now()
+		err := poll(t.Context(), 10*time.Second, func() (bool, error) {
+			at = append(at, time.Since(began))
+			return false, nil
+		})
+		if !errors.Is(err, errLimit) || time.Since(began) != 10*time.Second {
+			t.Errorf("error %v after %v", err, time.Since(began))
+		}
+		// Every 10 ms in the first 0.2 s, then every 50 ms after 1 s: 20, some 33, and 180 times.
+		if n := len(at); n > 240 || at[1] != pollEvery || at[n-2]-at[n-3] != pollMost {
+			t.Errorf("%d times: %v", n, at)
+		}
+	})
 }
 
 // TestProven checks which changes prove a restart of a server with two workers. One of them, or one

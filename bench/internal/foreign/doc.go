@@ -21,6 +21,7 @@
 // restart.go carries out actions, and change.go proves that they changed something. explain.go adds
 // the server's last lines of output, and the limits it has reached, to errors.
 //
-// Most servers do not report when they reach a state. So this package polls conditions every
-// pollEvery, and limits every wait.
+// The kernel tells when a process has exited (pidfd_open(2)). Most servers do not report when they
+// reach another state, and nothing reports a new listener. So this package polls such conditions,
+// less often as time passes, and limits every wait.
 package foreign

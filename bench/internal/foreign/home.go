@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -35,7 +36,8 @@ type home struct {
 	proc    string   // a path to procDir
 
 	mu       sync.Mutex
-	commands map[int]*command // commands that have not exited, by request.ID
+	commands map[int]*command          // commands that have not exited, by request.ID
+	watches  map[int]chan<- []*os.File // requests with Watch that have no report yet
 	next     int
 	ended    chan struct{} // closed when the agent can send no more reports
 }
@@ -45,7 +47,10 @@ const agentLimit = 10 * time.Second
 
 // newHome makes a home. The caller closes it.
 func newHome(ctx context.Context, cfg Config, env Env) (_ *home, err error) {
-	h := &home{commands: map[int]*command{}, ended: make(chan struct{})}
+	h := &home{
+		commands: map[int]*command{}, watches: map[int]chan<- []*os.File{},
+		ended: make(chan struct{}),
+	}
 	if h.account, err = findAccount(cfg.User); err != nil {
 		return nil, err
 	}
@@ -176,13 +181,18 @@ func (h *home) readReports() {
 		if err != nil {
 			return
 		}
-		_ = closeAll(files)
 		h.mu.Lock()
-		c := h.commands[r.ID]
+		c, w := h.commands[r.ID], h.watches[r.ID]
+		delete(h.watches, r.ID)
 		if r.Exited || r.Errno != 0 {
 			delete(h.commands, r.ID)
 		}
 		h.mu.Unlock()
+		if w != nil {
+			w <- files
+			continue
+		}
+		_ = closeAll(files)
 		if c != nil {
 			c.receive(r)
 		}
@@ -236,6 +246,70 @@ func (h *home) start(ctx context.Context, l launch) (*command, error) {
 			user: h.account.name}
 	}
 	return c, nil
+}
+
+// pidfds returns a descriptor of each of the processes that still exists. It returns fewer if there
+// are too many of them, or if the kernel or the agent's limits do not permit it. The caller closes
+// the descriptors.
+func (h *home) pidfds(all []Process) []*os.File {
+	reply := make(chan []*os.File, 1)
+	var r request
+	for _, p := range all[:min(len(all), maxFiles)] {
+		r.Watch = append(r.Watch, p.PID)
+	}
+	h.mu.Lock()
+	h.next++
+	r.ID = h.next
+	h.watches[r.ID] = reply
+	h.mu.Unlock()
+	if len(all) > 0 && send(h.conn, r) == nil {
+		select {
+		case files := <-reply:
+			return files
+		case <-h.ended:
+		case <-time.After(agentLimit):
+		}
+	}
+	h.mu.Lock()
+	delete(h.watches, r.ID)
+	h.mu.Unlock()
+	select {
+	case files := <-reply:
+		return files
+	default:
+		return nil
+	}
+}
+
+// awaitGone waits until the processes have exited. It returns errLimit if the limit expires first.
+func (h *home) awaitGone(ctx context.Context, all []Process, limit time.Duration) error {
+	end := time.Now().Add(limit)
+	files := h.pidfds(living(all))
+	defer func() { _ = closeAll(files) }()
+	var fds []unix.PollFd
+	for _, f := range files {
+		fds = append(fds, unix.PollFd{Fd: int32(f.Fd()), Events: unix.POLLIN})
+	}
+	for {
+		left := time.Until(end)
+		switch {
+		case len(living(all)) == 0:
+			return nil
+		case ctx.Err() != nil:
+			return context.Cause(ctx)
+		case left <= 0:
+			return errLimit
+		}
+		wait := min(left, 50*time.Millisecond) // how often it checks whether ctx has ended
+		if len(fds) == 0 {
+			wait = min(left, goneEvery) // for processes without a descriptor
+		}
+		milliseconds := int((wait + time.Millisecond - 1) / time.Millisecond)
+		if _, err := unix.Poll(fds, milliseconds); err != nil && !errors.Is(err, unix.EINTR) {
+			return err
+		}
+		fds = slices.DeleteFunc(fds, func(fd unix.PollFd) bool { return fd.Revents != 0 })
+	}
 }
 
 // errAgent is the error of a home whose agent has exited.

@@ -265,7 +265,7 @@ func (s *Server) Freeze() (thaw func(), err error) {
 	thaw = func() {
 		_ = signalAll(slices.Collect(maps.Values(stopped)), unix.SIGCONT)
 	}
-	err = pollAt(context.Background(), goneEvery, freezeLimit, func() (bool, error) {
+	stop := func() (bool, error) {
 		all, err := s.home.processes()
 		if err != nil {
 			return false, err
@@ -280,7 +280,8 @@ func (s *Server) Freeze() (thaw func(), err error) {
 			still = still && p.stopped()
 		}
 		return still, err
-	})
+	}
+	err = pollBetween(context.Background(), goneEvery, goneEvery, freezeLimit, stop)
 	if errors.Is(err, errLimit) {
 		err = nil
 	}

@@ -26,6 +26,10 @@ type request struct {
 	Dir  string
 	// Passes is true if the files are listening sockets. The command then gets LISTEN_PID.
 	Passes bool
+	// Watch, if not empty, asks instead for descriptors of these processes (pidfd_open(2)). The
+	// report has one for each process that still exists. Only a process in the lab's PID namespace
+	// can open them by the PIDs in that namespace.
+	Watch []int
 }
 
 // A report is the agent's answer to a request. A second report follows when the command has exited.

@@ -151,8 +151,8 @@ type Restart struct {
 	// none, just before the first Write. 0: the restart failed before that.
 	Trigger clock.Instant
 	// Changed is the instant at which the first change was seen, and Over the instant at which the
-	// restart was over. Both may be up to pollEvery later than the event. A new process counts only
-	// once it has run for the time settled.
+	// restart was over. Both may be later than the event, by the interval of poll. A new process
+	// counts only once it has run for the time settled.
 	Changed, Over clock.Instant
 	Changes       []Change
 	Before, Main  Process   // the main process before and after

@@ -390,8 +390,7 @@ func (s *Server) end(ctx context.Context, main Process, all []Process) (e Ending
 	if err := main.signal(s.cfg.Stop.Signal); err != nil && !errors.Is(err, os.ErrProcessDone) {
 		return e, err
 	}
-	gone := func() (bool, error) { return len(living(all)) == 0, nil }
-	err = pollAt(ctx, goneEvery, s.cfg.Stop.Grace, gone)
+	err = s.home.awaitGone(ctx, all, s.cfg.Stop.Grace)
 	if !errors.Is(err, errLimit) {
 		return e, err
 	}
@@ -409,10 +408,7 @@ func (h *home) kill(all []Process) error {
 	if err := signalAll(all, unix.SIGKILL); err != nil {
 		return err
 	}
-	err := poll(context.Background(), killLimit, func() (bool, error) {
-		return len(living(all)) == 0, nil
-	})
-	if err != nil {
+	if err := h.awaitGone(context.Background(), all, killLimit); err != nil {
 		return fmt.Errorf("processes %s still exist %v after SIGKILL",
 			nameList(living(all)), killLimit)
 	}
@@ -476,26 +472,30 @@ func (s *Server) Close() error {
 // errLimit is the error of a poll whose time limit has expired.
 var errLimit = errors.New("limit")
 
-// poll calls done every pollEvery until done returns true or an error. It returns errLimit if the
-// limit expires first.
+// poll calls done until it returns true or an error. It returns errLimit if the limit expires
+// first. The interval is a twentieth of the time that has passed, but at least pollEvery and at
+// most pollMost: most conditions hold soon, and those that take long would cost more beside the
+// load than their exact time is worth.
 func poll(ctx context.Context, limit time.Duration, done func() (bool, error)) error {
-	return pollAt(ctx, pollEvery, limit, done)
+	return pollBetween(ctx, pollEvery, pollMost, limit, done)
 }
 
-// pollAt is like poll, but with the given interval.
-func pollAt(
-	ctx context.Context, every, limit time.Duration, done func() (bool, error),
+// pollBetween is like poll, but with the given shortest and longest intervals.
+func pollBetween(
+	ctx context.Context, least, most, limit time.Duration, done func() (bool, error),
 ) error {
+	began := time.Now()
 	end := time.NewTimer(limit)
 	defer end.Stop()
-	tick := time.NewTicker(every)
-	defer tick.Stop()
+	next := time.NewTimer(0)
+	defer next.Stop()
 	for {
-		if ok, err := done(); ok || err != nil {
-			return err
-		}
 		select {
-		case <-tick.C:
+		case <-next.C:
+			if ok, err := done(); ok || err != nil {
+				return err
+			}
+			next.Reset(min(most, max(least, time.Since(began)/20)))
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		case <-end.C:

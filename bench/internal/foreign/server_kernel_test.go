@@ -278,6 +278,35 @@ func TestKernelFreeze(t *testing.T) {
 	}
 }
 
+// TestKernelGone checks that the kernel tells when processes have exited, and that the end of each
+// is awaited.
+func TestKernelGone(t *testing.T) {
+	t.Parallel()
+	s := started(t, script(`sleep 100 &`, `sleep 200 &`, `echo ready`, `exec sleep 300`))
+	all, err := s.Processes()
+	if err != nil || len(all) != 3 {
+		t.Fatalf("processes %v, error %v; want three", all, err)
+	}
+	files := s.home.pidfds(all)
+	if len(files) != len(all) {
+		t.Errorf("%d descriptors of %d processes", len(files), len(all))
+	}
+	if err := closeAll(files); err != nil {
+		t.Error(err)
+	}
+	if err := s.home.awaitGone(t.Context(), all, 20*time.Millisecond); !errors.Is(err, errLimit) {
+		t.Errorf("error %v, want %v", err, errLimit)
+	}
+	for i, p := range all {
+		time.AfterFunc(time.Duration(i+1)*20*time.Millisecond, func() {
+			_ = signalAll([]Process{p}, unix.SIGKILL)
+		})
+	}
+	if err := s.home.awaitGone(t.Context(), all, killLimit); err != nil || len(living(all)) > 0 {
+		t.Errorf("error %v, left %v", err, living(all))
+	}
+}
+
 // TestKernelAgentKilled checks that the server is not blamed if the agent is killed.
 func TestKernelAgentKilled(t *testing.T) {
 	t.Parallel()
