@@ -2,6 +2,7 @@ package witness
 
 import (
 	"errors"
+	"runtime"
 	"slices"
 	"testing"
 	"time"
@@ -11,6 +12,8 @@ import (
 
 	"reuseport-bench/bench/internal/kernel"
 	"reuseport-bench/bench/internal/netlab"
+	"reuseport-bench/results/stats"
+	"reuseport-bench/scenarios/vocabulary"
 	"reuseport-bench/servers/socket"
 	"reuseport-bench/servers/sys"
 	"reuseport-bench/servers/testkit"
@@ -141,7 +144,7 @@ func BenchmarkPrograms(b *testing.B) {
 	}
 	defer stats.Close()
 	const each = 1000
-	var programs []*ebpf.Program
+	programs := map[string][]*ebpf.Program{}
 	rounds := max(1, b.N/each)
 	for range rounds {
 		_, err := round(each, func(o Options) (*Witness, error) {
@@ -149,12 +152,12 @@ func BenchmarkPrograms(b *testing.B) {
 			if err != nil {
 				return nil, err
 			}
-			for _, p := range w.trace.collection.Programs { // the clones outlive the trace
+			for name, p := range w.trace.collection.Programs { // the clones outlive the trace
 				kept, err := p.Clone()
 				if err != nil {
 					return nil, err
 				}
-				programs = append(programs, kept)
+				programs[name] = append(programs[name], kept)
 			}
 			return w, nil
 		})
@@ -162,18 +165,142 @@ func BenchmarkPrograms(b *testing.B) {
 			b.Fatal(err)
 		}
 	}
-	var ran, runs float64
-	for _, p := range programs {
-		s, err := p.Stats()
-		if err != nil {
-			b.Fatal(err)
+	n := float64(rounds * each * 11 / 10) // including the connections that warm up
+	for name, copies := range programs {
+		var ran, runs float64
+		for _, p := range copies {
+			s, err := p.Stats()
+			if err != nil {
+				b.Fatal(err)
+			}
+			ran, runs = ran+float64(s.Runtime), runs+float64(s.RunCount)
+			if err := p.Close(); err != nil {
+				b.Error(err)
+			}
 		}
-		ran, runs = ran+float64(s.Runtime), runs+float64(s.RunCount)
-		if err := p.Close(); err != nil {
-			b.Error(err)
+		if runs > n/2 {
+			b.ReportMetric(ran/n, name+"-ns/conn")
+			b.ReportMetric(runs/n, name+"-runs/conn")
 		}
 	}
-	n := float64(rounds * each * 11 / 10) // including the connections that warm up
-	b.ReportMetric(ran/n, "program-ns/conn")
-	b.ReportMetric(runs/n, "runs/conn")
+}
+
+// BenchmarkServer measures the CPU time that a connection takes of a loop worker, and of the worker
+// and its client together, at 2,000 new connections per second: without a trace, and the ratio with
+// a trace to without. It makes b.N blocks of two rounds, and a 95 % interval needs six. The worker
+// and the client have a CPU each. What the kernel does with a segment is part of the CPU time of
+// the process that sent the segment, so the client's CPU time includes a part of the server's end.
+func BenchmarkServer(b *testing.B) {
+	testkit.RequireRoot(b)
+	if runtime.NumCPU() < 2 {
+		testkit.Skip(b, "the worker and the client need a CPU each")
+	}
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	r := newRig(b, setup{
+		kind: vocabulary.ServerLoop, sockets: vocabulary.SocketsShared,
+		stop: vocabulary.StopDrain.Row(),
+	})
+	r.start()
+	pid := r.current.Workers[0].PID()
+	var before unix.CPUSet
+	if err := unix.SchedGetaffinity(0, &before); err != nil {
+		b.Fatal(err)
+	}
+	defer func() { _ = unix.SchedSetaffinity(0, &before) }()
+	own := unix.CPUSet{1}
+	err := errors.Join(unix.SchedSetaffinity(0, &own), kernel.SetAffinity(pid, []int{1}))
+	if err != nil {
+		b.Fatal(err)
+	}
+	var worker, both [2][]float64 // ns per connection, without and with a trace
+	var workerRatios, bothRatios []float64
+	for i := range b.N {
+		for j := range 2 {
+			traced := (i + j) % 2
+			w, c, err := r.drive(traced == 1)
+			if err != nil {
+				b.Fatal(err)
+			}
+			worker[traced] = append(worker[traced], w)
+			both[traced] = append(both[traced], w+c)
+		}
+		workerRatios = append(workerRatios, worker[1][i]/worker[0][i])
+		bothRatios = append(bothRatios, both[1][i]/both[0][i])
+	}
+	report := func(name string, without, ratios []float64) {
+		ratio, _ := stats.PairedRatio(ratios, 0.95)
+		b.ReportMetric(stats.Median(without, 0.95).Center, name+"-ns/conn")
+		b.ReportMetric(ratio.Center, name+"-ratio")
+		if ratio.Lo != nil {
+			b.ReportMetric(*ratio.Lo, name+"-ratio-low")
+			b.ReportMetric(*ratio.Hi, name+"-ratio-high")
+		}
+	}
+	report("worker", worker[0], workerRatios)
+	report("both", both[0], bothRatios)
+}
+
+// drive makes connections to the worker for a second. It returns the CPU time per connection, in
+// nanoseconds, of the worker and of the calling thread. Without a trace it starts and stops one
+// before the connections, so that both kinds of rounds begin alike.
+func (r *rig) drive(traced bool) (worker, client float64, err error) {
+	const n, rate = 2000, 2000
+	w, err := Start(Options{
+		Do: do, Port: r.target.Port(), Families: []int{unix.AF_INET}, Connections: n,
+		Types: kernelTypes,
+	})
+	if err == nil && !traced {
+		_, err = w.Stop()
+	}
+	if err != nil {
+		return 0, 0, err
+	}
+	at := &unix.SockaddrInet4{Port: int(r.target.Port()), Addr: r.target.Addr().As4()}
+	for range n / 10 { // warm-up
+		err = errors.Join(err, ask(at))
+	}
+	pid := r.current.Workers[0].PID()
+	before, readErr := kernel.Schedstat(pid)
+	err = errors.Join(err, readErr)
+	begin, cpu := time.Now(), sys.ThreadCPU()
+	for i := range n {
+		due := begin.Add(time.Duration(i) * time.Second / rate)
+		if rest := time.Until(due); rest > 0 {
+			wait := unix.NsecToTimespec(rest.Nanoseconds())
+			_ = unix.Nanosleep(&wait, nil) // an early connection changes nothing
+		}
+		err = errors.Join(err, ask(at))
+	}
+	cpu = sys.ThreadCPU() - cpu
+	after, readErr := kernel.Schedstat(pid)
+	err = errors.Join(err, readErr)
+	if traced {
+		seen, stopErr := w.Stop()
+		if err = errors.Join(err, stopErr); err == nil && len(seen.Ends) < n {
+			err = errors.New("connections were not seen")
+		}
+	}
+	return float64(after.Run-before.Run) / n, float64(cpu) / n, err
+}
+
+// ask makes a connection, sends a request and reads the answer to its end.
+func ask(at unix.Sockaddr) error {
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(fd)
+	if err := unix.Connect(fd, at); err != nil {
+		return err
+	}
+	if _, err := unix.Write(fd, []byte(request(1, true))); err != nil {
+		return err
+	}
+	var answer [512]byte
+	for {
+		if n, err := unix.Read(fd, answer[:]); n <= 0 {
+			return err
+		}
+	}
 }

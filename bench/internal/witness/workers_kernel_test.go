@@ -96,7 +96,7 @@ type account struct {
 // A rig is a group of workers with their journals.
 type rig struct {
 	*servers.Group
-	t        *testing.T
+	t        testing.TB
 	setup    setup
 	target   netip.AddrPort
 	accounts map[netip.AddrPort][]*account
@@ -107,7 +107,7 @@ type rig struct {
 
 const workersPerGeneration = 2
 
-func newRig(t *testing.T, s setup) *rig {
+func newRig(t testing.TB, s setup) *rig {
 	t.Helper()
 	clk, err := clock.New()
 	if err != nil {
@@ -169,7 +169,7 @@ func newRig(t *testing.T, s setup) *rig {
 func do(f func() error) error { return f() }
 
 // freePort returns an address for the servers at which no socket listens.
-func freePort(t *testing.T) netip.AddrPort {
+func freePort(t testing.TB) netip.AddrPort {
 	t.Helper()
 	l, err := net.Listen("tcp4", "127.0.0.1:0")
 	if err != nil {
