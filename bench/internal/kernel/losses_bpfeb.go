@@ -43,6 +43,7 @@ type lossesEvent struct {
 const (
 	lossesMapAnswered        = "answered"
 	lossesMapEvents          = "events"
+	lossesMapLatest          = "latest"
 	lossesMapNamespaces      = "namespaces"
 	lossesMapServers         = "servers"
 	lossesProgListenerClosed = "listener_closed"
@@ -108,6 +109,7 @@ type lossesProgramSpecs struct {
 type lossesMapSpecs struct {
 	Answered   *ebpf.MapSpec `ebpf:"answered"`
 	Events     *ebpf.MapSpec `ebpf:"events"`
+	Latest     *ebpf.MapSpec `ebpf:"latest"`
 	Namespaces *ebpf.MapSpec `ebpf:"namespaces"`
 	Servers    *ebpf.MapSpec `ebpf:"servers"`
 }
@@ -145,6 +147,7 @@ func (o *lossesObjects) Close() error {
 type lossesMaps struct {
 	Answered   *ebpf.Map `ebpf:"answered"`
 	Events     *ebpf.Map `ebpf:"events"`
+	Latest     *ebpf.Map `ebpf:"latest"`
 	Namespaces *ebpf.Map `ebpf:"namespaces"`
 	Servers    *ebpf.Map `ebpf:"servers"`
 }
@@ -153,6 +156,7 @@ func (m *lossesMaps) Close() error {
 	return _LossesClose(
 		m.Answered,
 		m.Events,
+		m.Latest,
 		m.Namespaces,
 		m.Servers,
 	)

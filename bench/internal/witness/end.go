@@ -14,10 +14,8 @@ import (
 type SocketEnd struct {
 	Server netip.AddrPort `json:"server"` // the server's address, which the client connected to
 	Client netip.AddrPort `json:"client"` // the client's address; port 0: not known
-	// Cookie is the kernel's number for the connection (SO_COOKIE in socket(7)). Listener is the
-	// inode of the listening socket on which the connection arrived.
-	Cookie   uint64 `json:"cookie,omitzero"`
-	Listener uint64 `json:"listener,omitzero"`
+	// Cookie is the kernel's number for the connection (SO_COOKIE in socket(7)).
+	Cookie uint64 `json:"cookie,omitzero"`
 	// State is the last TCP state before CLOSE or, if the connection still exists, its current
 	// state (include/net/tcp_states.h).
 	State uint8 `json:"state,omitzero"`
@@ -60,7 +58,7 @@ type Known uint16
 // The fields that can be known.
 const (
 	KnowsClient   Known = 1 << iota // the port of Client; the address is always known
-	KnowsListener                   // Listener
+	_                               // was the listener; recordings contain these numbers
 	KnowsWay                        // Way
 	KnowsState                      // State
 	KnowsBytes                      // Received, Unread, Sent and Acknowledged

@@ -169,10 +169,15 @@ func TestEquations(t *testing.T) {
 
 func TestSizes(t *testing.T) {
 	for n, want := range map[int]uint32{
-		-1: minRing, 0: minRing, 7000: minRing, 8000: 2 * minRing, 1 << 30: maxRing,
+		-1: minRing, 0: minRing, 8000: minRing, 9000: 2 * minRing, 1 << 30: maxRing,
 	} {
 		if got := ringSize(n); got != want {
 			t.Errorf("ring for %d ends: %d bytes, want %d", n, got, want)
+		}
+	}
+	for n, want := range map[int]uint32{-1: slack, 500: 500 + slack, 1 << 30: maxLives} {
+		if got := tableSize(n); got != want {
+			t.Errorf("table for %d connections: %d entries, want %d", n, got, want)
 		}
 	}
 	for _, test := range []struct {

@@ -1,18 +1,17 @@
 //go:build ignore
 
-// The programs of a trace. They keep one struct life for each connection in the watched network
-// namespaces, in the storage of its socket, and report it when the socket is destroyed.
+// The programs of a trace. They keep one struct life for each connection that a listener of the
+// watched network namespace made, and report it when the connection ends.
 //
-// A listener has a life, too, which contains its inode. The kernel copies a listener's storage to
-// every connection that the listener makes (BPF_F_CLONE, sk_clone_lock in net/core/sock.c). So a
-// connection's life names its listener, and a socket without storage is not watched. The programs
-// run for all sockets of the machine, so each first tests for storage.
+// The lives are in a hash table with the address of the socket as the key. Socket storage would be
+// simpler, but for each socket the kernel would allocate and free two objects. That takes more time
+// than the table and all programs together. The programs run for all sockets of the machine, so
+// each first tests the state or the namespace.
 //
 // If an interrupt interrupts a program, the kernel does not run that program in the interrupt
 // (__bpf_trace_run in kernel/trace/bpf_trace.c), so the program can miss an event of another
-// socket. If it missed a birth or a CLOSE, the next program that sees that socket repairs the life.
-// No program runs after the program destroyed, so that one is loaded twice; the second copy does
-// nothing if the first has run.
+// socket. If it missed a birth, the next program that sees the connection before CLOSE creates the
+// life. If it missed a CLOSE, the program destroyed reports the life.
 
 #include <stdbool.h>
 
@@ -70,21 +69,11 @@ struct sock_common {
 	__be16 skc_dport;
 };
 
-struct socket {};
-
-struct inode {
-	unsigned long i_ino;
-};
-
-struct socket_alloc { // include/net/sock.h
-	struct socket socket;
-	struct inode vfs_inode;
-};
+struct socket;
 
 struct sock {
 	struct sock_common __sk_common;
 	struct socket *sk_socket;
-	struct bpf_local_storage *sk_bpf_storage;
 	unsigned long sk_lingertime;
 	int sk_err;
 	__u8 sk_shutdown;
@@ -94,8 +83,13 @@ struct inet_sock {
 	__be16 inet_sport;
 };
 
+struct inet_bind_bucket { // include/net/inet_hashtables.h
+	signed char fastreuse;
+};
+
 struct inet_connection_sock {
 	struct inet_sock icsk_inet;
+	struct inet_bind_bucket *icsk_bind_hash;
 };
 
 struct tcp_sock {
@@ -115,13 +109,6 @@ struct bpf_iter_meta {
 struct bpf_iter__tcp { // net/ipv4/tcp_ipv4.c
 	struct bpf_iter_meta *meta;
 	struct sock_common *sk_common;
-};
-
-struct bpf_iter__bpf_sk_storage_map { // net/core/bpf_sk_storage.c
-	struct bpf_iter_meta *meta;
-	struct bpf_map *map;
-	struct sock *sk;
-	void *value;
 };
 
 #pragma clang attribute pop
@@ -151,14 +138,12 @@ enum flag {
 	EXITING = 4,     // the closer was exiting
 	RESET_LATER = 8, // it was reset after the server had closed it or shut it down
 	ORPHANED = 16,   // no process had the socket when it reached CLOSE
-	REPORTED = 32,
-	LISTENER = 64, // the life is a listener's, or a new connection's copy of it
+	EARLIER = 32,    // the connection is older than the trace, and not reported
 };
 
 // IPv4 addresses are mapped to IPv6 (RFC 4291, 2.5.5.2). Instants are readings of CLOCK_MONOTONIC,
 // in ns; 0 means that the event did not happen.
 struct life {
-	__u64 listener; // the listener's inode
 	__u64 cookie;
 	__u64 born;
 	__u64 first_read;
@@ -183,34 +168,56 @@ struct life {
 
 const struct life *unused_life __attribute__((unused)); // so that bpf2go finds the type
 
+// The sizes of both are set before loading.
 struct {
-	__uint(type, BPF_MAP_TYPE_SK_STORAGE);
-	__uint(map_flags, BPF_F_NO_PREALLOC | BPF_F_CLONE);
-	__type(key, int);
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 1024);
+	__type(key, __u64); // address of the socket
 	__type(value, struct life);
 } lives SEC(".maps");
 
-// The sizes of the next two are set before loading.
 struct {
 	__uint(type, BPF_MAP_TYPE_RINGBUF);
 	__uint(max_entries, 4 << 20);
 } ends SEC(".maps");
 
-struct {
-	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(max_entries, 1024);
-	__type(key, __u32); // inode of a network namespace
-	__type(value, __u8);
-} watched SEC(".maps");
+__u32 network;     // inode of the watched network namespace; 0: none yet
+__u64 births;      // connections that watched listeners made
+__u64 lost;        // connections that found no room in the table or in the ring
+__u64 ports[1024]; // a bit for each port on which a connection arrived
 
-__u64 births; // connections that watched listeners made
-__u64 lost;   // ends that found no room in the ring
+// is_watched reports whether the socket is in the watched network namespace.
+static __always_inline bool is_watched(const struct sock *sk)
+{
+	return sk->__sk_common.skc_net.net->ns.inum == network;
+}
+
+static __always_inline __u16 port_of(const struct tcp_sock *tp)
+{
+	// skc_num is already 0 if the port was released (__inet_put_port).
+	return bpf_ntohs(tp->inet_conn.icsk_inet.inet_sport);
+}
+
+// server_end returns the socket if it may be the server's end of a watched connection, or NULL.
+static __always_inline const struct tcp_sock *server_end(const struct sock *sk)
+{
+	const struct tcp_sock *tp;
+	__u16 port;
+
+	if (!is_watched(sk))
+		return NULL;
+	tp = bpf_skc_to_tcp_sock((void *)sk);
+	if (!tp)
+		return NULL;
+	port = port_of(tp);
+	return ports[port / 64] >> port % 64 & 1 ? tp : NULL;
+}
 
 static __always_inline struct life *life_of(const struct sock *sk)
 {
-	if (!sk->sk_bpf_storage)
-		return NULL;
-	return bpf_sk_storage_get(&lives, (void *)sk, NULL, 0);
+	__u64 key = (__u64)sk;
+
+	return bpf_map_lookup_elem(&lives, &key);
 }
 
 static __always_inline bool has_flag(const struct sock *sk, int flag)
@@ -229,18 +236,6 @@ static __always_inline bool is_held(const struct sock *sk)
 }
 
 #define flag_of(name) bpf_core_enum_value(enum sock_flags, name)
-
-// inode_of returns the inode of a socket. A process must have the socket.
-static __always_inline __u64 inode_of(const struct sock *sk)
-{
-	const struct socket *socket = sk->sk_socket;
-	const struct socket_alloc *alloc;
-
-	if (!socket)
-		return 0;
-	alloc = (const void *)socket - bpf_core_field_offset(struct socket_alloc, socket);
-	return BPF_CORE_READ(alloc, vfs_inode.i_ino);
-}
 
 // close_now records that the current process closes the connection, and in which way.
 static __always_inline void close_now(struct life *l, enum way way)
@@ -289,44 +284,48 @@ static __always_inline void put_ends(struct life *l, const struct sock *sk,
 		BPF_CORE_READ_INTO(&l->server, sk, __sk_common.skc_v6_rcv_saddr.in6_u.u6_addr8);
 	}
 	l->client_port = bpf_ntohs(sk->__sk_common.skc_dport);
-	// skc_num is already 0 if the port was released (__inet_put_port).
-	l->server_port = bpf_ntohs(tp->inet_conn.icsk_inet.inet_sport);
+	l->server_port = port_of(tp);
 }
 
-// listens creates a life for a listener of a watched namespace.
-static __always_inline void listens(struct sock *sk)
+// is_passive reports whether a process has bound the socket's port. If so, a listener made the
+// socket, or the client chose its port itself. If the kernel chose the port of a client, fastreuse
+// is negative (__inet_hash_connect in net/ipv4/inet_hashtables.c).
+static __always_inline bool is_passive(const struct tcp_sock *tp)
 {
-	__u32 net = sk->__sk_common.skc_net.net->ns.inum;
-	struct life *l;
+	const struct inet_bind_bucket *bucket = tp->inet_conn.icsk_bind_hash;
 
-	if (!bpf_map_lookup_elem(&watched, &net))
-		return;
-	l = bpf_sk_storage_get(&lives, sk, NULL, BPF_SK_STORAGE_GET_F_CREATE);
-	if (!l)
-		return;
-	l->flags = LISTENER;
-	l->listener = inode_of(sk);
+	return bucket && bucket->fastreuse >= 0;
 }
 
-// born turns the copy of a listener's life into the life of a new connection.
-static __always_inline void born(struct life *l, struct sock *sk)
+// born creates the life of a new connection.
+static __always_inline void born(struct sock *sk)
 {
-	if (!(l->flags & LISTENER))
-		return;
-	l->flags = 0;
-	l->born = bpf_ktime_get_ns();
-	l->cookie = bpf_get_socket_cookie(sk);
+	__u64 key = (__u64)sk;
+	struct life l = {.born = bpf_ktime_get_ns(), .cookie = bpf_get_socket_cookie(sk)};
+
 	__sync_fetch_and_add(&births, 1);
+	if (bpf_map_update_elem(&lives, &key, &l, BPF_ANY))
+		__sync_fetch_and_add(&lost, 1);
+}
+
+// life_or_birth returns the life of a connection that has not reached CLOSE. It creates the life if
+// the birth was missed. At CLOSE the kernel has released the port, so is_passive cannot tell then.
+static __always_inline struct life *life_or_birth(struct sock *sk, const struct tcp_sock *tp)
+{
+	struct life *l = life_of(sk);
+
+	if (l || !is_passive(tp))
+		return l;
+	born(sk);
+	return life_of(sk);
 }
 
 // closes records that a connection reaches CLOSE.
-static __always_inline void closes(struct life *l, const struct sock *sk, int state)
+static __always_inline void closes(struct life *l, const struct sock *sk,
+				   const struct tcp_sock *tp, int state)
 {
-	const struct tcp_sock *tp = bpf_skc_to_tcp_sock((void *)sk);
 	bool held = is_held(sk), dead = has_flag(sk, flag_of(SOCK_DEAD));
 
-	if (!tp)
-		return;
 	l->ended = bpf_ktime_get_ns();
 	l->state = state;
 	if (held)
@@ -355,59 +354,6 @@ static __always_inline void closes(struct life *l, const struct sock *sk, int st
 	}
 }
 
-SEC("tp_btf/inet_sock_set_state") // net/ipv4/af_inet.c, inet_sk_set_state and inet_sk_state_store
-int state_changed(__u64 *ctx)
-{
-	struct sock *sk = (void *)ctx[0]; // never NULL
-	int old = ctx[1], new = ctx[2];
-	struct life *l;
-
-	if (new == TCP_LISTEN) {
-		listens(sk);
-		return 0;
-	}
-	if (new != TCP_SYN_RECV && new != TCP_FIN_WAIT1 && new != TCP_LAST_ACK && new != TCP_CLOSE)
-		return 0;
-	l = life_of(sk);
-	if (!l)
-		return 0;
-	// A listener. One of MPTCP goes to CLOSE twice (mptcp_check_listen_stop and __mptcp_close in
-	// net/mptcp/protocol.c).
-	if (new == TCP_CLOSE && (old == TCP_LISTEN || old == TCP_CLOSE))
-		return 0;
-	born(l, sk); // with TCP_SYN_RECV: inet_csk_clone_lock in net/ipv4/inet_connection_sock.c
-	switch (new) {
-	case TCP_FIN_WAIT1:
-	case TCP_LAST_ACK: // tcp_close_state in net/ipv4/tcp.c; and tcp_shutdown
-		if (is_held(sk))
-			l->flags |= ACCEPTED;
-		close_now(l, sk->sk_shutdown == SEND_SHUTDOWN ? SHUT_DOWN : CLOSED);
-		break;
-	case TCP_CLOSE:
-		closes(l, sk, old);
-	}
-	return 0;
-}
-
-SEC("tp_btf/tcp_rcv_space_adjust") // net/ipv4/tcp_input.c; after data were copied to a process
-int data_read(__u64 *ctx)
-{
-	struct sock *sk = (void *)ctx[0]; // never NULL
-	struct life *l = life_of(sk);
-	const struct tcp_sock *tp;
-
-	if (!l || l->first_read)
-		return 0;
-	born(l, sk);
-	tp = bpf_skc_to_tcp_sock((void *)sk);
-	if (!tp || tp->bytes_received == tp->rcv_nxt - tp->copied_seq)
-		return 0; // MSG_PEEK
-	l->first_read = bpf_ktime_get_ns();
-	l->reader = process();
-	l->flags |= ACCEPTED;
-	return 0;
-}
-
 // waking returns the flags for putting an end into the ring. They wake the reader only once the
 // ring is half full, because waking it would disturb what is measured.
 static __always_inline __u64 waking(void)
@@ -418,22 +364,99 @@ static __always_inline __u64 waking(void)
 	return half ? BPF_RB_FORCE_WAKEUP : BPF_RB_NO_WAKEUP;
 }
 
+// report reports a life, and deletes it.
+static __always_inline void report(const struct life *l, const struct sock *sk)
+{
+	__u64 key = (__u64)sk;
+
+	if (!(l->flags & EARLIER) && bpf_ringbuf_output(&ends, (void *)l, sizeof(*l), waking()))
+		__sync_fetch_and_add(&lost, 1);
+	bpf_map_delete_elem(&lives, &key);
+}
+
+SEC("tp_btf/inet_sock_set_state") // net/ipv4/af_inet.c, inet_sk_set_state and inet_sk_state_store
+int state_changed(__u64 *ctx)
+{
+	struct sock *sk = (void *)ctx[0]; // never NULL
+	int old = ctx[1], new = ctx[2];
+	const struct tcp_sock *tp;
+	struct life *l;
+	__u16 port;
+
+	// A new connection: inet_csk_clone_lock in net/ipv4/inet_connection_sock.c
+	if (new == TCP_SYN_RECV && old == TCP_LISTEN) {
+		if (!is_watched(sk))
+			return 0;
+		tp = bpf_skc_to_tcp_sock(sk);
+		if (!tp)
+			return 0;
+		port = port_of(tp);
+		if (!(ports[port / 64] >> port % 64 & 1))
+			__sync_fetch_and_or(&ports[port / 64], 1ull << port % 64);
+		born(sk);
+		return 0;
+	}
+	if (new != TCP_FIN_WAIT1 && new != TCP_LAST_ACK && new != TCP_CLOSE)
+		return 0;
+	// A listener. One of MPTCP goes to CLOSE twice (mptcp_check_listen_stop and __mptcp_close in
+	// net/mptcp/protocol.c).
+	if (new == TCP_CLOSE && (old == TCP_LISTEN || old == TCP_CLOSE))
+		return 0;
+	tp = server_end(sk);
+	if (!tp)
+		return 0;
+	l = new == TCP_CLOSE ? life_of(sk) : life_or_birth(sk, tp);
+	if (!l)
+		return 0;
+	if (new == TCP_CLOSE) {
+		closes(l, sk, tp, old);
+		if (has_flag(sk, flag_of(SOCK_DEAD))) // tcp_done destroys the socket next
+			report(l, sk);
+		return 0;
+	}
+	if (is_held(sk)) // tcp_close_state in net/ipv4/tcp.c; and tcp_shutdown
+		l->flags |= ACCEPTED;
+	close_now(l, sk->sk_shutdown == SEND_SHUTDOWN ? SHUT_DOWN : CLOSED);
+	return 0;
+}
+
+SEC("tp_btf/tcp_rcv_space_adjust") // net/ipv4/tcp_input.c; after data were copied to a process
+int data_read(__u64 *ctx)
+{
+	struct sock *sk = (void *)ctx[0]; // never NULL
+	const struct tcp_sock *tp;
+	struct life *l;
+
+	tp = server_end(sk);
+	if (!tp)
+		return 0;
+	l = sk->__sk_common.skc_state == TCP_CLOSE ? life_of(sk) : life_or_birth(sk, tp);
+	if (!l || l->first_read || tp->bytes_received == tp->rcv_nxt - tp->copied_seq)
+		return 0; // MSG_PEEK
+	l->first_read = bpf_ktime_get_ns();
+	l->reader = process();
+	l->flags |= ACCEPTED;
+	return 0;
+}
+
 SEC("tp_btf/tcp_destroy_sock") // net/ipv4/tcp_ipv4.c, tcp_v4_destroy_sock
 int destroyed(__u64 *ctx)
 {
 	struct sock *sk = (void *)ctx[0]; // never NULL
-	struct life *l = life_of(sk);
 	const struct tcp_sock *tp;
+	struct life *l;
 
-	if (!l || l->flags & (LISTENER | REPORTED))
+	tp = server_end(sk);
+	if (!tp)
+		return 0;
+	l = life_of(sk);
+	if (!l)
 		return 0;
 	if (!l->ended) // CLOSE was missed, and with it the state before
-		closes(l, sk, 0);
-	l->flags |= REPORTED;
-	tp = bpf_skc_to_tcp_sock((void *)sk);
+		closes(l, sk, tp, 0);
 	// If the peer's port is 0, tcp_disconnect has cleared the socket. The kernel calls that
 	// function for SO_LINGER 0 and when a listener is closed.
-	if (tp && l->ended && sk->__sk_common.skc_dport) {
+	if (sk->__sk_common.skc_dport) {
 		count(l, sk, tp);
 		if (!(l->flags & ORPHANED)) { // it came to CLOSE before it was closed
 			l->flags |= ACCEPTED;
@@ -441,48 +464,54 @@ int destroyed(__u64 *ctx)
 				close_now(l, l->way);
 		}
 	}
-	if (bpf_ringbuf_output(&ends, l, sizeof(*l), waking()))
-		__sync_fetch_and_add(&lost, 1);
+	report(l, sk);
 	return 0;
 }
 
-// mark_listeners creates a life for each listener that existed before the trace.
+// mark_earlier creates a life for each connection that existed before the trace.
 SEC("iter/tcp")
-int mark_listeners(struct bpf_iter__tcp *ctx)
+int mark_earlier(struct bpf_iter__tcp *ctx)
 {
 	struct sock_common *common = ctx->sk_common;
+	struct life l = {.flags = EARLIER};
 	struct tcp_sock *tp;
+	__u64 key;
 
-	if (!common || common->skc_state != TCP_LISTEN)
+	if (!common || common->skc_state == TCP_LISTEN)
 		return 0;
 	tp = bpf_skc_to_tcp_sock(common);
-	if (tp)
-		listens((struct sock *)tp);
+	if (!tp || !is_passive(tp))
+		return 0;
+	key = (__u64)tp;
+	bpf_map_update_elem(&lives, &key, &l, BPF_NOEXIST);
 	return 0;
 }
 
-// write_lives writes the life of each connection whose socket still exists.
-SEC("iter/bpf_sk_storage_map")
-int write_lives(struct bpf_iter__bpf_sk_storage_map *ctx)
+// write_lives writes the life of each connection that has not reached CLOSE.
+SEC("iter/tcp")
+int write_lives(struct bpf_iter__tcp *ctx)
 {
-	struct sock *sk = ctx->sk;
-	const struct life *l = ctx->value;
+	struct sock_common *common = ctx->sk_common;
 	const struct tcp_sock *tp;
+	const struct life *l;
 	struct life now;
+	struct sock *sk;
 
-	if (!sk || !l || l->flags & LISTENER)
+	if (!common || common->skc_state == TCP_LISTEN)
 		return 0;
-	tp = bpf_skc_to_tcp_sock(sk);
+	tp = bpf_skc_to_tcp_sock(common);
 	if (!tp)
 		return 0;
+	sk = (struct sock *)tp;
+	l = life_of(sk);
+	if (!l || l->flags & EARLIER || l->ended)
+		return 0;
 	__builtin_memcpy(&now, l, sizeof(now));
-	if (!now.ended) {
-		now.state = sk->__sk_common.skc_state;
-		if (is_held(sk))
-			now.flags |= ACCEPTED;
-		put_ends(&now, sk, tp);
-		count(&now, sk, tp);
-	}
+	now.state = sk->__sk_common.skc_state;
+	if (is_held(sk))
+		now.flags |= ACCEPTED;
+	put_ends(&now, sk, tp);
+	count(&now, sk, tp);
 	bpf_seq_write(ctx->meta->seq, &now, sizeof(now));
 	return 0;
 }

@@ -27,7 +27,6 @@ import (
 // inet_sock_set_state, tcp_rcv_space_adjust and tcp_destroy_sock.
 type trace struct {
 	collection *ebpf.Collection
-	marks      *link.Iter // creates a struct life for each existing listener
 	links      []link.Link
 	reader     *ringbuf.Reader
 
@@ -36,12 +35,9 @@ type trace struct {
 	lost    uint64     // valid once stopped
 }
 
-// again is the suffix of the name of a program's second copy: see ends.c.
-const again = "_again"
-
 // lifeRecord is the number of bytes that an end takes in the ring: a header (BPF_RINGBUF_HDR_SZ in
 // include/uapi/linux/bpf.h) and a struct life.
-const lifeRecord = 8 + 128
+const lifeRecord = 8 + 120
 
 // The ring has room for the ends of the planned connections, but has at most maxRing bytes. If it
 // is too small for all ends, it must be read while the load runs.
@@ -50,12 +46,15 @@ const (
 	maxRing = 64 << 20
 )
 
+// maxLives is the maximum number of connections that the trace follows at the same time. They take
+// about 200 bytes each.
+const maxLives = 1 << 18
+
 // newTrace starts a trace that watches no namespace yet. The caller ends it with stop and close.
 // newTrace needs CAP_BPF and CAP_PERFMON, or CAP_SYS_ADMIN, in the initial user namespace;
 // otherwise the error is unix.EPERM and names the missing capabilities. The error is
 // kernel.ErrNotSupported if the kernel lacks type information or a tracepoint, or is older than
-// Linux 5.12: tracing programs may use socket storage since 5.11, and version 3 of the instruction
-// set exists since 5.12.
+// Linux 5.12, in which version 3 of the instruction set appeared.
 //
 // The trace reports the numbers that processes have in the PID namespace with the inode pids or, if
 // that is 0, in this process's.
@@ -90,7 +89,7 @@ func (t *trace) load(connections int, pids uint32, types *btf.Cache) error {
 		return err
 	}
 	spec.Maps[endsMapEnds].MaxEntries = ringSize(connections)
-	spec.Programs[endsProgDestroyed+again] = spec.Programs[endsProgDestroyed].Copy()
+	spec.Maps[endsMapLives].MaxEntries = tableSize(connections)
 	t.collection, err = ebpf.NewCollectionWithOptions(spec, ebpf.CollectionOptions{Cache: types})
 	if err != nil {
 		return err
@@ -98,13 +97,7 @@ func (t *trace) load(connections int, pids uint32, types *btf.Cache) error {
 	if t.reader, err = ringbuf.NewReader(t.collection.Maps[endsMapEnds]); err != nil {
 		return err
 	}
-	mark := t.collection.Programs[endsProgMarkListeners]
-	if t.marks, err = link.AttachIter(link.IterOptions{Program: mark}); err != nil {
-		return fmt.Errorf("attach %s: %w", endsProgMarkListeners, err)
-	}
-	for _, name := range []string{
-		endsProgDestroyed, endsProgDestroyed + again, endsProgDataRead, endsProgStateChanged,
-	} {
+	for _, name := range []string{endsProgDestroyed, endsProgDataRead, endsProgStateChanged} {
 		if err := t.attach(name); err != nil {
 			return err
 		}
@@ -127,26 +120,41 @@ func ringSize(connections int) uint32 {
 	return 1 << bits.Len64(need-1)
 }
 
-// watch adds the calling thread's network namespace to the trace, with its existing and future
-// listeners. From then on, the trace reports the connections that these listeners make.
+// tableSize returns the size of a table for the lives of that many connections.
+func tableSize(connections int) uint32 {
+	return uint32(min(max(0, connections)+slack, maxLives))
+}
+
+// watch sets the trace's network namespace to the calling thread's. From then on, the trace reports
+// the connections that listeners in that namespace make.
 func (t *trace) watch() error {
 	var here unix.Stat_t
 	if err := unix.Stat("/proc/thread-self/ns/net", &here); err != nil {
 		return fmt.Errorf("/proc/thread-self/ns/net: %w", err)
 	}
-	if err := t.collection.Maps[endsMapWatched].Put(uint32(here.Ino), true); err != nil {
+	if err := t.collection.Variables[endsVarNetwork].Set(uint32(here.Ino)); err != nil {
 		return fmt.Errorf("ends of connections: watch: %w", err)
 	}
-	// Open determines the namespace (bpf_iter_init_seq_net in fs/proc/proc_net.c).
-	walk, err := t.marks.Open()
-	if err != nil {
-		return fmt.Errorf("ends of connections: listeners: %w", err)
-	}
-	_, err = io.Copy(io.Discard, walk)
-	if err := errors.Join(err, walk.Close()); err != nil {
-		return fmt.Errorf("ends of connections: listeners: %w", err)
+	if _, err := t.walk(endsProgMarkEarlier); err != nil {
+		return fmt.Errorf("ends of connections: earlier connections: %w", err)
 	}
 	return nil
+}
+
+// walk calls a program for each TCP socket of the calling thread's network namespace. It returns
+// what the program writes.
+func (t *trace) walk(program string) ([]byte, error) {
+	iterator, err := link.AttachIter(link.IterOptions{Program: t.collection.Programs[program]})
+	if err != nil {
+		return nil, err
+	}
+	// Open determines the namespace (bpf_iter_init_seq_net in fs/proc/proc_net.c).
+	walk, err := iterator.Open()
+	if err != nil {
+		return nil, errors.Join(err, iterator.Close())
+	}
+	written, err := io.ReadAll(walk)
+	return written, errors.Join(err, walk.Close(), iterator.Close())
 }
 
 // read calls f for each connection that ends, and returns after stop.
@@ -159,25 +167,27 @@ func (t *trace) read(f func(SocketEnd)) error {
 	return nil
 }
 
-// readLiving returns the connections that have not ended, by their cookies.
+// readLiving returns the connections that have not ended, by their cookies. If a connection ends
+// during the call, read's f gets it as well. The calling thread must be in the watched namespace.
 func (t *trace) readLiving() (map[uint64]SocketEnd, error) {
-	iterator, err := link.AttachIter(link.IterOptions{
-		Program: t.collection.Programs[endsProgWriteLives], Map: t.collection.Maps[endsMapLives],
-	})
-	if err != nil {
-		return nil, err
-	}
-	walk, err := iterator.Open()
-	if err != nil {
-		return nil, errors.Join(err, iterator.Close())
-	}
-	lives, err := io.ReadAll(walk)
-	if err := errors.Join(err, walk.Close(), iterator.Close()); err != nil {
-		return nil, err
-	}
 	living := map[uint64]SocketEnd{}
+	// A connection that has reached CLOSE is in no list of the kernel's while a process has it.
+	var socket uint64
+	var l endsLife
+	all := t.collection.Maps[endsMapLives].Iterate()
+	for all.Next(&socket, &l) {
+		if l.Flags&flagEarlier == 0 {
+			living[l.Cookie] = l.end()
+		}
+	}
+	if err := all.Err(); err != nil {
+		return nil, err
+	}
+	lives, err := t.walk(endsProgWriteLives)
+	if err != nil {
+		return nil, err
+	}
 	for len(lives) > 0 {
-		var l endsLife
 		n, err := binary.Decode(lives, binary.NativeEndian, &l)
 		if err != nil {
 			return nil, err
@@ -188,14 +198,10 @@ func (t *trace) readLiving() (map[uint64]SocketEnd, error) {
 	return living, nil
 }
 
-// stop detaches the programs, so that read returns. It returns the connections that had not ended,
-// by their cookies. If a connection ends during the call, read's f gets it as well.
-func (t *trace) stop() (living map[uint64]SocketEnd, err error) {
-	if living, err = t.readLiving(); err != nil {
-		err = fmt.Errorf("open connections: %w", err)
-	}
+// stop detaches the programs, so that read returns.
+func (t *trace) stop() error {
 	variables := t.collection.Variables
-	return living, errors.Join(err, t.detach(), variables[endsVarBirths].Get(&t.births),
+	return errors.Join(t.detach(), variables[endsVarBirths].Get(&t.births),
 		variables[endsVarLost].Get(&t.lost), t.reader.Flush())
 }
 
@@ -212,9 +218,6 @@ func (t *trace) close() error {
 	t.reading.Lock()
 	defer t.reading.Unlock()
 	err := t.detach()
-	if t.marks != nil {
-		err = errors.Join(err, t.marks.Close())
-	}
 	if t.reader != nil {
 		err = errors.Join(err, t.reader.Close())
 	}
@@ -231,6 +234,7 @@ const (
 	flagExiting
 	flagResetLater
 	flagOrphaned
+	flagEarlier
 )
 
 func (l *endsLife) end() SocketEnd {
@@ -238,7 +242,6 @@ func (l *endsLife) end() SocketEnd {
 		Server:   addrPort(l.Server, l.ServerPort),
 		Client:   addrPort(l.Client, l.ClientPort),
 		Cookie:   l.Cookie,
-		Listener: l.Listener,
 		State:    l.State,
 		Way:      Way(l.Way),
 		Received: l.Received, Unread: uint64(l.Unread), Sent: l.Sent, Acknowledged: l.Acknowledged,

@@ -15,7 +15,6 @@ import (
 
 type endsLife struct {
 	_            structs.HostLayout
-	Listener     uint64
 	Cookie       uint64
 	Born         uint64
 	FirstRead    uint64
@@ -42,18 +41,20 @@ type endsLife struct {
 //
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
-	endsMapEnds           = "ends"
-	endsMapLives          = "lives"
-	endsMapWatched        = "watched"
-	endsProgDataRead      = "data_read"
-	endsProgDestroyed     = "destroyed"
-	endsProgMarkListeners = "mark_listeners"
-	endsProgStateChanged  = "state_changed"
-	endsProgWriteLives    = "write_lives"
-	endsVarBirths         = "births"
-	endsVarLost           = "lost"
-	endsVarPidNamespace   = "pid_namespace"
-	endsVarUnusedLife     = "unused_life"
+	endsMapEnds          = "ends"
+	endsMapLatest        = "latest"
+	endsMapLives         = "lives"
+	endsProgDataRead     = "data_read"
+	endsProgDestroyed    = "destroyed"
+	endsProgMarkEarlier  = "mark_earlier"
+	endsProgStateChanged = "state_changed"
+	endsProgWriteLives   = "write_lives"
+	endsVarBirths        = "births"
+	endsVarLost          = "lost"
+	endsVarNetwork       = "network"
+	endsVarPidNamespace  = "pid_namespace"
+	endsVarPorts         = "ports"
+	endsVarUnusedLife    = "unused_life"
 )
 
 // loadEnds returns the embedded CollectionSpec for ends.
@@ -98,20 +99,20 @@ type endsSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type endsProgramSpecs struct {
-	DataRead      *ebpf.ProgramSpec `ebpf:"data_read"`
-	Destroyed     *ebpf.ProgramSpec `ebpf:"destroyed"`
-	MarkListeners *ebpf.ProgramSpec `ebpf:"mark_listeners"`
-	StateChanged  *ebpf.ProgramSpec `ebpf:"state_changed"`
-	WriteLives    *ebpf.ProgramSpec `ebpf:"write_lives"`
+	DataRead     *ebpf.ProgramSpec `ebpf:"data_read"`
+	Destroyed    *ebpf.ProgramSpec `ebpf:"destroyed"`
+	MarkEarlier  *ebpf.ProgramSpec `ebpf:"mark_earlier"`
+	StateChanged *ebpf.ProgramSpec `ebpf:"state_changed"`
+	WriteLives   *ebpf.ProgramSpec `ebpf:"write_lives"`
 }
 
 // endsMapSpecs contains maps before they are loaded into the kernel.
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type endsMapSpecs struct {
-	Ends    *ebpf.MapSpec `ebpf:"ends"`
-	Lives   *ebpf.MapSpec `ebpf:"lives"`
-	Watched *ebpf.MapSpec `ebpf:"watched"`
+	Ends   *ebpf.MapSpec `ebpf:"ends"`
+	Latest *ebpf.MapSpec `ebpf:"latest"`
+	Lives  *ebpf.MapSpec `ebpf:"lives"`
 }
 
 // endsVariableSpecs contains global variables before they are loaded into the kernel.
@@ -120,7 +121,9 @@ type endsMapSpecs struct {
 type endsVariableSpecs struct {
 	Births       *ebpf.VariableSpec `ebpf:"births"`
 	Lost         *ebpf.VariableSpec `ebpf:"lost"`
+	Network      *ebpf.VariableSpec `ebpf:"network"`
 	PidNamespace *ebpf.VariableSpec `ebpf:"pid_namespace"`
+	Ports        *ebpf.VariableSpec `ebpf:"ports"`
 	UnusedLife   *ebpf.VariableSpec `ebpf:"unused_life"`
 }
 
@@ -144,16 +147,16 @@ func (o *endsObjects) Close() error {
 //
 // It can be passed to loadEndsObjects or ebpf.CollectionSpec.LoadAndAssign.
 type endsMaps struct {
-	Ends    *ebpf.Map `ebpf:"ends"`
-	Lives   *ebpf.Map `ebpf:"lives"`
-	Watched *ebpf.Map `ebpf:"watched"`
+	Ends   *ebpf.Map `ebpf:"ends"`
+	Latest *ebpf.Map `ebpf:"latest"`
+	Lives  *ebpf.Map `ebpf:"lives"`
 }
 
 func (m *endsMaps) Close() error {
 	return _EndsClose(
 		m.Ends,
+		m.Latest,
 		m.Lives,
-		m.Watched,
 	)
 }
 
@@ -163,7 +166,9 @@ func (m *endsMaps) Close() error {
 type endsVariables struct {
 	Births       *ebpf.Variable `ebpf:"births"`
 	Lost         *ebpf.Variable `ebpf:"lost"`
+	Network      *ebpf.Variable `ebpf:"network"`
 	PidNamespace *ebpf.Variable `ebpf:"pid_namespace"`
+	Ports        *ebpf.Variable `ebpf:"ports"`
 	UnusedLife   *ebpf.Variable `ebpf:"unused_life"`
 }
 
@@ -171,18 +176,18 @@ type endsVariables struct {
 //
 // It can be passed to loadEndsObjects or ebpf.CollectionSpec.LoadAndAssign.
 type endsPrograms struct {
-	DataRead      *ebpf.Program `ebpf:"data_read"`
-	Destroyed     *ebpf.Program `ebpf:"destroyed"`
-	MarkListeners *ebpf.Program `ebpf:"mark_listeners"`
-	StateChanged  *ebpf.Program `ebpf:"state_changed"`
-	WriteLives    *ebpf.Program `ebpf:"write_lives"`
+	DataRead     *ebpf.Program `ebpf:"data_read"`
+	Destroyed    *ebpf.Program `ebpf:"destroyed"`
+	MarkEarlier  *ebpf.Program `ebpf:"mark_earlier"`
+	StateChanged *ebpf.Program `ebpf:"state_changed"`
+	WriteLives   *ebpf.Program `ebpf:"write_lives"`
 }
 
 func (p *endsPrograms) Close() error {
 	return _EndsClose(
 		p.DataRead,
 		p.Destroyed,
-		p.MarkListeners,
+		p.MarkEarlier,
 		p.StateChanged,
 		p.WriteLives,
 	)

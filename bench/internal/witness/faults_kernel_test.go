@@ -153,11 +153,11 @@ func startFaulty(t *testing.T, at netip.AddrPort) int {
 
 // A fate is a witness's report about a connection, reduced to what the test compares.
 type fate struct {
-	way                        Way
-	progress                   Progress
-	read, unread, sent         uint64
-	readByServer, byServer     bool // compared only as root
-	listenerKnown, timesInside bool // compared only as root
+	way                    Way
+	progress               Progress
+	read, unread, sent     uint64
+	readByServer, byServer bool // compared only as root
+	timesInside            bool // compared only as root
 }
 
 // TestKernelFaults runs a server that does five things to exactly 137 requests each: it resets,
@@ -207,7 +207,7 @@ func TestKernelFaults(t *testing.T) {
 		f := fate{
 			way: e.Way, progress: progress, read: e.Read(), unread: e.Unread, sent: e.Sent,
 			readByServer: e.Reader == pid, byServer: e.Closer == pid,
-			listenerKnown: e.Listener != 0, timesInside: e.Born != 0,
+			timesInside: e.Born != 0,
 		}
 		got[f]++
 	}
@@ -215,7 +215,7 @@ func TestKernelFaults(t *testing.T) {
 	want := map[fate]int{}
 	add := func(n int, f fate, read, closed bool) {
 		if root {
-			f.readByServer, f.byServer, f.listenerKnown, f.timesInside = read, closed, true, true
+			f.readByServer, f.byServer, f.timesInside = read, closed, true
 		}
 		want[f] = n
 	}

@@ -181,8 +181,15 @@ func (w *Witness) Stop() (*Account, error) {
 }
 
 func (w *Witness) stopTrace(a *Account) error {
-	living, err := w.trace.stop()
-	err = errors.Join(err, <-w.done, w.trace.close())
+	var living map[uint64]SocketEnd
+	err := w.o.Do(func() (err error) {
+		living, err = w.trace.readLiving()
+		return err
+	})
+	if err != nil {
+		err = fmt.Errorf("open connections: %w", err)
+	}
+	err = errors.Join(err, w.trace.stop(), <-w.done, w.trace.close())
 	for i := range w.ends {
 		delete(living, w.ends[i].Cookie)
 	}
