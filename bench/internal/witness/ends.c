@@ -1,6 +1,6 @@
 //go:build ignore
 
-// The programs of a trace. They keep one struct life for each connection that a listener of the
+// The programs of a trace. They keep one struct life for each connection that a listener of a
 // watched network namespace made, and report it when the connection ends.
 //
 // The lives are in a hash table with the address of the socket as the key. Socket storage would be
@@ -181,15 +181,26 @@ struct {
 	__uint(max_entries, 4 << 20);
 } ends SEC(".maps");
 
-__u32 network;     // inode of the watched network namespace; 0: none yet
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 1024);
+	__type(key, __u32); // inode of a network namespace
+	__type(value, __u8);
+} networks SEC(".maps");
+
+__u32 network; // inode of the watched network namespace; 0: none yet, or several
+// Set before loading if there are several watched network namespaces, which are in networks.
+const volatile bool several;
 __u64 births;      // connections that watched listeners made
 __u64 lost;        // connections that found no room in the table or in the ring
 __u64 ports[1024]; // a bit for each port on which a connection arrived
 
-// is_watched reports whether the socket is in the watched network namespace.
+// is_watched reports whether the socket is in a watched network namespace.
 static __always_inline bool is_watched(const struct sock *sk)
 {
-	return sk->__sk_common.skc_net.net->ns.inum == network;
+	__u32 net = sk->__sk_common.skc_net.net->ns.inum;
+
+	return several ? bpf_map_lookup_elem(&networks, &net) != NULL : net == network;
 }
 
 static __always_inline __u16 port_of(const struct tcp_sock *tp)

@@ -29,6 +29,7 @@ type trace struct {
 	collection *ebpf.Collection
 	links      []link.Link
 	reader     *ringbuf.Reader
+	several    bool // it watches several network namespaces
 
 	reading sync.Mutex // held by read while it runs
 	births  uint64     // valid once stopped
@@ -56,15 +57,15 @@ const maxLives = 1 << 18
 // kernel.ErrNotSupported if the kernel lacks type information or a tracepoint, or is older than
 // Linux 5.12, in which version 3 of the instruction set appeared.
 //
-// The trace reports the numbers that processes have in the PID namespace with the inode pids or, if
-// that is 0, in this process's.
-func newTrace(connections int, pids uint32, types *btf.Cache) (*trace, error) {
+// Without Options.Do, the trace can watch several namespaces, which takes a little more time for
+// each connection.
+func newTrace(o Options) (*trace, error) {
 	if missing := sys.MissingForBPF(); len(missing) > 0 {
 		return nil, fmt.Errorf("ends of connections: needs %s; run as root: %w",
 			strings.Join(missing, " and "), unix.EPERM)
 	}
-	t := &trace{}
-	if err := t.load(connections, pids, types); err != nil {
+	t := &trace{several: o.Do == nil}
+	if err := t.load(o.Connections, o.PIDs, o.Types); err != nil {
 		if kernel.LacksTracing(err) {
 			err = fmt.Errorf("%w: %w", kernel.ErrNotSupported, err)
 		}
@@ -86,6 +87,9 @@ func (t *trace) load(connections int, pids uint32, types *btf.Cache) error {
 		pids = uint32(own.Ino)
 	}
 	if err := spec.Variables[endsVarPidNamespace].Set(pids); err != nil {
+		return err
+	}
+	if err := spec.Variables[endsVarSeveral].Set(t.several); err != nil {
 		return err
 	}
 	spec.Maps[endsMapEnds].MaxEntries = ringSize(connections)
@@ -125,14 +129,19 @@ func tableSize(connections int) uint32 {
 	return uint32(min(max(0, connections)+slack, maxLives))
 }
 
-// watch sets the trace's network namespace to the calling thread's. From then on, the trace reports
+// watch adds the calling thread's network namespace to the trace. From then on, the trace reports
 // the connections that listeners in that namespace make.
 func (t *trace) watch() error {
-	var here unix.Stat_t
-	if err := unix.Stat("/proc/thread-self/ns/net", &here); err != nil {
-		return fmt.Errorf("/proc/thread-self/ns/net: %w", err)
+	here, err := networkNamespace()
+	if err != nil {
+		return err
 	}
-	if err := t.collection.Variables[endsVarNetwork].Set(uint32(here.Ino)); err != nil {
+	if t.several {
+		err = t.collection.Maps[endsMapNetworks].Put(here, true)
+	} else {
+		err = t.collection.Variables[endsVarNetwork].Set(here)
+	}
+	if err != nil {
 		return fmt.Errorf("ends of connections: watch: %w", err)
 	}
 	if _, err := t.walk(endsProgMarkEarlier); err != nil {
@@ -167,35 +176,53 @@ func (t *trace) read(f func(SocketEnd)) error {
 	return nil
 }
 
-// readLiving returns the connections that have not ended, by their cookies. If a connection ends
-// during the call, read's f gets it as well. The calling thread must be in the watched namespace.
-func (t *trace) readLiving() (map[uint64]SocketEnd, error) {
-	living := map[uint64]SocketEnd{}
-	// A connection that has reached CLOSE is in no list of the kernel's while a process has it.
+// leave returns the connections in the calling thread's network namespace that have not ended, and
+// removes the namespace from the trace. If a connection ends during the call, read's f gets it as
+// well. The kernel may give the number of a namespace that has ended to a new one.
+func (t *trace) leave() (living []SocketEnd, err error) {
+	lives, err := t.walk(endsProgWriteLives)
+	for len(lives) > 0 && err == nil {
+		var l endsLife
+		var n int
+		n, err = binary.Decode(lives, binary.NativeEndian, &l)
+		living, lives = append(living, l.end()), lives[n:]
+	}
+	if t.several {
+		here, hereErr := networkNamespace()
+		if hereErr == nil {
+			hereErr = t.collection.Maps[endsMapNetworks].Delete(here)
+		}
+		err = errors.Join(err, hereErr)
+	}
+	if err != nil {
+		err = fmt.Errorf("ends of connections: open connections: %w", err)
+	}
+	return living, err
+}
+
+// held returns, by their cookies, the connections whose end was not reported. A connection that has
+// reached CLOSE is in no list of the kernel's while a process has it. The numbers of bytes of the
+// other connections are those that leave returns.
+func (t *trace) held() (map[uint64]SocketEnd, error) {
+	held := map[uint64]SocketEnd{}
 	var socket uint64
 	var l endsLife
 	all := t.collection.Maps[endsMapLives].Iterate()
 	for all.Next(&socket, &l) {
 		if l.Flags&flagEarlier == 0 {
-			living[l.Cookie] = l.end()
+			held[l.Cookie] = l.end()
 		}
 	}
-	if err := all.Err(); err != nil {
-		return nil, err
+	return held, all.Err()
+}
+
+// networkNamespace returns the inode of the calling thread's network namespace.
+func networkNamespace() (uint32, error) {
+	var here unix.Stat_t
+	if err := unix.Stat("/proc/thread-self/ns/net", &here); err != nil {
+		return 0, fmt.Errorf("/proc/thread-self/ns/net: %w", err)
 	}
-	lives, err := t.walk(endsProgWriteLives)
-	if err != nil {
-		return nil, err
-	}
-	for len(lives) > 0 {
-		n, err := binary.Decode(lives, binary.NativeEndian, &l)
-		if err != nil {
-			return nil, err
-		}
-		living[l.Cookie] = l.end()
-		lives = lives[n:]
-	}
-	return living, nil
+	return uint32(here.Ino), nil
 }
 
 // stop detaches the programs, so that read returns.

@@ -44,6 +44,7 @@ const (
 	endsMapEnds          = "ends"
 	endsMapLatest        = "latest"
 	endsMapLives         = "lives"
+	endsMapNetworks      = "networks"
 	endsProgDataRead     = "data_read"
 	endsProgDestroyed    = "destroyed"
 	endsProgMarkEarlier  = "mark_earlier"
@@ -54,6 +55,7 @@ const (
 	endsVarNetwork       = "network"
 	endsVarPidNamespace  = "pid_namespace"
 	endsVarPorts         = "ports"
+	endsVarSeveral       = "several"
 	endsVarUnusedLife    = "unused_life"
 )
 
@@ -110,9 +112,10 @@ type endsProgramSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type endsMapSpecs struct {
-	Ends   *ebpf.MapSpec `ebpf:"ends"`
-	Latest *ebpf.MapSpec `ebpf:"latest"`
-	Lives  *ebpf.MapSpec `ebpf:"lives"`
+	Ends     *ebpf.MapSpec `ebpf:"ends"`
+	Latest   *ebpf.MapSpec `ebpf:"latest"`
+	Lives    *ebpf.MapSpec `ebpf:"lives"`
+	Networks *ebpf.MapSpec `ebpf:"networks"`
 }
 
 // endsVariableSpecs contains global variables before they are loaded into the kernel.
@@ -124,6 +127,7 @@ type endsVariableSpecs struct {
 	Network      *ebpf.VariableSpec `ebpf:"network"`
 	PidNamespace *ebpf.VariableSpec `ebpf:"pid_namespace"`
 	Ports        *ebpf.VariableSpec `ebpf:"ports"`
+	Several      *ebpf.VariableSpec `ebpf:"several"`
 	UnusedLife   *ebpf.VariableSpec `ebpf:"unused_life"`
 }
 
@@ -147,9 +151,10 @@ func (o *endsObjects) Close() error {
 //
 // It can be passed to loadEndsObjects or ebpf.CollectionSpec.LoadAndAssign.
 type endsMaps struct {
-	Ends   *ebpf.Map `ebpf:"ends"`
-	Latest *ebpf.Map `ebpf:"latest"`
-	Lives  *ebpf.Map `ebpf:"lives"`
+	Ends     *ebpf.Map `ebpf:"ends"`
+	Latest   *ebpf.Map `ebpf:"latest"`
+	Lives    *ebpf.Map `ebpf:"lives"`
+	Networks *ebpf.Map `ebpf:"networks"`
 }
 
 func (m *endsMaps) Close() error {
@@ -157,6 +162,7 @@ func (m *endsMaps) Close() error {
 		m.Ends,
 		m.Latest,
 		m.Lives,
+		m.Networks,
 	)
 }
 
@@ -169,6 +175,7 @@ type endsVariables struct {
 	Network      *ebpf.Variable `ebpf:"network"`
 	PidNamespace *ebpf.Variable `ebpf:"pid_namespace"`
 	Ports        *ebpf.Variable `ebpf:"ports"`
+	Several      *ebpf.Variable `ebpf:"several"`
 	UnusedLife   *ebpf.Variable `ebpf:"unused_life"`
 }
 

@@ -15,7 +15,6 @@ import (
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
-	"reuseport-bench/bench/internal/kernel"
 	"reuseport-bench/bench/internal/loopback"
 	"reuseport-bench/bench/internal/netlab"
 	"reuseport-bench/servers/clock"
@@ -252,9 +251,6 @@ func watchPlay(t *testing.T, f func(*play) error, before bool) (
 		if err != nil {
 			return err
 		}
-		if w.before, err = kernel.CountersIn(do); err != nil {
-			return err
-		}
 		begin = clk.Now()
 		if !before {
 			err = listen()
@@ -425,9 +421,6 @@ func TestKernelEarlierConnections(t *testing.T) {
 					Connections: 2, Types: kernelTypes,
 				})
 				if err != nil {
-					return err
-				}
-				if w.before, err = kernel.CountersIn(do); err != nil {
 					return err
 				}
 				err = errors.Join(later.begin(), later.accept())

@@ -1,12 +1,11 @@
 package witness
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
 	"maps"
 	"slices"
-	"time"
+	"sync"
 
 	"github.com/cilium/ebpf/btf"
 
@@ -15,7 +14,8 @@ import (
 
 // Options describes what a Witness watches.
 type Options struct {
-	// Do runs a function in the servers' network namespace.
+	// Do runs a function in the servers' network namespace. If it is nil, the Witness watches no
+	// namespace until Watch is called.
 	Do func(func() error) error
 	// Port is the port on which the servers listen. Families are the families of their sockets:
 	// unix.AF_INET, unix.AF_INET6, or both.
@@ -38,15 +38,16 @@ type Options struct {
 // connections. Where tracing is not possible, it reads the kernel's obituaries of sockets, and at
 // the end it lists the connections that still exist. The caller must call Stop.
 type Witness struct {
-	o           Options
-	trace       *trace             // nil if tracing is not possible
-	untraced    error              // the reason that tracing is not possible
-	obituaries  *kernel.Obituaries // nil with a trace
-	unsubscribe chan struct{}      // closed to end the reader of obituaries
-	done        chan error         // receives the error of the reader when it ends
-	ends        []SocketEnd        // owned by the reader until it returns
-	earlier     map[uint64]bool    // without a trace: cookies of connections from before the start
-	before      kernel.Counters
+	o        Options
+	trace    *trace      // nil if tracing is not possible
+	untraced error       // the reason that tracing is not possible
+	done     chan error  // with a trace, receives the error of its reader when it ends
+	traced   []SocketEnd // owned by the trace's reader until it returns
+
+	mu         sync.Mutex // guards the fields below
+	namespaces []*namespace
+	account    Account // what the namespaces that are no longer watched add to the account
+	err        error   // of these namespaces
 }
 
 // An Account holds everything that a Witness saw.
@@ -61,22 +62,13 @@ type Account struct {
 	Untraced string `json:"untraced,omitzero"`
 	// Births is the number of connections that listeners made. It is valid only with a trace.
 	Births int64 `json:"births,omitzero"`
-	// Moved is the change of each counter of the servers' network namespace while the Witness ran.
+	// Moved is the change of each counter of the watched network namespaces while the Witness
+	// watched them.
 	Moved kernel.Counters `json:"moved"`
 }
 
 // Start starts a Witness.
-func Start(o Options) (*Witness, error) {
-	w, err := start(o)
-	if err != nil {
-		return nil, err
-	}
-	if w.before, err = kernel.CountersIn(o.Do); err != nil {
-		_, stopErr := w.Stop()
-		return nil, errors.Join(err, stopErr)
-	}
-	return w, nil
-}
+func Start(o Options) (*Witness, error) { return start(o) }
 
 func start(o Options) (*Witness, error) {
 	w, untraced := startTrace(o)
@@ -92,154 +84,79 @@ func start(o Options) (*Witness, error) {
 
 // startTrace starts a Witness with a trace.
 func startTrace(o Options) (*Witness, error) {
-	t, err := newTrace(o.Connections, o.PIDs, o.Types)
+	t, err := newTrace(o)
 	if err != nil {
 		return nil, err
 	}
 	w := &Witness{o: o, trace: t, done: make(chan error, 1)}
-	if err := o.Do(t.watch); err != nil {
+	if err := w.watchFirst(); err != nil {
 		return nil, errors.Join(err, t.close())
 	}
-	go func() { w.done <- t.read(func(e SocketEnd) { w.ends = append(w.ends, e) }) }()
+	go func() { w.done <- t.read(func(e SocketEnd) { w.traced = append(w.traced, e) }) }()
 	return w, nil
 }
-
-// slack is the number of additional sockets for which buffers have room, because
-// Options.Connections does not count them: listeners, and connections of probes.
-const slack = 1024
 
 // startObituaries starts a Witness without a trace. untraced is the reason that there is no trace.
 func startObituaries(o Options, untraced error) (*Witness, error) {
-	w := &Witness{
-		o: o, untraced: untraced, unsubscribe: make(chan struct{}), done: make(chan error, 1),
-		earlier: map[uint64]bool{},
+	w := &Witness{o: o, untraced: untraced}
+	return w, w.watchFirst()
+}
+
+// watchFirst watches the namespace of Options.Do, if there is one.
+func (w *Witness) watchFirst() error {
+	if w.o.Do == nil {
+		return nil
 	}
-	err := o.Do(func() error {
-		// Before the subscription: what ends in between is in no list, and what ends later in both.
-		all, err := kernel.Connections(nil, o.Port, o.Families...)
-		if err != nil {
-			return err
-		}
-		for _, c := range all {
-			w.earlier[c.Cookie] = true
-		}
-		w.obituaries, err = kernel.NewObituaries(o.Port, o.Connections+slack)
-		return err
-	})
-	if err != nil {
+	_, err := w.Watch(w.o.Do)
+	return err
+}
+
+// Watch adds a network namespace, in which do runs a function. If processes in the namespace can
+// make or get connections during the call, the account may disagree with the kernel's counters.
+//
+// If the namespace ends before Stop, the caller must call leave first, after the namespace's last
+// process has exited. Further calls of leave, and those after Stop, do nothing.
+func (w *Witness) Watch(do func(func() error) error) (leave func() error, err error) {
+	n := &namespace{w: w, do: do}
+	if err := n.start(); err != nil {
 		return nil, err
 	}
-	go func() { w.done <- w.readObituaries(readPeriod(w.obituaries.Room(), o)) }()
-	return w, nil
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.namespaces = append(w.namespaces, n)
+	return n.leave, nil
 }
-
-// readPeriod returns the interval at which obituaries must be read to keep half of the buffer free.
-// It returns 0 if the buffer has room for all obituaries, so that they can be read at the end.
-func readPeriod(room int, o Options) time.Duration {
-	if room >= o.Connections+slack {
-		return 0
-	}
-	rate := cmp.Or(o.Rate, float64(o.Connections))
-	const least, most = 2 * time.Millisecond, time.Second
-	return min(max(least, time.Duration(float64(room)/2/rate*float64(time.Second))), most)
-}
-
-// readObituaries reads obituaries at intervals until unsubscribe is closed.
-func (w *Witness) readObituaries(period time.Duration) error {
-	var tick <-chan time.Time // stays nil, so never ready, without a period
-	if period > 0 {
-		ticker := time.NewTicker(period)
-		defer ticker.Stop()
-		tick = ticker.C
-	}
-	for {
-		select {
-		case <-tick:
-			if err := w.obituaries.Read(w.note); err != nil {
-				return err
-			}
-		case <-w.unsubscribe:
-			return nil
-		}
-	}
-}
-
-// settleLimit is the maximum time that Stop waits for obituaries, which the kernel sends from a
-// work queue.
-const settleLimit = 250 * time.Millisecond
 
 // Stop ends the Witness and returns what it saw. The traffic should have stopped before. Without a
 // trace, Stop waits for the obituaries of all connections that the kernel has counted, but at most
 // for settleLimit.
 func (w *Witness) Stop() (*Account, error) {
-	a := &Account{}
+	w.mu.Lock()
+	all := slices.Clone(w.namespaces)
+	w.mu.Unlock()
+	for _, n := range all {
+		_ = n.leave() // the error is in w.err, too
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	a := w.account
 	if w.trace != nil {
-		return a, w.stopTrace(a)
+		return &a, errors.Join(w.err, w.stopTrace(&a))
 	}
 	a.Untraced = w.untraced.Error()
-	return a, w.stopObituaries(a)
+	return &a, w.err
 }
 
 func (w *Witness) stopTrace(a *Account) error {
-	var living map[uint64]SocketEnd
-	err := w.o.Do(func() (err error) {
-		living, err = w.trace.readLiving()
-		return err
-	})
-	if err != nil {
-		err = fmt.Errorf("open connections: %w", err)
-	}
+	living, err := w.trace.held()
 	err = errors.Join(err, w.trace.stop(), <-w.done, w.trace.close())
-	for i := range w.ends {
-		delete(living, w.ends[i].Cookie)
+	for _, e := range a.Ends { // listed when their namespaces were left
+		living[e.Cookie] = e
 	}
-	a.Ends = slices.AppendSeq(w.ends, maps.Values(living))
+	for i := range w.traced {
+		delete(living, w.traced[i].Cookie)
+	}
+	a.Ends = slices.AppendSeq(w.traced, maps.Values(living))
 	a.Lost, a.Births = int64(w.trace.lost), int64(w.trace.births)
-	return errors.Join(err, w.count(a))
-}
-
-// count sets the account's Moved.
-func (w *Witness) count(a *Account) error {
-	now, err := kernel.CountersIn(w.o.Do)
-	a.Moved = now.Since(w.before)
 	return err
-}
-
-func (w *Witness) stopObituaries(a *Account) error {
-	close(w.unsubscribe)
-	err := <-w.done
-	for end := time.Now().Add(settleLimit); err == nil; time.Sleep(5 * time.Millisecond) {
-		err = w.collect(a)
-		opened, counted := a.Moved[passiveOpens]
-		if !counted || int64(len(a.Ends))+a.Lost >= opened || time.Now().After(end) {
-			break
-		}
-	}
-	return errors.Join(err, w.obituaries.Close())
-}
-
-// collect fills the account from what the Witness has seen so far.
-func (w *Witness) collect(a *Account) error {
-	err := w.obituaries.Read(w.note)
-	a.Ends = slices.Clone(w.ends)
-	var still []kernel.Connection
-	dumpErr := w.o.Do(func() (err error) {
-		still, err = kernel.Connections(nil, w.o.Port, w.o.Families...)
-		return err
-	})
-	for _, c := range still {
-		if !w.earlier[c.Cookie] {
-			a.Ends = append(a.Ends, unended(c))
-		}
-	}
-	lost, lostErr := w.obituaries.Lost()
-	a.Lost = int64(lost)
-	return errors.Join(err, dumpErr, lostErr, w.count(a))
-}
-
-// note adds an obituary's connection to the ends.
-func (w *Witness) note(c kernel.Connection) {
-	if e, ok := obituary(c); ok && !w.earlier[c.Cookie] {
-		w.ends = append(w.ends, e)
-	}
 }
