@@ -81,6 +81,15 @@ func (g *Group) awaitBound(ctx context.Context, w *Worker) {
 // ErrTaken means that, with Config.MayBeTaken, no started worker could bind its address.
 var ErrTaken = errors.New("no worker could bind its address")
 
+// startLimit limits ctx to StartLimit, except with third-party servers, which have limits of their
+// own.
+func (g *Group) startLimit(ctx context.Context) (context.Context, context.CancelFunc) {
+	if g.env.ThirdParty != nil {
+		return context.WithCancel(ctx)
+	}
+	return context.WithTimeout(ctx, StartLimit)
+}
+
 // foundTaken reports whether a worker failed because its address was taken and Config allows this.
 func (g *Group) foundTaken(w *Worker) bool { return g.cfg.MayBeTaken && w.BindError() != 0 }
 
@@ -95,7 +104,7 @@ func (g *Group) Await(ctx context.Context, gen *Generation) error {
 }
 
 func (g *Group) await(ctx context.Context, gen *Generation) (err error) {
-	ctx, cancel := context.WithTimeout(ctx, StartLimit)
+	ctx, cancel := g.startLimit(ctx)
 	defer cancel()
 	for _, w := range gen.Workers {
 		if err := w.awaitReady(ctx); err != nil && !g.foundTaken(w) {

@@ -33,6 +33,10 @@ type Env struct {
 	// index by then. With Place, Sockets must be SocketsExclusive or SocketsReuseport, and Handover
 	// and Selection have no effect.
 	Place func(ctx context.Context, w *Worker) (Placement, error)
+	// ThirdParty, if not nil, makes the third-party server that takes the place of a worker's
+	// process. It is called after Place. Config then describes only the number of workers and the
+	// grace.
+	ThirdParty func(w *Worker) (ThirdParty, error)
 	// Do runs f on a thread in the servers' network namespace.
 	Do func(f func() error) error
 	// HalfOpen returns the number of handshakes in progress at each listener of the servers'
@@ -49,6 +53,8 @@ type Placement struct {
 	Address netip.AddrPort // where it listens
 	// Start is like Env.Start.
 	Start func(c *exec.Cmd, cpus []int) error
+	// Do is like Env.Do. Only third-party servers need it.
+	Do func(f func() error) error
 	// Network is the path of the worker's network namespace, if its process was parked in another
 	// one.
 	Network string
@@ -199,6 +205,9 @@ func (g *Group) address(index int) netip.AddrPort {
 
 // Address returns the address at which a worker listens.
 func (g *Group) Address(w *Worker) netip.AddrPort { return w.placement.Address }
+
+// Placement returns where the worker runs.
+func (w *Worker) Placement() Placement { return w.placement }
 
 // Listener returns the inode of the shared socket, or 0 without one.
 func (g *Group) Listener() uint64 { return g.inode }

@@ -20,7 +20,7 @@ import (
 	"reuseport-bench/servers/journal"
 )
 
-// A Worker is the parent's side of one worker process.
+// A Worker is the parent's side of one worker process, or of a third-party server in its place.
 type Worker struct {
 	ID         int // unique in the group, from 0; -1 while it is parked
 	Generation int
@@ -34,12 +34,17 @@ type Worker struct {
 	slot      int           // the worker's slot in the selector, or -1
 	cold      time.Duration // warm-up time
 	clock     *clock.Clock
-	process   *child.Process // nil before it is started
+	process   *child.Process // nil before it is started, and for a third-party server
 	journal   *journal.Journal
 	inherits  bool // the process has inherited a listener
 	// parkedSince is the time at which the process was parked, or 0 if it was not yet parked when
 	// it became this worker.
 	parkedSince clock.Instant
+
+	server ThirdParty      // nil: the worker has a process
+	told   chan struct{}   // closed when the third-party server is told to stop, or killed
+	alive  context.Context // ends when the third-party server is killed
+	end    context.CancelFunc
 
 	parked, ready, closed, exited chan struct{}
 	parkedAt                      clock.Instant // valid once parked
@@ -55,6 +60,7 @@ type Worker struct {
 	cpu       time.Duration // valid once the worker has reported it, at its stop
 	err       error
 	bindErr   unix.Errno // error of binding its address, or 0
+	isTold    bool       // told is closed
 }
 
 // Closing describes when and how a worker's listener was closed.
@@ -239,6 +245,10 @@ func (w *Worker) stop(mode vocabulary.StopMode, grace time.Duration) error {
 		}
 	})
 	w.mu.Unlock()
+	if w.server != nil {
+		w.tell(false)
+		return nil
+	}
 	return w.send(Command{Stop: mode, Grace: grace})
 }
 
@@ -249,6 +259,9 @@ func (w *Worker) shortenGrace(grace time.Duration) {
 		w.killTimer.Reset(grace + graceSlack)
 	}
 	w.mu.Unlock()
+	if w.server != nil {
+		return
+	}
 	_ = w.send(Command{Grace: grace}) // fails if the worker has just exited
 }
 
@@ -312,6 +325,10 @@ func (w *Worker) kill() error {
 		w.closing = Closing{Mode: vocabulary.StopKill, From: w.clock.Now()}
 	}
 	w.mu.Unlock()
+	if w.server != nil {
+		w.tell(true)
+		return nil
+	}
 	if err := w.process.Kill(); err != nil {
 		return fmt.Errorf("%s: %w", w.name(), err)
 	}
@@ -327,6 +344,9 @@ func (w *Worker) name() string {
 
 // drain passes the journal's unread records to account.
 func (w *Worker) drain(account func(*Worker, journal.Record)) {
+	if w.server != nil {
+		return
+	}
 	missed := w.journal.Drain(func(r journal.Record) { account(w, r) })
 	w.mu.Lock()
 	w.missed = missed
@@ -334,7 +354,12 @@ func (w *Worker) drain(account func(*Worker, journal.Record)) {
 }
 
 // release frees the pipes and the journal of a process that has exited.
-func (w *Worker) release() error { return errors.Join(w.process.Close(), w.journal.Close()) }
+func (w *Worker) release() error {
+	if w.server != nil {
+		return nil
+	}
+	return errors.Join(w.process.Close(), w.journal.Close())
+}
 
 // Closing returns when and how the worker's listener was closed. Mode is empty in the result while
 // the worker listens.
@@ -375,8 +400,13 @@ func (w *Worker) Ready() <-chan struct{} { return w.ready }
 func (w *Worker) Exited() <-chan struct{} { return w.exited }
 
 // PID returns the process's number in the caller's PID namespace. The kernel may reuse it once the
-// process has exited.
-func (w *Worker) PID() int { return w.process.PID() }
+// process has exited. For a third-party server, which may have several processes, PID returns 0.
+func (w *Worker) PID() int {
+	if w.server != nil {
+		return 0
+	}
+	return w.process.PID()
+}
 
 // Err returns the reason that the worker exited without being told to, or nil.
 func (w *Worker) Err() error { return w.failure() }
@@ -395,9 +425,10 @@ func (w *Worker) Missed() uint64 {
 	return w.missed
 }
 
-// CPU returns the user and system time of the worker, and false until the worker has exited.
+// CPU returns the user and system time of the worker, and false until the worker has exited. The
+// time of a third-party server is not known.
 func (w *Worker) CPU() (time.Duration, bool) {
-	if !w.hasExited() {
+	if w.server != nil || !w.hasExited() {
 		return 0, false
 	}
 	if cpu, known := w.process.CPU(); known {
@@ -410,4 +441,9 @@ func (w *Worker) CPU() (time.Duration, bool) {
 
 // Reaping returns the CPU time that this process spent in wait(2) for the worker. It is 0 until the
 // worker has exited.
-func (w *Worker) Reaping() time.Duration { return w.process.Reaping() }
+func (w *Worker) Reaping() time.Duration {
+	if w.server != nil {
+		return 0
+	}
+	return w.process.Reaping()
+}

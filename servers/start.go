@@ -39,7 +39,7 @@ func (g *Group) LaunchWorker(
 // AwaitWorker returns when the worker is ready. From then on a selector may choose the worker.
 // After an error the worker does not run.
 func (g *Group) AwaitWorker(ctx context.Context, w *Worker) error {
-	ctx, cancel := context.WithTimeout(ctx, StartLimit)
+	ctx, cancel := g.startLimit(ctx)
 	defer cancel()
 	err := w.awaitReady(ctx)
 	switch {
@@ -77,6 +77,9 @@ func (g *Group) run(ctx context.Context, w *Worker, channels channels) (err erro
 		if w.placement, err = g.env.Place(ctx, w); err != nil {
 			return err
 		}
+	}
+	if g.env.ThirdParty != nil {
+		return g.startThirdParty(w)
 	}
 	if g.selector != nil {
 		if w.slot, err = g.freeSlot(); err != nil {
