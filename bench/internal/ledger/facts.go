@@ -65,8 +65,11 @@ type Worker struct {
 	// Listener is the inode of the worker's own listening socket, which earlier workers may have
 	// owned before it. 0: the workers share one socket.
 	Listener uint64 `json:"listener,omitempty"`
-	Ready    *Time  `json:"ready,omitempty"`  // when it began to listen
-	Closed   *Time  `json:"closed,omitempty"` // when its listener was closed
+	// Pod is the address of the pod in which a third-party server runs as this worker. The zero
+	// value: it is a process of this program.
+	Pod    netip.Addr `json:"pod,omitzero"`
+	Ready  *Time      `json:"ready,omitempty"`  // when it began to listen
+	Closed *Time      `json:"closed,omitempty"` // when its listener was closed
 }
 
 // A QueueReading lists the connections that were in accept queues at an instant, as the kernel

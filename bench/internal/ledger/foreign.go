@@ -3,6 +3,7 @@ package ledger
 import (
 	"cmp"
 	"fmt"
+	"net/netip"
 	"slices"
 
 	"reuseport-bench/bench/internal/witness"
@@ -46,7 +47,8 @@ type foreign struct {
 	// processes holds the server's processes that read requests or sent answers, in the order in
 	// which they first did. Attempt.Server is an index into it.
 	processes []*process
-	pids      map[int]*process // by PID; the latest process if a PID was reused
+	pids      map[int]*process        // by PID; the latest process if a PID was reused
+	pods      map[netip.Addr]*process // by address; empty unless the servers are in pods
 }
 
 // bond says whether a connection that the load opened must have an end.
@@ -66,6 +68,7 @@ func (b *Book) join(f *Facts) *foreign {
 	s := &foreign{
 		book: b, facts: f, ends: map[uint64]*witness.SocketEnd{}, made: map[uint64]bond{},
 		broken: map[uint64]bool{}, pids: map[int]*process{},
+		pods: map[netip.Addr]*process{},
 	}
 	s.clientOnly = s.unwitnessed()
 	groups := s.connections()
@@ -473,7 +476,7 @@ func (s *foreign) see(v *view, i int) {
 	case e.Way == witness.ListenerClosed && v.reset == nil:
 		r := &Event{
 			At: s.book.Time(e.Ended), Kind: ResetSent, Reason: "its listener was closed",
-			FromServer: true, Worker: s.worker(e.Closer),
+			FromServer: true, Worker: s.worker(e, e.Closer),
 		}
 		if v.Class == results.ClassTimeout {
 			v.queued = r

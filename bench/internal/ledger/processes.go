@@ -15,7 +15,8 @@ import (
 )
 
 // A process is one process of a third-party server, in one generation. Only a process that is named
-// by its answers, or that the witness saw read a request, is known.
+// by its answers, or that the witness saw read a request, is known. In a cluster, all processes in a
+// pod count as one, which has the pod's number and is known from the start.
 type process struct {
 	id          int
 	name        string // the name in its answers, or its PID
@@ -35,6 +36,10 @@ type processKey struct{ name, generation string }
 // attempt; without an answer, to the process that read it or that ended its connection
 // (responsible).
 func (s *foreign) findProcesses() {
+	if s.inPods() {
+		s.findPods()
+		return
+	}
 	b := s.book
 	all := map[processKey]*process{}
 	order := []*process{}
@@ -119,6 +124,53 @@ func (s *foreign) findProcesses() {
 	}
 }
 
+// inPods reports whether the servers are in pods.
+func (s *foreign) inPods() bool {
+	return slices.ContainsFunc(s.facts.Workers, func(w Worker) bool { return w.Pod.IsValid() })
+}
+
+// findPods is like findProcesses for servers in pods. Without a witness, it is not known which pod
+// served an attempt.
+func (s *foreign) findPods() {
+	if s.clientOnly != "" {
+		return
+	}
+	for _, w := range s.facts.Workers {
+		p := &process{id: w.ID, name: "pod " + strconv.Itoa(w.ID), generation: w.Generation + 1}
+		if w.Ready != nil {
+			p.first, p.last = *w.Ready, *w.Ready
+		}
+		s.processes = append(s.processes, p)
+		s.pods[w.Pod] = p
+	}
+	b := s.book
+	seen := map[uint64]bool{} // connections
+	for i := range b.attempts {
+		x, e := &b.attempts[i], s.endOf(i)
+		if e == nil {
+			continue
+		}
+		p := s.pods[e.Server.Addr().Unmap()]
+		if p == nil {
+			continue
+		}
+		x.Server = int32(p.id)
+		if x.answered() {
+			if !p.answered {
+				p.first, p.last, p.answered = x.Done, x.Done, true
+			}
+			p.first, p.last = min(p.first, x.Done), max(p.last, x.Done)
+		}
+		if x.Served() {
+			p.served++
+		}
+		if opener := s.opener(i); !seen[opener] && (x.answered() || e.Accepted) {
+			seen[opener] = true
+			p.accept(b.lastTry(i).Sent)
+		}
+	}
+}
+
 // opener returns the number of the try that opened the connection of attempt i.
 func (s *foreign) opener(i int) uint64 {
 	if s.book.openers != nil {
@@ -172,10 +224,18 @@ func (p *process) accept(at Time) {
 	p.overTime[window]++
 }
 
-// worker returns the id of the process with the given PID, or noWorker if that process is not
-// known.
-func (s *foreign) worker(pid int) int {
-	if p := s.pids[pid]; p != nil && pid != 0 {
+// process returns the process with the given PID, which read from or closed the connection with
+// the given end. It returns nil if the process is not known. In a cluster, it is the pod.
+func (s *foreign) process(e *witness.SocketEnd, pid int) *process {
+	if len(s.pods) > 0 {
+		return s.pods[e.Server.Addr().Unmap()]
+	}
+	return s.pids[pid]
+}
+
+// worker returns the id of the process that process returns, or noWorker if it is not known.
+func (s *foreign) worker(e *witness.SocketEnd, pid int) int {
+	if p := s.process(e, pid); p != nil {
 		return p.id
 	}
 	return noWorker
@@ -186,10 +246,10 @@ func (s *foreign) worker(pid int) int {
 func (s *foreign) responsible(x *Attempt, e *witness.SocketEnd) int {
 	reader, closer := noWorker, noWorker
 	if e.Known.Has(witness.KnowsReader) {
-		reader = s.worker(e.Reader)
+		reader = s.worker(e, e.Reader)
 	}
 	if e.Known.Has(witness.KnowsCloser) {
-		closer = s.worker(e.Closer)
+		closer = s.worker(e, e.Closer)
 	}
 	if x.State.read() || x.State == PartRead || x.State == PartAnswered || closer == noWorker {
 		return reader
@@ -235,7 +295,7 @@ func (s *foreign) tail(trigger, to Time) *int64 {
 	}
 	last := trigger
 	for _, e := range s.ends {
-		p, at := s.pids[e.Reader], s.maybe(e.FirstRead)
+		p, at := s.process(e, e.Reader), s.maybe(e.FirstRead)
 		if p != nil && p.first < trigger && at < to {
 			last = max(last, at)
 		}

@@ -143,8 +143,9 @@ func (a *Account) served(k, lo, hi int, r *results.Step) {
 	}
 	by := func(x *Attempt) int32 { return x.Worker }
 	if a.foreign != nil {
-		_, to := a.Window(k)
-		started = a.foreign.newcomers(trigger, to)
+		if _, to := a.Window(k); len(started) == 0 {
+			started = a.foreign.newcomers(trigger, to)
+		}
 		by = func(x *Attempt) int32 { return x.Server }
 	}
 	// Attempts that were due more than a.longest before the trigger had ended by then.
