@@ -246,6 +246,16 @@ func (v *view) misrouted() bool {
 		v.Class != results.ClassNone && v.Class != results.ClassErrorAnswer
 }
 
+// silenced returns, for a timeout on a kept connection to a pod on a node that fell silent, the
+// worker of the pod. For other attempts, ok is false.
+func (v *view) silenced() (worker int, ok bool) {
+	p := v.sentTo
+	if p == nil || !v.reused || v.Class != results.ClassTimeout || p.Silent > v.Done {
+		return noWorker, false
+	}
+	return p.Worker, true
+}
+
 // refusedBy returns, for a refused attempt, the worker of the first pod for which the function is
 // returns true and to which clients were sent while the attempt was under way. For other attempts,
 // ok is false.

@@ -30,7 +30,8 @@ func TestForeignPods(t *testing.T) {
 		enterGot(b, 5, wasServed)
 		f := watched(
 			server(servedEnd(b, 0), gonePod),
-			server(endOf(b, 1, witness.ClosedUnread, 0, requestSize, 0, b.scheduled(1)+1*ms), gonePod),
+			server(endOf(b, 1, witness.ClosedUnread, 0, requestSize, 0, b.scheduled(1)+1*ms),
+				gonePod),
 			server(servedEnd(b, 4), livePod), server(servedEnd(b, 5), livePod),
 		)
 		if user {
@@ -74,12 +75,37 @@ func TestForeignPods(t *testing.T) {
 			return a.ID == b.ID && a.Name == b.Name && a.Generation == b.Generation &&
 				a.Accepted == b.Accepted && a.Served == b.Served
 		}) {
-			t.Errorf("user %v: residual %d, workers %+v, want %+v", user, r.Residual, r.Workers, want)
+			t.Errorf("user %v: residual %d, workers %+v, want %+v", user, r.Residual, r.Workers,
+				want)
 		}
 		step := a.Step(0)
 		if takeover := b.scheduled(4) + 1*ms - trigger; step.TakeoverNS == nil ||
 			*step.TakeoverNS != int64(takeover) {
-			t.Errorf("user %v: takeover %v, want %v", user, step.TakeoverNS, time.Duration(takeover))
+			t.Errorf("user %v: takeover %v, want %v", user, step.TakeoverNS,
+				time.Duration(takeover))
 		}
+	}
+}
+
+// TestForeignSilentNode checks that a timeout on a kept connection to a silent node is blamed on
+// the node, although the server there still has the connection when the trial ends.
+func TestForeignSilentNode(t *testing.T) {
+	b := testBook(t, 2, foreignServer, func(l *Load) { l.Reuses = true })
+	enterGot(b, 0, wasServed)
+	enterGot(b, 1, got{
+		class: results.ClassTimeout, phase: results.PhaseWait, done: 900, source: 1,
+	})
+	e := endOf(b, 0, witness.StillOpen, requestSize, 0, answerSize, 0)
+	e.Closed, e.Ended, e.Server = 0, 0, netip.AddrPortFrom(gonePod, 8080)
+	f := watched(e)
+	f.Workers = []Worker{{ID: 0, Pod: gonePod}}
+	f.Routes = &Routes{
+		Service: service, Translations: map[netip.AddrPort]netip.Addr{b.sources.At(0): gonePod},
+		Pods: []Pod{{Addr: gonePod, Routed: []Span{{-8 * ms, Never}}, Listens: -9 * ms,
+			Gone: b.scheduled(1), Silent: b.scheduled(1)}},
+	}
+	got := b.Close(f).Verdict(1)
+	if got.Cause != cause.StaleConnection || got.Worker != 0 {
+		t.Errorf("got %+v, want %s of worker 0", got, cause.StaleConnection)
 	}
 }

@@ -15,8 +15,8 @@ import (
 )
 
 // A process is one process of a third-party server, in one generation. Only a process that is named
-// by its answers, or that the witness saw read a request, is known. In a cluster, all processes in a
-// pod count as one, which has the pod's number and is known from the start.
+// by its answers, or that the witness saw read a request, is known. In a cluster, all processes in
+// a pod count as one, which has the pod's number and is known from the start.
 type process struct {
 	id          int
 	name        string // the name in its answers, or its PID

@@ -225,8 +225,9 @@ var rules = []rule{
 	{
 		name: "held to the end", cause: cause.Timeout, evidence: ByKernel,
 		match: func(v *view) (int, bool) {
+			_, silent := v.silenced()
 			return int(v.Server), v.Class == results.ClassTimeout && v.end != nil &&
-				v.end.Way == witness.StillOpen
+				v.end.Way == witness.StillOpen && !silent
 		},
 		why: "A process still had the connection when the trial ended: it hangs, or has lost the " +
 			"descriptor. sock_diag lists the connection with an inode.",
@@ -312,13 +313,7 @@ var rules = []rule{
 	// The routes of a Service.
 	{
 		name: "kept connection to a silent node", cause: cause.StaleConnection, evidence: ByKernel,
-		match: func(v *view) (int, bool) {
-			p := v.sentTo
-			if p == nil || !v.reused || v.Class != results.ClassTimeout || p.Silent > v.Done {
-				return noWorker, false
-			}
-			return p.Worker, true
-		},
+		match: func(v *view) (int, bool) { return v.silenced() },
 		why: "A stopped pod closes its connections, and the kernel resets those of a killed one. " +
 			"Only a node that fell silent leaves them unanswered.",
 	},
