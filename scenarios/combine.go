@@ -271,9 +271,13 @@ func (c *setupCheck) cluster() {
 	}
 	for i, s := range c.Timeline {
 		if k := s.Do.Kind(); !service && k.Pods && !k.Plain {
+			instead := "replace, roll or remove"
+			if c.ByCommand() {
+				instead = string(vocabulary.StepRestart)
+			}
 			c.add(fmt.Sprintf("timeline[%d].do", i),
 				": "+string(s.Do)+" needs path: service, dns or pod",
-				"other paths have no pods; use replace, roll or remove")
+				"other paths have no pods; use "+instead)
 		}
 	}
 	switch {
@@ -301,7 +305,7 @@ func (c *setupCheck) cluster() {
 		c.add("load.rate",
 			": a share of the capacity, and a search, need network: loopback or veth",
 			"give load.rate in attempts per second, for example 1000/s")
-	case service && c.Sockets == vocabulary.SocketsShared:
+	case service && c.Sockets == vocabulary.SocketsShared && !c.ByCommand():
 		c.add("sockets", ": shared needs workers on one host",
 			"each pod has its own network namespace; use sockets: reuseport")
 	case service && c.Selector != vocabulary.SelectorHash && c.d.Trusts("selector"):
@@ -309,7 +313,7 @@ func (c *setupCheck) cluster() {
 			"behind a Service the node's rules choose a pod at random; use hash")
 	}
 	for i, s := range c.Timeline {
-		if k := s.Do.Kind(); service && k.Plain && !k.Pods {
+		if k := s.Do.Kind(); service && k.Plain && !k.Pods && !c.ByCommand() {
 			c.add(fmt.Sprintf("timeline[%d].do", i),
 				": "+string(s.Do)+" does not work with pods behind a Service",
 				"use "+strings.Join(stepNames(c.allows), ", "))
@@ -404,7 +408,7 @@ func (c *setupCheck) rollout() {
 	awaits := c.doesAny(func(k vocabulary.StepKind) bool { return k.Pods && !k.Plain && k.Starts })
 	deletes := c.doesAny(func(k vocabulary.StepKind) bool { return k.Pods && k.Stops })
 	switch {
-	case k.ProbePeriod > 0 && k.Readiness != vocabulary.ReadinessProbe &&
+	case k.ProbePeriod > 0 && k.Readiness != vocabulary.ReadinessProbe && !c.ByCommand() &&
 		k.Readiness != vocabulary.ReadinessStarted: // a matrix may vary between the two
 		c.add("kube.probe_period", ": only readiness: probe has a probe period",
 			"use kube.readiness: probe, or remove probe_period")

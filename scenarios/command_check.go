@@ -14,6 +14,8 @@ import (
 // command checks the settings of a third-party server.
 func (c *setupCheck) command() {
 	c.noWorkers()
+	c.cluster()
+	c.commandPods()
 	if c.d.Trusts("server.start") {
 		switch s := c.Server.Start; {
 		case s.When != "":
@@ -44,6 +46,10 @@ func (c *setupCheck) noWorkers() {
 	var fresh Setup
 	format().SetDefaults(&fresh)
 	s, own := c.Server, fresh.Server
+	grace := "use server.stop.grace"
+	if c.InPods() {
+		grace = "use kube.grace"
+	}
 	const mine = "it is for the workers of this program; "
 	for _, of := range []struct {
 		path string
@@ -59,7 +65,7 @@ func (c *setupCheck) noWorkers() {
 		{"server.work", s.Work != own.Work, "the time of a request is your server's"},
 		{"server.startup", s.Startup != 0, "the time of a start is your server's"},
 		{"server.cold", s.Cold != 0, "the time of a request is your server's"},
-		{"server.grace", s.Grace != own.Grace, "use server.stop.grace"},
+		{"server.grace", s.Grace != own.Grace, grace},
 		{"server.listen", s.Listen != own.Listen, "your server listens at {{address}}"},
 		{"server.defer_accept", s.DeferAccept != 0, "configure your server"},
 		{"server.users", s.Users != own.Users, "use server.user"},
@@ -76,21 +82,59 @@ func (c *setupCheck) noWorkers() {
 	}
 	for i, step := range c.Timeline {
 		path := fmt.Sprintf("timeline[%d].do", i)
-		if step.Do == "" || step.Do.Kind().Command || !c.d.Trusts(path) {
+		if step.Do == "" || c.allows(step.Do.Kind()) || !c.d.Trusts(path, "path") {
 			continue
 		}
-		c.add(path, ": "+string(step.Do)+" does not go with server.kind: command",
-			"use "+strings.Join(stepNames(c.allows), ", "))
+		kinds := "use " + strings.Join(stepNames(c.allows), ", ")
+		switch k := step.Do.Kind(); {
+		case k.Pods && !k.Plain: // cluster says so
+		case c.InPods() && step.Do == vocabulary.StepRestart:
+			c.add(path, ": restart does not work with pods",
+				"Kubernetes replaces a pod rather than restarting the server in it; "+kinds)
+		case c.InPods() && k.Command:
+			c.add(path, ": "+string(step.Do)+" does not work with pods", kinds)
+		default:
+			c.add(path, ": "+string(step.Do)+" does not go with server.kind: command", kinds)
+		}
 	}
 	switch {
-	case c.Path != vocabulary.PathDirect && c.d.Trusts("path"):
-		c.add("path", ": "+string(c.Path)+" does not go with server.kind: command yet",
-			"use path: direct")
-	case c.Network == vocabulary.NetworkCluster && c.d.Trusts("network"):
-		c.add("network", ": cluster does not go with server.kind: command yet",
-			"use network: loopback or veth")
-	case c.Kube != (Kube{}) && c.d.Trusts("kube"):
-		c.add("kube", ": does not go with server.kind: command", "remove kube")
+	case c.Path == vocabulary.PathHAProxy && c.d.Trusts("path"):
+		c.add("path", ": haproxy does not go with server.kind: command yet", "use path: direct")
+	case c.Network == vocabulary.NetworkCluster && !c.InPods() && c.d.Trusts("network", "path"):
+		c.add("network", ": cluster with path: direct does not go with server.kind: command",
+			"use path: service, dns or pod")
+	}
+}
+
+// commandPods checks the settings of third-party servers in pods.
+func (c *setupCheck) commandPods() {
+	if !c.InPods() {
+		return
+	}
+	k := c.Kube
+	for _, of := range []struct {
+		path string
+		set  bool
+		what string
+		hint string
+	}{
+		{"sockets", c.passesSockets(),
+			": " + string(c.Sockets) + " does not work with pods and server.kind: command",
+			"no socket is passed to the server in a pod; use server"},
+		{"server.stop.grace", c.Server.Stop.Grace > 0, ": a pod has its own grace period",
+			"use kube.grace"},
+		{"kube.placement", k.Placement.Row().SharesNetwork,
+			": " + string(k.Placement) + " does not go with server.kind: command",
+			"each server needs a network of its own; use pods or one-node"},
+		{"kube.users", k.otherUsers(), ": does not go with server.kind: command",
+			"use server.user"},
+		{"kube.readiness", k.Readiness == vocabulary.ReadinessListening,
+			": listening does not go with server.kind: command",
+			"use probe, and say when the server is ready by server.ready"},
+	} {
+		if of.set && c.d.Trusts(of.path, "path") {
+			c.add(of.path, of.what, of.hint)
+		}
 	}
 }
 
@@ -99,16 +143,19 @@ func (c *setupCheck) commandSockets() {
 	if !c.d.Trusts("sockets") {
 		return
 	}
-	switch c.Sockets {
-	case vocabulary.SocketsExclusive:
+	switch {
+	case c.Sockets == vocabulary.SocketsExclusive:
 		c.add("sockets", ": exclusive does not go with server.kind: command",
 			"use server, or shared or reuseport for sockets that this program passes")
-	case vocabulary.SocketsShared, vocabulary.SocketsReuseport:
-		if c.Server.Ready.conditions() == 0 || c.Server.Ready.Listening {
-			c.add("server.ready", ": a passed socket listens from the start",
-				"say when the server is ready by http, notify, stdout or run")
-		}
+	case c.passesSockets() && (c.Server.Ready.conditions() == 0 || c.Server.Ready.Listening):
+		c.add("server.ready", ": a passed socket listens from the start",
+			"say when the server is ready by http, notify, stdout or run")
 	}
+}
+
+// passesSockets reports whether this program opens the third-party server's sockets.
+func (c *setupCheck) passesSockets() bool {
+	return c.Sockets == vocabulary.SocketsShared || c.Sockets == vocabulary.SocketsReuseport
 }
 
 // conditions returns the number of conditions in r that are set.

@@ -119,7 +119,8 @@ func stopSettings(prefix string) []strictyaml.Setting {
 			Doc: "The signal that stops it."},
 		{Path: prefix + "grace", Max: 10 * minute, Default: "0s", Example: "5s",
 			Needs: aCommand, Unset: "10s",
-			Doc: "How long it may take to stop before it is killed."},
+			Doc: "How long it may take to stop before it is killed. For a server in a pod, it is " +
+				"kube.grace."},
 	}
 }
 

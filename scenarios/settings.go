@@ -109,8 +109,9 @@ func podSettings() []strictyaml.Setting {
 		{Path: "kube.min_sync_period", Max: minute, Default: "0s", Example: "1s", Needs: aService,
 			Doc: "The minimum time between two syncs of a node's rules: kube-proxy's " +
 				"minSyncPeriod (1 s by default in Kubernetes)."},
-		{Path: "kube.readiness", Needs: aCluster, Unset: string(vocabulary.ReadinessListening),
-			Doc: "When a pod counts as ready."},
+		{Path: "kube.readiness", Needs: aCluster,
+			Unset: "listening, or probe with server.kind: command",
+			Doc:   "When a pod counts as ready."},
 		{Path: "kube.probe_period", Max: minute, Default: "0s", Example: "1s",
 			Needs: "kube.readiness: probe", Unset: "1s, the minimum in Kubernetes (10s by default)",
 			Doc: "The time between two readiness probes of a pod. The first probe is sent when " +
@@ -153,7 +154,9 @@ func podSettings() []strictyaml.Setting {
 func workerSettings() []strictyaml.Setting {
 	return []strictyaml.Setting{
 		{Path: "workers", Min: 1, Max: 1024, Default: "2",
-			Doc: "The number of worker processes in a generation."},
+			Doc: "The number of worker processes in a generation. With server.kind: command, it " +
+				"is the value of {{workers}}. If the server is in pods, it is the number of " +
+				"pods, and {{workers}} is 1."},
 		{Path: "workers_per_cpu", Max: 64, Default: "0", Unset: "workers as given",
 			Doc: "Sets workers to this number times the number of the servers' CPUs."},
 		{Path: "pin", Default: string(vocabulary.PinNone),

@@ -84,6 +84,8 @@ func (s Setup) starts() bool {
 // allows reports whether a step of kind k works with the setup's servers.
 func (s Setup) allows(k vocabulary.StepKind) bool {
 	switch {
+	case s.ByCommand() && s.InPods():
+		return k.Pods && (k.Command || !k.Plain)
 	case s.ByCommand():
 		return k.Command
 	case s.InPods():

@@ -98,5 +98,6 @@ var readinesses = []Row[Readiness]{
 	{ReadinessStarted, "as soon as its process has started, even if it does not listen yet, " +
 		"like a pod without a readiness probe"},
 	{ReadinessProbe, "when it answers an HTTP request, which its node sends every " +
-		"kube.probe_period"},
+		"kube.probe_period; with server.kind: command, when server.ready holds, which is " +
+		"looked at every kube.probe_period"},
 }

@@ -48,6 +48,9 @@ type Options struct {
 	Sysctls []plan.Sysctl
 	// Stop is the stop mode of the workers.
 	Stop vocabulary.StopMode
+	// Watch, if not nil, is called for the network of each new pod, before a process runs in it. do
+	// runs a function in the network. leave is called before the network is removed.
+	Watch func(do func(func() error) error) (leave func() error, err error)
 }
 
 // A Cluster holds the pods of a trial, and sends connections to them.

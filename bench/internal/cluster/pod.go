@@ -26,6 +26,7 @@ type pod struct {
 	exited  chan struct{} // closed when all the pod's workers have exited; nil without a kubelet
 	ended   chan struct{} // closed when the pod and its network are gone
 
+	leave    func() error  // from Options.Watch
 	silenced clock.Instant // when its node fell silent, or 0; guarded by the cluster's mu
 	// removed means that the pod's own network no longer exists or never did. The cluster's
 	// counting guards this field.
@@ -60,7 +61,7 @@ func (c *Cluster) Place(ctx context.Context, w *servers.Worker) (servers.Placeme
 	p.workers = append(p.workers, w)
 	c.pods[w.ID] = p
 	return servers.Placement{
-		Address: at, Start: c.lab.Starter(p.Host, c.CPUs), Network: p.Host.Path(),
+		Address: at, Start: c.lab.Starter(p.Host, c.CPUs), Network: p.Host.Path(), Do: c.in(p),
 	}, nil
 }
 
@@ -99,7 +100,17 @@ func (c *Cluster) podFor(ctx context.Context, w *servers.Worker) (*pod, error) {
 			return nil, errors.Join(err, c.lab.RemovePod(p.Pod))
 		}
 	}
+	if c.Watch != nil {
+		if p.leave, err = c.Watch(c.in(p)); err != nil {
+			return nil, errors.Join(err, c.lab.RemovePod(p.Pod))
+		}
+	}
 	return p, nil
+}
+
+// in returns a function that runs its argument in a pod's network.
+func (c *Cluster) in(p *pod) func(func() error) error {
+	return func(f func() error) error { return c.lab.Do(p.Host, f) }
 }
 
 func (c *Cluster) podOf(w *servers.Worker) *pod {
@@ -199,11 +210,14 @@ func (c *Cluster) remove(p *pod) error {
 		c.moved.Add(last)
 		p.removed = true
 	}
+	if p.leave != nil {
+		err = errors.Join(err, p.leave())
+	}
 	return errors.Join(err, c.lab.RemovePod(p.Pod))
 }
 
 func (c *Cluster) countersOf(p *pod) (kernel.Counters, error) {
-	counters, err := kernel.CountersIn(func(f func() error) error { return c.lab.Do(p.Host, f) })
+	counters, err := kernel.CountersIn(c.in(p))
 	if err != nil {
 		return nil, fmt.Errorf("counters of %s: %w", p.Host.Name, err)
 	}

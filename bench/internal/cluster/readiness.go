@@ -39,7 +39,28 @@ func (c *Cluster) probeOf(p *pod) func(context.Context) error {
 	if c.plan.Readiness != vocabulary.ReadinessProbe {
 		return nil
 	}
+	if c.plan.Command {
+		return func(context.Context) error { return p.ready() }
+	}
 	return func(ctx context.Context) error { return c.probe(ctx, p) }
+}
+
+// ready returns nil if the third-party server in the pod has become ready, and has not exited
+// since. The server was asked while it started (foreign.Ready), and is not asked again.
+func (p *pod) ready() error {
+	for _, w := range p.workers {
+		select {
+		case <-w.Exited():
+			return errors.New("the server has exited")
+		default:
+		}
+		select {
+		case <-w.Ready():
+		default:
+			return errors.New("the server is not ready")
+		}
+	}
+	return nil
 }
 
 // probe sends an HTTP request to a pod from the pod's node, as a kubelet does. Any status from 200

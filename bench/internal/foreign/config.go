@@ -38,7 +38,9 @@ type Config struct {
 	// Vars are the values of the variables {{vars.NAME}}.
 	Vars    map[string]string
 	Address netip.AddrPort // where the server should listen
-	Workers int            // {{workers}}; with SocketsReuseport also the number of sockets
+	// Generation is the value of {{generation}} at the start. Default 1.
+	Generation int
+	Workers    int // {{workers}}; with SocketsReuseport also the number of sockets
 	// Sockets says which listening sockets this program opens and passes to every start as
 	// LISTEN_FDS (sd_listen_fds(3)): SocketsShared one, SocketsReuseport one for each worker.
 	// Empty: the server opens its own sockets.
@@ -85,7 +87,7 @@ type Ready struct {
 	Notify    bool   // the server sends READY=1 (sd_notify(3))
 	Stdout    *regexp.Regexp
 	Run       Command       // the server is ready if this exits with status 0
-	Within    time.Duration // default 20 s
+	Within    time.Duration // default ReadyWithin
 }
 
 // Stop configures how the server is stopped.
@@ -123,10 +125,12 @@ type Env struct {
 	Clock *clock.Clock
 }
 
+// ReadyWithin is the default of Ready.Within.
+const ReadyWithin = 20 * time.Second
+
 const (
-	defaultReadyWithin = 20 * time.Second
-	defaultGrace       = 10 * time.Second
-	defaultWithin      = 10 * time.Second // of Action.Within and Config.RestartWithin
+	defaultGrace  = 10 * time.Second
+	defaultWithin = 10 * time.Second // of Action.Within and Config.RestartWithin
 	// pollEvery and pollMost are the shortest and the longest interval at which conditions are
 	// polled.
 	pollEvery = 10 * time.Millisecond
@@ -141,7 +145,7 @@ const (
 // withDefaults returns the configuration with every default filled in.
 func (c Config) withDefaults() Config {
 	if c.Ready.Within == 0 {
-		c.Ready.Within = defaultReadyWithin
+		c.Ready.Within = ReadyWithin
 	}
 	r := c.Ready
 	if r.HTTP == "" && !r.Notify && r.Stdout == nil && r.Run.empty() {
@@ -155,6 +159,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.Stop.Signal == 0 {
 		c.Stop.Signal = unix.SIGTERM
+	}
+	if c.Generation == 0 {
+		c.Generation = 1
 	}
 	if c.Stop.Grace == 0 {
 		c.Stop.Grace = defaultGrace

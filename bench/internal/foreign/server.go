@@ -119,7 +119,7 @@ func (s *Server) listen() error {
 func (s *Server) Start(ctx context.Context) error {
 	s.stepping.Lock()
 	defer s.stepping.Unlock()
-	s.generation = 1
+	s.generation = s.cfg.Generation
 	if err := s.writeFiles(); err != nil {
 		return err
 	}

@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"time"
 
+	"reuseport-bench/bench/internal/foreign"
 	"reuseport-bench/bench/internal/kube"
 	"reuseport-bench/scenarios"
 	"reuseport-bench/scenarios/vocabulary"
@@ -40,7 +41,12 @@ type Cluster struct {
 
 	Placement vocabulary.Placement
 	Readiness vocabulary.Readiness
-	Startup   time.Duration // the time from a worker's start until it listens
+	// Command is true if pods run third-party servers. A readiness probe then succeeds once the
+	// server is ready.
+	Command bool
+	// Startup is the time from a worker's start until it listens or, with a third-party server, the
+	// maximum time until it is ready.
+	Startup time.Duration
 
 	PreStop, Grace, Teardown, ProbePeriod, MinReady, NodeLag time.Duration
 	MaxSurge, MaxUnavailable, MinAvailable                   int
@@ -73,6 +79,11 @@ func newCluster(s scenarios.Setup) *Cluster {
 		ProbePeriod: cmp.Or(k.ProbePeriod, defaultProbePeriod),
 		MinReady:    k.MinReady, NodeLag: k.NodeLag,
 		MaxSurge: k.MaxSurge, MaxUnavailable: k.MaxUnavailable, MinAvailable: k.MinAvailable,
+	}
+	if s.ByCommand() {
+		c.Command = true
+		c.Readiness = cmp.Or(k.Readiness, vocabulary.ReadinessProbe)
+		c.Startup = cmp.Or(s.Server.Ready.Within, foreign.ReadyWithin)
 	}
 	if c.MaxSurge == 0 && c.MaxUnavailable == 0 {
 		c.MaxSurge = 1 // if MaxUnavailable is 0, too, no pod could be replaced

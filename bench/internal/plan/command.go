@@ -15,7 +15,8 @@ import (
 	"reuseport-bench/servers/wire"
 )
 
-// A Command is a third-party server that is started by a command.
+// A Command is a third-party server that is started by a command. In a cluster, each pod has one;
+// see At.
 type Command struct {
 	Server  foreign.Config
 	Restart []foreign.Action
@@ -54,6 +55,28 @@ func newCommand(s scenarios.Setup, address netip.AddrPort, dir string) *Command 
 		}})
 	}
 	return p
+}
+
+// At returns the server and the processes beside it as they are in a pod with the given address.
+// generation is the value of {{generation}}.
+func (c *Command) At(pod netip.AddrPort, generation int) *Command {
+	p := *c
+	p.Server.Address, p.Server.Generation = pod, generation
+	p.Beside = slices.Clone(c.Beside)
+	for i := range p.Beside {
+		b := &p.Beside[i].Server
+		b.Address = netip.AddrPortFrom(pod.Addr(), b.Address.Port())
+	}
+	return &p
+}
+
+// inPods sets what is different in pods: each has one of the workers, and its kubelet decides how
+// long it may take to stop.
+func (c *Command) inPods(grace time.Duration) {
+	c.Server.Workers, c.Server.Stop.Grace = 1, grace+afterHook
+	for i := range c.Beside {
+		c.Beside[i].Server.Workers = 1
+	}
 }
 
 // check returns an error if a template in the server's settings cannot be executed or a command

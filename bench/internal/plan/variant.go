@@ -120,7 +120,7 @@ func newVariant(
 		Steps: before(s.Load.Lasts(), timeline), Sysctls: sysctls(s),
 		Trace: s.Trace == vocabulary.On,
 		SampleQueues: s.QueueDepth == vocabulary.DepthSampled ||
-			s.Path == vocabulary.PathHAProxy || s.ByCommand(),
+			s.Path == vocabulary.PathHAProxy || s.ByCommand() && !s.InPods(),
 		Fault: Fault{
 			HalfOpen: s.Server.Fault.HalfOpen, DroppedSYNs: s.Server.Fault.DroppedSYNs,
 			RejectedSYNs: s.Server.Fault.RejectedSYNs, TimeWait: s.Server.Fault.TimeWait,
@@ -136,6 +136,10 @@ func newVariant(
 	}
 	if s.ByCommand() {
 		p.Command = newCommand(s, p.Servers.Address, dir)
+		if p.Cluster != nil {
+			p.Servers.Grace = p.Cluster.Grace
+			p.Command.inPods(p.Cluster.Grace)
+		}
 		if err := p.Command.check(); err != nil {
 			return nil, err
 		}

@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -18,31 +19,42 @@ import (
 	"reuseport-bench/scenarios/vocabulary"
 )
 
-// A commandServer is a third-party server, started by a command, together with the processes that
-// it needs.
-type commandServer struct {
-	*foreign.Server
-	plan      *plan.Command
-	beside    []*foreign.Server
-	took      time.Duration // from its start until it was ready
-	listeners []uint64      // inodes of the listening sockets seen so far, in order
-	// othersListen is true if listening sockets were seen at other addresses in the servers'
-	// network namespace.
-	othersListen bool
-
+// thirdParties are the third-party servers of a trial, and the witness of their connections. There
+// is one server or, in a cluster, one in each pod.
+type thirdParties struct {
 	witness     *witness.Witness // nil before its start and after its stop
 	account     *witness.Account // nil: unwitnessed says why
 	unwitnessed string
 
 	usedBefore time.Duration
 	used       *int64 // CPU time while the load ran, in ns; nil: unknown
+
+	mu  sync.Mutex // guards all
+	all []*commandServer
+}
+
+// A commandServer is a third-party server, started by a command, together with the processes that
+// it needs.
+type commandServer struct {
+	plan      *plan.Command
+	took      time.Duration // from its start until it was ready
+	listeners []uint64      // inodes of the listening sockets seen so far, in order
+	// othersListen is true if listening sockets were seen at other addresses in the servers'
+	// network namespace.
+	othersListen bool
+
+	mu sync.Mutex // guards the fields below
+	*foreign.Server
+	beside []*foreign.Server
+	ended  bool          // Server is closed
+	cpu    time.Duration // CPU time that it has used, valid once ended
 }
 
 // startCommand starts the third-party server and the processes beside it, and waits until they are
-// ready. It does nothing if the servers are workers of this program.
+// ready. It does nothing if the servers are workers of this program, or are in pods.
 func (s *stage) startCommand(ctx context.Context, roles Roles, c *cleanup) (err error) {
 	p := s.variant.Command
-	if p == nil {
+	if p == nil || s.cluster != nil {
 		return nil
 	}
 	s.command, err = startServer(ctx, p, foreign.Env{
@@ -55,15 +67,46 @@ func (s *stage) startCommand(ctx context.Context, roles Roles, c *cleanup) (err 
 	if err != nil {
 		return err
 	}
+	s.third.add(s.command)
 	s.startTime = s.command.took
 	s.timeline = &timeline{
 		variant: s.variant, group: s.group, command: s.command, clock: s.clock, meter: &s.meter,
 		current: s.group.NextGeneration(),
 	}
-	if s.command.usedBefore, err = s.command.CPU(); err != nil {
+	if s.third.usedBefore, err = s.third.cpu(); err != nil {
 		return err
 	}
 	return s.command.noteListeners()
+}
+
+func (t *thirdParties) add(c *commandServer) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.all = append(t.all, c)
+}
+
+// servers returns the servers that were started so far.
+func (t *thirdParties) servers() []*commandServer {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return slices.Clone(t.all)
+}
+
+// cpu returns the CPU time that all servers have used so far.
+func (t *thirdParties) cpu() (used time.Duration, err error) {
+	for _, c := range t.servers() {
+		c.mu.Lock()
+		one := c.cpu
+		if !c.ended && c.Server != nil {
+			one, err = c.Server.CPU()
+		}
+		c.mu.Unlock()
+		if err != nil {
+			return 0, err
+		}
+		used += one
+	}
+	return used, nil
 }
 
 // A startError reports that a server could not be started, or was not ready in time.
@@ -77,29 +120,38 @@ func startServer(
 	ctx context.Context, p *plan.Command, env foreign.Env, c *cleanup,
 ) (*commandServer, error) {
 	s := &commandServer{plan: p}
-	start := func(name string, cfg foreign.Config) (*foreign.Server, error) {
+	return s, s.start(ctx, env, c)
+}
+
+// start starts the processes beside the server and then the server, and waits until they are ready.
+// It adds to c the functions that end them.
+func (s *commandServer) start(ctx context.Context, env foreign.Env, c *cleanup) error {
+	start := func(name string, cfg foreign.Config, made func(*foreign.Server)) error {
 		server, err := foreign.New(ctx, cfg, env)
 		if err != nil {
-			return nil, fmt.Errorf("%s: %w", name, err)
+			return fmt.Errorf("%s: %w", name, err)
 		}
 		c.add(server.Close)
+		s.mu.Lock()
+		made(server)
+		s.mu.Unlock()
 		if err := server.Start(ctx); err != nil {
-			return nil, &startError{fmt.Errorf("%s: %w", name, err)}
+			return &startError{fmt.Errorf("%s: %w", name, err)}
 		}
-		return server, nil
+		return nil
 	}
-	for _, b := range p.Beside {
-		server, err := start("server.beside."+b.Name, b.Server)
+	for _, b := range s.plan.Beside {
+		err := start("server.beside."+b.Name, b.Server, func(made *foreign.Server) {
+			s.beside = append(s.beside, made)
+		})
 		if err != nil {
-			return nil, err
+			return err
 		}
-		s.beside = append(s.beside, server)
 	}
 	began := env.Clock.Now()
-	var err error
-	s.Server, err = start("server", p.Server)
+	err := start("server", s.plan.Server, func(made *foreign.Server) { s.Server = made })
 	s.took = env.Clock.Now().Sub(began)
-	return s, err
+	return err
 }
 
 // noteListeners adds the server's current listening sockets to listeners, and updates othersListen.
@@ -114,10 +166,11 @@ func (c *commandServer) noteListeners() error {
 	return err
 }
 
-// startWitness starts a witness of the third-party server's connections. If it cannot start one,
-// the causes of losses are inferred from the clients' samples alone.
+// startWitness starts a witness of the third-party servers' connections, before the servers start.
+// If it cannot start one, the causes of losses are inferred from the clients' samples alone. In a
+// cluster, cluster.Options.Watch adds the network of each pod.
 func (s *stage) startWitness(c *cleanup) error {
-	if s.command == nil {
+	if s.third == nil {
 		return nil
 	}
 	rate := 0.
@@ -128,34 +181,32 @@ func (s *stage) startWitness(c *cleanup) error {
 	if err != nil {
 		return err
 	}
-	var w *witness.Witness
-	err = s.command.frozen(func() (err error) {
-		w, err = witness.Start(witness.Options{
-			Do: s.onServers, Port: s.servers.Address.Port(), Families: s.families(),
-			Connections: int(s.servers.Requests), Rate: rate,
-			PIDs: pids, Types: s.types,
-		})
-		return err
-	})
-	if err != nil {
-		s.command.unwitnessed = err.Error()
+	o := witness.Options{
+		Port: s.servers.Address.Port(), Families: s.families(),
+		Connections: int(s.servers.Requests), Rate: rate,
+		PIDs: pids, Types: s.types,
+	}
+	if s.variant.Cluster == nil {
+		o.Do = s.onServers
+	}
+	if s.third.witness, err = witness.Start(o); err != nil {
+		s.third.unwitnessed = err.Error()
 		return nil
 	}
-	s.command.witness = w
 	c.add(func() error {
-		s.command.endWitness()
+		s.third.endWitness()
 		return nil
 	})
 	return nil
 }
 
-// frozen calls f while the processes of the server, and those beside it, are stopped. Otherwise a
-// connection that one of these processes opens during the call could be in the witness's account
+// frozen calls f while the processes of the servers, and those beside them, are stopped. Otherwise
+// a connection that one of these processes opens during the call could be in the witness's account
 // but not in the kernel's counters, or vice versa.
-func (c *commandServer) frozen(f func() error) (err error) {
-	for _, server := range append([]*foreign.Server{c.Server}, c.beside...) {
-		thaw, err := server.Freeze()
-		defer thaw()
+func (t *thirdParties) frozen(f func() error) (err error) {
+	for _, c := range t.servers() {
+		release, err := c.freeze()
+		defer release()
 		if err != nil {
 			return err
 		}
@@ -163,21 +214,54 @@ func (c *commandServer) frozen(f func() error) (err error) {
 	return f()
 }
 
+// freeze stops the processes of the server, and those beside it. release continues them.
+func (c *commandServer) freeze() (release func(), err error) {
+	var thawed []func()
+	release = func() {
+		for _, thaw := range thawed {
+			thaw()
+		}
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.ended {
+		return release, nil
+	}
+	servers := slices.Clone(c.beside)
+	if c.Server != nil {
+		servers = append(servers, c.Server)
+	}
+	for _, server := range servers {
+		thaw, err := server.Freeze()
+		thawed = append(thawed, thaw)
+		if err != nil {
+			return release, err
+		}
+	}
+	return release, nil
+}
+
 // endWitness stops the witness. If that fails, unwitnessed says why. It may be called twice.
-func (c *commandServer) endWitness() {
-	if c.witness == nil {
+func (t *thirdParties) endWitness() {
+	if t.witness == nil {
 		return
 	}
-	err := c.frozen(func() (err error) {
-		c.account, err = c.witness.Stop()
+	w, stopped := t.witness, false
+	t.witness = nil
+	err := t.frozen(func() (err error) {
+		stopped = true
+		t.account, err = w.Stop()
 		return err
 	})
-	c.witness = nil
+	if !stopped { // a server cannot be stopped, because it has ended
+		_, stopErr := w.Stop()
+		err = errors.Join(err, stopErr)
+	}
 	switch {
 	case err != nil:
-		c.account, c.unwitnessed = nil, err.Error()
-	case c.othersListen:
-		c.account.OthersListen()
+		t.account, t.unwitnessed = nil, err.Error()
+	case slices.ContainsFunc(t.servers(), func(c *commandServer) bool { return c.othersListen }):
+		t.account.OthersListen()
 	}
 }
 
@@ -185,28 +269,24 @@ func (c *commandServer) endWitness() {
 // the load. No client waits for a response then.
 const stopLimit = 2 * time.Second
 
-// endCommand stops the server after the load, and then the processes beside it. It adds a problem
-// if one of them had already exited, or had reached a limit of its home. What does not stop in time
-// is killed, which changes no figure.
+// endCommand ends the witness after the load. Then it stops the server, and after it the processes
+// beside it, unless they are in pods, which endWorkers ends. It adds a problem if one of them had
+// already exited, or had reached a limit of its home. What does not stop in time is killed, which
+// changes no figure.
 func (s *stage) endCommand(ctx context.Context) error {
+	if s.third == nil {
+		return nil
+	}
+	s.third.endWitness()
+	if used, err := s.third.cpu(); err == nil {
+		s.third.used = new(int64(used - s.third.usedBefore))
+	}
 	c := s.command
 	if c == nil {
 		return nil
 	}
-	c.endWitness()
-	if err := c.Err(); err != nil {
-		s.problem("server: %v", err)
-	}
-	for _, limit := range c.AtLimits() {
-		s.problem("server: %s", limit)
-	}
-	if used, err := c.CPU(); err == nil {
-		c.used = new(int64(used - c.usedBefore))
-	}
-	for i, b := range c.beside {
-		if err := b.Err(); err != nil {
-			s.problem("server.beside.%s: %v", c.plan.Beside[i].Name, err)
-		}
+	if err := c.failure(); err != nil {
+		s.problem("%v", err)
 	}
 	ctx, cancel := context.WithTimeout(ctx, stopLimit)
 	defer cancel()
@@ -214,6 +294,24 @@ func (s *stage) endCommand(ctx context.Context) error {
 	for _, server := range slices.Backward(append(c.beside, c.Server)) {
 		_, _ = server.Stop(ctx) // Close kills what is left, and fails if it cannot
 		errs = append(errs, server.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// failure returns an error if the server, or a process beside it, had exited without being told to,
+// or had reached a limit of its home.
+func (c *commandServer) failure() error {
+	var errs []error
+	if err := c.Err(); err != nil {
+		errs = append(errs, fmt.Errorf("server: %w", err))
+	}
+	for _, limit := range c.AtLimits() {
+		errs = append(errs, fmt.Errorf("server: %s", limit))
+	}
+	for i, b := range c.beside {
+		if err := b.Err(); err != nil {
+			errs = append(errs, fmt.Errorf("server.beside.%s: %w", c.plan.Beside[i].Name, err))
+		}
 	}
 	return errors.Join(errs...)
 }

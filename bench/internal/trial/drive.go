@@ -39,7 +39,7 @@ func (s *stage) observe(c *cleanup) (err error) {
 	o := watch.MachineOptions{
 		Clock: s.clock, LoadCPUs: s.plan.CPUs.Load, ServerCPUs: s.plan.CPUs.Servers,
 		Workers: s.group.Workers, Parked: s.group.Parked, Meter: &s.meter,
-		Foreign: s.command != nil,
+		Foreign: s.third != nil,
 	}
 	if s.cluster == nil { // each pod has counters of its own
 		o.Counters = s.counters

@@ -31,10 +31,10 @@ func (s *stage) result(a *ledger.Account) *results.Trial {
 	}
 	r.Starts = s.starts()
 	r.Trace = s.trace(a)
-	switch {
-	case s.cluster != nil:
+	if s.cluster != nil {
 		r.ControlPlane = cluster.Embedded
-	case s.proxy == nil:
+	}
+	if s.proxy == nil && (s.cluster == nil || s.third != nil) {
 		r.Equalities = a.Equalities(r)
 	}
 	s.addQueues(a, r)
@@ -203,7 +203,7 @@ func (s *stage) addQueues(a *ledger.Account, r *results.Trial) {
 			})
 		}
 	}
-	if s.proxy == nil && s.command == nil {
+	if s.proxy == nil && s.third == nil {
 		queues.Source = results.QueuesComputed
 		s.addComputed(a, queues, add)
 	} else {
@@ -283,8 +283,8 @@ func (s *stage) cpu(workers []results.Worker) results.CPU {
 		LoadNS: new(int64(s.seen.loadCPU)), LoadDriveNS: new(int64(s.seen.loadDriveCPU)),
 		ServersNS: &sum,
 	}
-	if s.command != nil {
-		use.ServersNS = s.command.used
+	if s.third != nil {
+		use.ServersNS = s.third.used
 	}
 	if s.proxy != nil {
 		use.ProxyNS = new(int64(s.seen.proxyCPU))

@@ -1,6 +1,7 @@
 package trial
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net/netip"
@@ -46,7 +47,8 @@ type stage struct {
 
 	lab        *netlab.Lab
 	group      *servers.Group
-	command    *commandServer         // nil: the servers are workers of this program
+	third      *thirdParties          // nil: the servers are workers of this program
+	command    *commandServer         // the only one of third; nil in a cluster
 	handshakes *kernel.HalfOpenReader // nil unless the stop mode needs it
 	cluster    *cluster.Cluster       // nil: the workers are not in pods
 	proxy      *haproxy.Process       // nil: no proxy
@@ -105,11 +107,15 @@ func setUp(
 		plan: p, variant: v, load: v.LoadOf(p.Seed, o.Block), servers: v.ServersOf(p.Seed, o.Block),
 		types: o.KernelTypes, sysctls: map[string]string{},
 	}
+	if v.Command != nil {
+		s.third = &thirdParties{}
+	}
 	for _, step := range []func() error{
 		func() (err error) { s.clock, err = clock.New(); return err },
 		func() error { return s.makeLab(ctx, o.Roles, c) },
 		func() error { return s.startRelay(ctx, o.Roles, c) },
 		func() error { return s.openBook(o.KeepFacts) },
+		func() error { return s.startWitness(c) },
 		func() error { return s.makeCluster(ctx, c) },
 		func() error { return s.makeGroup(o.Roles, c) },
 		func() error { return s.watchSelector(c) },
@@ -118,7 +124,6 @@ func setUp(
 		func() error { return s.park() },
 		func() error { return s.addFaults(c) },
 		func() error { return s.startProxy(ctx, c) },
-		func() error { return s.startWitness(c) },
 		func() error { return s.startLoad(ctx, o.Roles, c) },
 		func() error { return s.group.AwaitParked(ctx) },
 		func() error { return s.confine() },
@@ -193,10 +198,16 @@ func (s *stage) makeCluster(ctx context.Context, c *cleanup) (err error) {
 	if s.variant.Cluster == nil {
 		return nil
 	}
-	s.cluster, err = cluster.New(ctx, cluster.Options{
+	o := cluster.Options{
 		Lab: s.lab, Clock: s.clock, Plan: s.variant.Cluster, Seed: s.servers.Seed,
-		CPUs: s.plan.CPUs.Servers, Sysctls: s.variant.Sysctls, Stop: s.variant.Stop,
-	})
+		CPUs: s.plan.CPUs.Servers, Sysctls: s.variant.Sysctls,
+		// A third-party server gets its own signal in any way but StopKill.
+		Stop: cmp.Or(s.variant.Stop, vocabulary.StopClose),
+	}
+	if s.third != nil && s.third.witness != nil {
+		o.Watch = s.third.witness.Watch
+	}
+	s.cluster, err = cluster.New(ctx, o)
 	c.add(s.cluster.Close)
 	return err
 }
@@ -212,6 +223,11 @@ func (s *stage) makeGroup(roles Roles, c *cleanup) (err error) {
 	}
 	if s.cluster != nil {
 		env.Place = s.cluster.Place
+		if s.third != nil {
+			env.ThirdParty = func(w *servers.Worker) (servers.ThirdParty, error) {
+				return s.newPodServer(roles, w)
+			}
+		}
 	}
 	if s.group, err = servers.NewGroup(s.servers, env); err != nil {
 		return err
@@ -262,9 +278,10 @@ func (s *stage) watchSelector(c *cleanup) (err error) {
 	return nil
 }
 
-// startWorkers starts the first generation, and waits until clients can reach it.
+// startWorkers starts the first generation, and waits until clients can reach it. It does nothing
+// with a third-party server that is not in pods.
 func (s *stage) startWorkers(ctx context.Context) error {
-	if s.variant.Command != nil {
+	if s.third != nil && s.cluster == nil {
 		return nil
 	}
 	began := s.clock.Now()
@@ -285,13 +302,16 @@ func (s *stage) startWorkers(ctx context.Context) error {
 		variant: s.variant, group: s.group, cluster: s.cluster, clock: s.clock,
 		meter: &s.meter, current: first,
 	}
-	return nil
+	if s.third != nil {
+		s.third.usedBefore, err = s.third.cpu()
+	}
+	return err
 }
 
 // park parks processes for the workers that steps will start, if the variant asks for parked
 // processes.
 func (s *stage) park() error {
-	if s.variant.Start != vocabulary.StartParked || s.command != nil {
+	if s.variant.Start != vocabulary.StartParked || s.third != nil {
 		return nil
 	}
 	s.timeline.parking = &parking{

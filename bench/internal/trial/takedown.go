@@ -129,17 +129,21 @@ func (s *stage) facts() *ledger.Facts {
 	workers := map[int]int{} // by PID
 	for _, w := range s.group.Workers() {
 		workers[w.PID()] = w.ID
-		f.Workers = append(f.Workers, ledger.Worker{
+		fact := ledger.Worker{
 			ID: w.ID, Generation: w.Generation, Acceptor: w.Acceptor,
 			BindFailed: w.BindError() != 0, Listener: w.Listener(),
 			Ready: s.book.Maybe(w.ReadyAt()), Closed: s.book.Maybe(w.Closing().To),
-		})
+		}
+		if s.third != nil {
+			fact.Pod = s.group.Address(w).Addr()
+		}
+		f.Workers = append(f.Workers, fact)
 	}
 	for _, step := range s.timeline.steps {
 		f.Steps = append(f.Steps, step.fact(s.book))
 	}
-	if s.command != nil {
-		f.Witness, f.Unwitnessed = s.command.account, s.command.unwitnessed
+	if s.third != nil {
+		f.Witness, f.Unwitnessed = s.third.account, s.third.unwitnessed
 		f.Identities = s.seen.identities
 	}
 	if s.losses != nil {
