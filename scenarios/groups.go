@@ -30,7 +30,7 @@ var groups = []Group{
 	}},
 	{ServerGroup, []string{
 		"nginx", "haproxy", "apache", "caddy", "gunicorn", "uvicorn", "node", "puma",
-		"start-server", "socket-activation", "python",
+		"start-server", "socket-activation", "python", "pods",
 	}},
 	{"Method and CI", []string{
 		"ci-restart", "ci-steady", "capacity", "scale", "selector-cost", "tracing-cost",

@@ -12,8 +12,8 @@ import (
 	"reuseport-bench/servers/clock"
 )
 
-// A fakeServer is a third-party server without processes. It becomes ready when ready is closed, and
-// exits when exit is closed or its context ends.
+// A fakeServer is a third-party server without processes. It becomes ready when ready is closed,
+// and exits when exit is closed or its context ends.
 type fakeServer struct {
 	ready, exit chan struct{}
 	startErr    error
@@ -118,8 +118,8 @@ func TestThirdParty(t *testing.T) {
 		t.Fatal(err)
 	}
 	c := w.Closing()
-	if c.Mode != vocabulary.StopClose || closed != c.To || c.From < trigger.Add(10*time.Millisecond) ||
-		c.To < c.From {
+	if c.Mode != vocabulary.StopClose || closed != c.To || c.To < c.From ||
+		c.From < trigger.Add(10*time.Millisecond) {
 		t.Errorf("told to stop at %v, closed at %v: %+v", trigger, closed, c)
 	}
 	select {
