@@ -13,7 +13,9 @@ import (
 // maximum is documentLines.
 var mostLines = map[string]int{
 	"README.md": 150, "ARCHITECTURE.md": 150,
-	"docs/glossary.md": 1000, "docs/reference.md": 1000, // generated, and searched rather than read
+	// The lists of scenarios are generated. The other two are searched rather than read.
+	"docs/scenarios.md": 230, "docs/own-server.md": 220, "docs/glossary.md": 1000,
+	"docs/reference.md": 1000,
 }
 
 const documentLines = 200
