@@ -768,18 +768,35 @@ type Occupancy struct {
 	PredictedWaitNS *int64 `json:"predicted_wait_ns"`
 }
 
-// Search is a search for the highest rate at which nothing is dropped and p99 stays within a bound.
+// Search is a search for the highest rate at which nothing is dropped and p99 stays within a bound
+// or, if Setting is set, for the value of a setting with which nothing is dropped.
 type Search struct {
-	P99BoundNS int64   `json:"p99_bound_ns"`
-	PerSecond  float64 `json:"per_second"` // the highest rate that passed; 0 if none did
-	Tries      []Try   `json:"tries"`      // in order
+	P99BoundNS int64 `json:"p99_bound_ns"` // 0: no bound
+	// PerSecond is the highest rate that passed. It is 0 if none did, and in a search for a
+	// setting.
+	PerSecond float64 `json:"per_second"`
+
+	// Setting is the path of the setting that was searched for, or empty. Greatest: the greatest
+	// value that passes was searched for, not the least.
+	Setting  string `json:"setting,omitempty"`
+	Greatest bool   `json:"greatest,omitempty"`
+	// Value is the value that was found: nanoseconds if Unit is "ns", else a number. Failed is the
+	// nearest value that failed. It is null if all values that were tried passed. Both are null
+	// without Setting, and Value is null if none passed.
+	Value  *float64 `json:"value,omitempty"`
+	Failed *float64 `json:"failed,omitempty"`
+	Unit   string   `json:"unit,omitempty"`
+
+	Tries []Try `json:"tries"` // in order
 }
 
-// Try is one rate of a search.
+// Try is one rate of a search, or one value of a setting.
 type Try struct {
-	PerSecond float64 `json:"per_second"`
-	Outcome   string  `json:"outcome"` // passed | failed | invalid
-	Note      string  `json:"note"`    // the reason why the rate did not pass
+	PerSecond float64 `json:"per_second"` // 0 in a search for a setting
+	// Value is the setting's value, in the unit of the search. It is null in a search for a rate.
+	Value   *float64 `json:"value,omitempty"`
+	Outcome string   `json:"outcome"` // passed | failed | invalid
+	Note    string   `json:"note"`    // the reason why it did not pass
 }
 
 // The outcomes of a Try.

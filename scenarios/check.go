@@ -75,7 +75,13 @@ func checkVariants(s *Scenario, d *strictyaml.Decoder, all []point) []Variant {
 	for _, p := range all {
 		setup := p.setup(s.Setup, d.Format)
 		variants = append(variants, Variant{Labels: p.labels, Setup: setup})
-		for _, f := range checkSetup(&setup, d) {
+		found := checkSetup(&setup, d)
+		if searched := setup.Search.Setting; searched != "" && p.labels[searched] != "" {
+			found = append(found, finding{searched, "search.setting: " + searched +
+				" is in the matrix, too",
+				"a search finds its value; remove it from the matrix, or remove search"})
+		}
+		for _, f := range found {
 			at := place{f, p.block}
 			if where[at] == nil {
 				order = append(order, at)

@@ -45,6 +45,7 @@ func checkSetup(s *Setup, d *strictyaml.Decoder) []finding {
 	for i := range s.Timeline {
 		c.step(i)
 	}
+	c.search()
 	return c.found
 }
 
@@ -198,8 +199,8 @@ func (c *setupCheck) proxy() {
 	case c.Path == vocabulary.PathHAProxy && c.filters() > 0 && c.d.Trusts("server.fault"):
 		c.add("server.fault", ": half_open, dropped_syns and rejected_syns need path: direct",
 			"behind a proxy the workers see the proxy's connections")
-	case c.Path == vocabulary.PathHAProxy && (c.Load.Rate.OfCapacity > 0 || c.Search.P99 > 0) &&
-		c.d.Trusts("load.rate", "search.p99"):
+	case c.Path == vocabulary.PathHAProxy && (c.Load.Rate.OfCapacity > 0 || c.Search.OfRate()) &&
+		c.d.Trusts("load.rate") && c.d.TrustsAll("search"):
 		c.add("load.rate", ": a share of the capacity, and a search, need path: direct",
 			"give load.rate in attempts per second, for example 1000/s")
 	case c.Path == vocabulary.PathHAProxy && c.Network == vocabulary.NetworkVeth &&
@@ -301,7 +302,8 @@ func (c *setupCheck) cluster() {
 		c.add("server.fault",
 			": half_open, dropped_syns and rejected_syns need network: loopback or veth",
 			"in a cluster the node's own rules would interfere")
-	case (c.Load.Rate.OfCapacity > 0 || c.Search.P99 > 0) && c.d.Trusts("load.rate", "search.p99"):
+	case (c.Load.Rate.OfCapacity > 0 || c.Search.OfRate()) && c.d.Trusts("load.rate") &&
+		c.d.TrustsAll("search"):
 		c.add("load.rate",
 			": a share of the capacity, and a search, need network: loopback or veth",
 			"give load.rate in attempts per second, for example 1000/s")
@@ -747,7 +749,8 @@ func (c *setupCheck) load() {
 		c.stages()
 		return
 	}
-	if searched := c.Search.P99 > 0; c.d.Trusts("load.rate", "search.p99") {
+	if c.d.Trusts("load.rate") && c.d.TrustsAll("search") {
+		searched := c.Search.OfRate() || c.Search.Setting == theRate
 		switch {
 		case searched && l.Rate != (Rate{}):
 			c.add("load.rate", ": a search finds the rate itself", "remove load.rate, or search")
@@ -800,7 +803,7 @@ func (c *setupCheck) closedLoop() {
 		c.add(path, ": does not go with more than one load process",
 			"the ledger keeps a closed loop's attempts in the order in which one process sent "+
 				"them; remove load.processes")
-	case c.Search.P99 > 0 && c.d.Trusts("search.p99"):
+	case c.Search.OfRate() && c.d.TrustsAll("search"):
 		c.add(path, ": does not go with a search",
 			"a search finds the rate of an open loop; remove search, or concurrency")
 	}
@@ -836,7 +839,7 @@ func (c *setupCheck) stages() {
 	case l.Duration != 0 && c.d.Trusts("load.duration"):
 		c.add(path, ": does not go with load.duration",
 			"each stage has a duration; remove load.duration")
-	case c.Search.P99 > 0 && c.d.Trusts("search.p99"):
+	case c.Search.OfRate() && c.d.TrustsAll("search"):
 		c.add(path, ": does not go with a search",
 			"a search finds the rate itself; remove search, or stages")
 	case l.Pace != vocabulary.PaceConstant && l.Pace != vocabulary.PacePoisson &&
@@ -912,7 +915,7 @@ func (c *setupCheck) retry() {
 	case c.Server.Fault.HalfOpen > 0 && c.d.Trusts("server.fault"):
 		c.add(path, ": does not go with server.fault.half_open",
 			"in an attempt with several tries the held-up handshake could be any of them")
-	case c.Search.P99 > 0 && c.d.Trusts("search.p99"):
+	case c.Search.OfRate() && c.d.TrustsAll("search"):
 		c.add(path, ": does not go with a search",
 			"a search looks for a rate that loses nothing, and retries would hide losses")
 	}

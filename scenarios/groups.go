@@ -24,9 +24,9 @@ var groups = []Group{
 	}},
 	{"Behind a load balancer", []string{"load-balancer", "keepalive-race", "few-connections"}},
 	{"Kubernetes", []string{
-		"rolling-update", "endpoint-lag", "rules-lag", "drain-node", "pod-move", "node-down",
-		"no-endpoint", "scale-up", "service-shields", "dns-ttl", "retries", "stale-conntrack",
-		"same-node-sharing",
+		"rolling-update", "pre-stop", "endpoint-lag", "rules-lag", "drain-node", "pod-move",
+		"node-down", "no-endpoint", "scale-up", "service-shields", "dns-ttl", "retries",
+		"stale-conntrack", "same-node-sharing",
 	}},
 	{ServerGroup, []string{
 		"nginx", "haproxy", "apache", "caddy", "gunicorn", "uvicorn", "node", "puma",

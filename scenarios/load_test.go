@@ -25,7 +25,7 @@ func TestEmbedded(t *testing.T) {
 		"dns-ttl", "drain-node", "endpoint-lag", "equal-work", "few-connections", "gunicorn",
 		"half-open", "haproxy", "idle-wakeups", "joined-socket", "keepalive-race",
 		"listen-address", "load-balancer", "long-requests", "nginx", "no-endpoint", "node",
-		"node-down", "other-user", "pod-move", "pods", "puma", "python", "restart",
+		"node-down", "other-user", "pod-move", "pods", "pre-stop", "puma", "python", "restart",
 		"restart-matrix", "restart-without-reuseport", "retries", "roll", "rolling-update",
 		"round-trip",
 		"rules-lag", "same-node-sharing", "scale", "scale-up", "selector-cost", "service-shields",

@@ -258,14 +258,6 @@ func (r Retry) Causes() []vocabulary.RetryCause {
 	return causes
 }
 
-// Search configures the search for the highest rate at which nothing is dropped and response times
-// stay within a limit. Each planned trial is then a bisection, which measures each rate that it
-// tries in a trial of its own. load.rate must not be set.
-type Search struct {
-	P99       time.Duration `yaml:"p99,omitempty"`       // 0 means no search
-	Precision float64       `yaml:"precision,omitempty"` // 0 means 0.03
-}
-
 // Rate is a number of attempts per second. At most one of its fields is not zero. The zero Rate
 // means that no rate is set.
 type Rate struct {

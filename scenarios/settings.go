@@ -403,13 +403,23 @@ func retrySettings() []strictyaml.Setting {
 // runSettings returns the settings of the search, the timeline and the validity of trials.
 func runSettings() []strictyaml.Setting {
 	return []strictyaml.Setting{
-		{Path: "search.p99", Max: minute, Default: "0s", Example: "20ms", Unset: "no search",
-			Doc: "The limit of the 99th percentile of response time. The trial looks for the " +
-				"highest rate that stays within this limit and drops nothing."},
+		{Path: "search.setting", Example: "kube.pre_stop", Unset: "the rate of the load",
+			Doc: "The setting whose value is searched for: any number or duration that the " +
+				"matrix could vary."},
+		{Path: "search.from", Example: "0s", Needs: "search.setting", Unset: "required",
+			Doc: "A value of the setting that is expected to drop attempts. The search looks " +
+				"for the value nearest to it with which nothing is dropped."},
+		{Path: "search.to", Example: "2s", Needs: "search.setting", Unset: "required",
+			Doc: "A value of the setting that is expected to drop nothing. It may be smaller " +
+				"than search.from."},
+		{Path: "search.p99", Max: minute, Default: "0s", Example: "20ms", Unset: "no limit",
+			Doc: "The limit of the 99th percentile of response time, in addition to dropping " +
+				"nothing. Without search.setting, it makes the trial look for the highest rate."},
 		{Path: "search.precision", Min: 0.005, Max: 0.5, OrZero: true, Default: "0",
-			Needs: "search.p99", Unset: "0.03",
+			Needs: "search.p99 or search.setting", Unset: "0.03",
 			Doc: "The search ends when the lowest rate that failed exceeds the highest rate " +
-				"that passed by at most this share."},
+				"that passed by at most this share. For a setting, it ends when the two values " +
+				"differ by at most this share of the distance from search.from to search.to."},
 		{Path: "timeline[].at", Max: hour, Example: "500ms", Unset: "0s",
 			Doc: "The time at which the step is first due, counted from the first scheduled " +
 				"attempt."},
@@ -482,8 +492,9 @@ func sections() []section {
 			"the first stage's rate for its duration, then the next stage's rate, and so on.", ""},
 		{"load.stages[]", "One part of the schedule.", ""},
 		{"load.retry", "How clients retry an attempt that has failed.", "no retries"},
-		{"search", "Looks for the highest rate that the servers can serve within a " +
-			"limit, instead of measuring at one rate. Each trial is then a bisection.", ""},
+		{"search", "Looks for the highest rate that the servers can serve within a limit, or " +
+			"for the least or greatest value of a setting with which nothing is dropped. Each " +
+			"trial is then a bisection.", ""},
 		{"server.files", "Files of the server, by their names below its directory. They are " +
 			"written before the start and again before each restart. A text may contain " +
 			"variables; a name that ends in / makes a directory; {copy: PATH} copies a file as " +

@@ -3,6 +3,10 @@ package metrics
 // The names of metrics that code refers to.
 const (
 	HighestRate          = "highest_rate_per_second"
+	LeastDuration        = "least_found_ns"
+	LeastNumber          = "least_found"
+	GreatestDuration     = "greatest_found_ns"
+	GreatestNumber       = "greatest_found"
 	DroppedPerRestart    = "dropped_per_restart"
 	DropWindow           = "drop_window_ns"
 	DroppedPerAttempt    = "dropped_per_attempt"

@@ -239,10 +239,21 @@ func shared(of func(sharing) float64) func(*results.Trial) (float64, bool) {
 }
 
 func highestRate(t *results.Trial) (float64, bool) {
-	if t.Search == nil {
+	if t.Search == nil || t.Search.Setting != "" {
 		return 0, false
 	}
 	return t.Search.PerSecond, true
+}
+
+// foundValue returns the value that a search for a setting found, in the unit of Search.Unit.
+func foundValue(greatest bool, in string) func(*results.Trial) (float64, bool) {
+	return func(t *results.Trial) (float64, bool) {
+		s := t.Search
+		if s == nil || s.Value == nil || s.Greatest != greatest || s.Unit != in {
+			return 0, false
+		}
+		return *s.Value, true
+	}
 }
 
 func halfOpenLost(t *results.Trial) (float64, bool) {

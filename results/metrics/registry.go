@@ -195,6 +195,8 @@ const MaxGating = 4
 func Gating(trials []*results.Trial) []string {
 	has := func(what func(*results.Trial) bool) bool { return slices.ContainsFunc(trials, what) }
 	switch {
+	case has(func(t *results.Trial) bool { return t.Search != nil && t.Search.Setting != "" }):
+		return []string{LeastDuration, LeastNumber, GreatestDuration, GreatestNumber}
 	case has(func(t *results.Trial) bool { return t.Search != nil }):
 		return []string{HighestRate}
 	case has(func(t *results.Trial) bool { return len(t.Restarts()) > 0 }):

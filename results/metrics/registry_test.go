@@ -76,12 +76,17 @@ func TestRanges(t *testing.T) {
 
 func TestGatingMetrics(t *testing.T) {
 	search := &results.Trial{Valid: true, Search: &results.Search{PerSecond: 1}}
+	found := &results.Trial{Valid: true, Search: &results.Search{Setting: "server.backlog"}}
 	tests := []struct {
 		name   string
 		trials []*results.Trial
 		want   []string
 	}{
 		{"search", []*results.Trial{search}, []string{HighestRate}},
+		{
+			"search for a setting", []*results.Trial{found},
+			[]string{LeastDuration, LeastNumber, GreatestDuration, GreatestNumber},
+		},
 		{
 			"restarts", []*results.Trial{resultstest.RestartTrial(0)},
 			[]string{DroppedPerRestart, Gap, "response_p50_ns", "response_p99_ns"},

@@ -43,6 +43,9 @@ func answers(s *results.Scenario) []string {
 			write: func(x float64) string { return unit.Digits(x, 3) + "/s" },
 		})
 	}
+	if sought := searchFor(a.decided); sought != nil {
+		return a.found(sought)
+	}
 	lines := a.losses(restarts)
 	lines = append(lines, a.newcomers()...)
 	lines = append(lines, a.sharing()...)

@@ -37,6 +37,18 @@ func steadyVariant(labels map[string]string, times int64) *results.Variant {
 	return v
 }
 
+// searchVariant returns a variant of eight searches for the least preStop, which found the two
+// values in turn. The nearest values that failed are 20 ms less.
+func searchVariant(labels map[string]string, found ...float64) *results.Variant {
+	v := steadyVariant(labels, 1)
+	for i, trial := range v.Trials {
+		value := found[i%len(found)]
+		trial.Search = &results.Search{Setting: "kube.pre_stop", Unit: "ns", Value: new(value),
+			Failed: new(value - 20e6)}
+	}
+	return v
+}
+
 // first returns a copy of the variant with only the given number of its trials.
 func first(trials int, v *results.Variant) *results.Variant {
 	return &results.Variant{Labels: v.Labels, Trials: v.Trials[:trials]}
@@ -89,6 +101,15 @@ func TestAnswers(t *testing.T) {
 				"SO_REUSEPORT socket each lost none in 40 restarts each (at most 3 in 40).",
 			"Closing the listener with one shared socket loses 2.2 requests per restart " +
 				"[1.8, 2.8].",
+		}},
+		{"a search for a setting", scenarioOf(nil,
+			searchVariant(labels("kube.endpoint_lag", "100ms"), 110e6, 120e6),
+			searchVariant(labels("kube.endpoint_lag", "200ms"), 210e6, 210e6),
+		), []string{
+			"With endpoint_lag 100ms, nothing was dropped with kube.pre_stop 115ms " +
+				"[110ms, 120ms] or more; 90ms to 100ms dropped some.",
+			"With endpoint_lag 200ms, nothing was dropped with kube.pre_stop 210ms " +
+				"[210ms, 210ms] or more; 190ms dropped some.",
 		}},
 		{"by a label without a phrase", scenarioOf(nil,
 			restartVariant(labels("round_trip", "0s")),

@@ -292,6 +292,10 @@ func figureBlocks(d *document.Document, s *results.Scenario, measured []*results
 		d.Heading(3, "Highest rate with nothing dropped and p99 within the bound")
 		d.Table(searched)
 	}
+	if sought := searchFor(measured); sought != nil {
+		d.Heading(3, sentence(sought.what)+" with which nothing was dropped")
+		d.Table(figureTable(s, measured, sought.columns()))
+	}
 	switch {
 	case restarts:
 		d.Heading(3, "Restarts, by loss")

@@ -2,10 +2,13 @@ package harness
 
 import (
 	"errors"
+	"fmt"
 	"math"
+	"strings"
 	"testing"
 	"time"
 
+	"reuseport-bench/bench/internal/plan"
 	"reuseport-bench/results"
 )
 
@@ -23,9 +26,15 @@ func limitedTo(limit float64) func(float64) (*results.Trial, error) {
 	}
 }
 
+// searchingBy returns a search for a rate.
+func searchingBy(bound time.Duration, try func(float64) (*results.Trial, error)) *searching {
+	text := func(rate float64) string { return fmt.Sprintf("%.0f/s", rate) }
+	return &searching{bound: bound, try: try, text: text}
+}
+
 func TestSearchFindsTheLimit(t *testing.T) {
 	for _, limit := range []float64{40, 300, 700, 999, 1240} {
-		s := &searching{bound: 10 * time.Millisecond, try: limitedTo(limit)}
+		s := searchingBy(10*time.Millisecond, limitedTo(limit))
 		trial, err := s.run(1000, 0.03)
 		if err != nil || !trial.Valid {
 			t.Fatalf("limit %v: %v, %v", limit, trial, err)
@@ -46,7 +55,7 @@ func TestSearchForgivesOneFailure(t *testing.T) {
 		}
 		return limitedTo(800)(perSecond)
 	}
-	s := &searching{bound: 10 * time.Millisecond, try: try}
+	s := searchingBy(10*time.Millisecond, try)
 	trial, err := s.run(1000, 0.03)
 	if err != nil {
 		t.Fatal(err)
@@ -67,7 +76,7 @@ func TestSearchGivesUp(t *testing.T) {
 	for name, try := range map[string]func(float64) (*results.Trial, error){
 		"never valid": invalid, "never passes": limitedTo(0),
 	} {
-		s := &searching{bound: time.Millisecond, try: try}
+		s := searchingBy(time.Millisecond, try)
 		trial, err := s.run(1000, 0.03)
 		if err != nil || trial.Valid || trial.Search.PerSecond != 0 ||
 			len(trial.InvalidReasons) == 0 {
@@ -78,5 +87,68 @@ func TestSearchGivesUp(t *testing.T) {
 	s := &searching{try: func(float64) (*results.Trial, error) { return nil, broken }}
 	if trial, err := s.run(1000, 0.03); !errors.Is(err, broken) || trial != nil {
 		t.Errorf("%v, %v; want the error", trial, err)
+	}
+}
+
+// TestSearchForASetting simulates a setting whose values from a limit on drop nothing.
+func TestSearchForASetting(t *testing.T) {
+	ms := float64(time.Millisecond)
+	for name, test := range map[string]struct {
+		sought plan.Search
+		passes func(value float64) bool
+		want   float64 // the value to find; 0 means none
+	}{
+		"the least duration": {
+			plan.Search{Setting: "kube.pre_stop", From: 0, To: 2000 * ms, Times: true, Step: 1},
+			func(x float64) bool { return x >= 433*ms }, 433 * ms,
+		},
+		"the greatest number": {
+			plan.Search{Setting: "server.backlog", From: 4096, To: 1, Step: 1},
+			func(x float64) bool { return x <= 129 }, 129,
+		},
+		"every value passes": {
+			plan.Search{Setting: "kube.pre_stop", From: 100 * ms, To: 200 * ms, Times: true, Step: 1},
+			func(float64) bool { return true }, 100 * ms,
+		},
+		"no value passes": {
+			plan.Search{Setting: "kube.pre_stop", From: 0, To: 200 * ms, Times: true, Step: 1},
+			func(float64) bool { return false }, 0,
+		},
+	} {
+		test.sought.Precision = 0.01
+		s := &searching{setting: true, text: test.sought.Text}
+		s.try = func(x float64) (*results.Trial, error) {
+			trial := &results.Trial{Valid: true, Attempts: 50}
+			if !test.passes(x) {
+				trial.Lost, trial.Dropped = 1, 1
+			}
+			return trial, nil
+		}
+		found, err := s.between(&test.sought)
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		if test.want == 0 {
+			if found.Valid || found.Search.Value != nil ||
+				!strings.Contains(found.InvalidReasons[0], "200ms") {
+				t.Errorf("%s: %+v, want an invalid trial that names the value", name, found)
+			}
+			continue
+		}
+		r := found.Search
+		if r.Value == nil || !test.passes(*r.Value) ||
+			math.Abs(*r.Value-test.want) > test.sought.Resolution() {
+			t.Errorf("%s: found %v, want %v or up to %v more", name, r.Value, test.want,
+				test.sought.Resolution())
+			continue
+		}
+		if r.Failed != nil && (test.passes(*r.Failed) ||
+			math.Abs(*r.Failed-*r.Value) > test.sought.Resolution()) {
+			t.Errorf("%s: the nearest value that failed is %v, and %v was found", name, *r.Failed,
+				*r.Value)
+		}
+		if all := test.passes(test.sought.From); all != (r.Failed == nil) {
+			t.Errorf("%s: failed %v", name, r.Failed)
+		}
 	}
 }

@@ -113,7 +113,7 @@ func describeLoad(b *strings.Builder, v *Variant) {
 	}
 	b.WriteString("\n     ")
 	switch {
-	case v.Search != nil:
+	case v.Search != nil && v.Search.Setting == "":
 		fmt.Fprintf(b, "search for the highest rate with p99 under %v, tries of %v",
 			v.Search.P99, v.Duration)
 	case v.Load == nil:
@@ -122,6 +122,10 @@ func describeLoad(b *strings.Builder, v *Variant) {
 		describeShape(b, v.Load[0].Shape)
 	}
 	fmt.Fprintf(b, ", timeout %v", v.Timeout)
+	if s := v.Search; s != nil && s.Setting != "" {
+		fmt.Fprintf(b, ", search for the %s %s from %s to %s with which nothing is dropped",
+			s.Kind(), s.Setting, s.Text(s.From), s.Text(s.To))
+	}
 	if trip := v.RoundTrip.Whole(); trip > 0 {
 		fmt.Fprintf(b, ", a round trip of %v", trip)
 	}

@@ -49,12 +49,14 @@ type Variant struct {
 	// OfCapacity is the rate as a share of the servers' capacity. It is 0 if the rate is given or
 	// searched for, and in a closed loop.
 	OfCapacity float64
-	Search     *Search // nil if the rate is not searched for
+	Search     *Search // nil if nothing is searched for
 
 	Validity scenarios.Validity
 
-	setup   scenarios.Setup
-	machine Machine
+	setup    scenarios.Setup
+	machine  Machine
+	timeline []PlannedStep
+	dir      string
 }
 
 // A Sysctl is a setting of the lab's network namespaces.
@@ -81,13 +83,60 @@ type HAProxy struct {
 	Redispatch bool
 }
 
-// Search configures the search for the highest rate at which nothing is lost and the 99th
-// percentile of response time stays within P99.
+// Search configures a search: for the highest rate at which nothing is dropped and the 99th
+// percentile of response time stays within P99 or, if Setting is set, for the value of the setting
+// nearest to From with which nothing is dropped.
 type Search struct {
-	P99 time.Duration
+	P99 time.Duration // 0 means no limit
 	// Precision ends the search when the lowest rate that failed is at most this share above the
-	// highest rate that succeeded.
+	// highest rate that passed. For a setting, it is a share of the distance from From to To.
 	Precision float64
+
+	Setting  string
+	From, To float64 // the ends of the search; nanoseconds for a duration
+	Times    bool    // the setting is a duration
+	Step     float64 // the difference between two neighbouring values; 0 means none
+}
+
+// newSearch returns the search of s, or nil if s has none.
+func newSearch(s scenarios.Search) *Search {
+	p := &Search{P99: s.P99, Precision: cmp.Or(s.Precision, defaultPrecision)}
+	switch {
+	case s.OfSetting():
+		p.Setting, p.Times, p.Step = s.Setting, s.Times(), s.Step()
+		p.From, p.To = s.Ends()
+	case !s.OfRate():
+		return nil
+	}
+	return p
+}
+
+// Resolution is the distance between the last value that failed and the value that is found.
+func (s *Search) Resolution() float64 { return max(s.Step, s.Precision*math.Abs(s.To-s.From)) }
+
+// Round returns the value nearest to x that the setting can have and that has few digits.
+func (s *Search) Round(x float64) float64 {
+	unit := math.Pow(10, math.Floor(math.Log10(s.Resolution()/2)))
+	if s.Step > 0 {
+		unit = s.Step * max(1, math.Round(unit/s.Step))
+	}
+	return math.Round(x/unit) * unit
+}
+
+// Kind says which value of the setting is searched for: the least or the greatest.
+func (s *Search) Kind() string {
+	if s.To < s.From {
+		return "greatest"
+	}
+	return "least"
+}
+
+// Text writes a value of the setting.
+func (s *Search) Text(x float64) string {
+	if s.Times {
+		return time.Duration(x).String()
+	}
+	return strconv.FormatFloat(x, 'g', -1, 64)
 }
 
 // defaultPrecision is the default of Search.Precision.
@@ -105,7 +154,10 @@ const maxAttempts = 10_000_000
 func newVariant(
 	v scenarios.Variant, timeline []PlannedStep, machine Machine, dir string,
 ) (*Variant, error) {
-	s := v.Setup
+	s, search := v.Setup, newSearch(v.Setup.Search)
+	if search != nil && search.Setting != "" {
+		s.SetNumber(search.Setting, search.To) // what does not depend on a try is as it is there
+	}
 	serverCPUs := machine.Place().Servers
 	if s.WorkersPerCPU > 0 {
 		if s.Workers = s.WorkersPerCPU * len(serverCPUs); s.Workers > maxWorkers {
@@ -127,8 +179,8 @@ func newVariant(
 		},
 		Cluster: newCluster(s), RoundTrip: newRoundTrip(s, machine),
 		Duration: s.Load.Lasts(), Timeout: s.Load.Timeout, OfCapacity: s.Load.Rate.OfCapacity,
-		Validity: s.Validity,
-		setup:    s, machine: machine,
+		Search: search, Validity: s.Validity,
+		setup: s, machine: machine, timeline: timeline, dir: dir,
 	}
 	if s.Path == vocabulary.PathHAProxy {
 		p.HAProxy = &HAProxy{Checks: s.HAProxy.Checks,
@@ -144,12 +196,7 @@ func newVariant(
 			return nil, err
 		}
 	}
-	if s.Search.P99 > 0 {
-		p.Search = &Search{
-			P99: s.Search.P99, Precision: cmp.Or(s.Search.Precision, defaultPrecision),
-		}
-	}
-	if p.OfCapacity > 0 || p.Search != nil {
+	if p.OfCapacity > 0 || s.Search.OfRate() {
 		return p, nil
 	}
 	return p.resolved(loadProcesses(s.Load, machine))
@@ -206,6 +253,16 @@ func (v *Variant) At(rate float64) (*Variant, error) {
 			"change load.duration", unit.Digits(rate, 4), p.Duration, n, maxAttempts)
 	}
 	return p.resolved(loadProcesses(p.setup.Load, p.machine))
+}
+
+// With returns the variant with a value of the setting that is searched for. The value is a number,
+// or nanoseconds for a duration.
+func (v *Variant) With(value float64) (*Variant, error) {
+	setup := v.setup
+	setup.Search = scenarios.Search{}
+	setup.SetNumber(v.Search.Setting, value)
+	at := scenarios.Variant{Labels: v.Labels, Setup: setup}
+	return newVariant(at, v.timeline, v.machine, v.dir)
 }
 
 // FlatOut returns the variant with a closed loop of enough clients to keep its servers busy. A
@@ -447,10 +504,21 @@ func (v *Variant) LoadOf(seed uint64, block int) []load.Config {
 
 // Takes returns the expected duration of a trial of the variant.
 func (v *Variant) Takes() time.Duration {
-	if v.Search != nil {
+	if v.Search != nil && v.Search.Setting == "" {
 		overhead := trialOverhead + v.startup()
 		return CapacityDuration + overhead + expectedTries*(v.Duration+overhead)
 	}
+	one := v.takesOnce()
+	if v.Search != nil {
+		halvings := math.Log2(math.Abs(v.Search.To-v.Search.From) / v.Search.Resolution())
+		// Both ends, and each halving; a value that fails is tried twice.
+		return time.Duration(float64(one) * (3 + 1.5*math.Ceil(halvings)))
+	}
+	return one
+}
+
+// takesOnce returns the expected duration of one try, or of a trial without a search.
+func (v *Variant) takesOnce() time.Duration {
 	startup, kube := v.startup(), v.setup.Kube
 	d := v.Duration + trialOverhead + startup
 	// The load starts only when the rules or names lead to the first pods.
