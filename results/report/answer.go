@@ -298,13 +298,13 @@ func (a *answer) lostSome(group []loss) string {
 	}
 	in, unitText := unit.Plain(), "requests per "+group[0].of
 	if group[0].of == "attempt" {
-		in, unitText = unit.Scale{Factor: 0.01}, "% of the requests"
+		in, unitText = unit.Percent(), "% of the requests"
 	}
 	all := results.Summary{Center: first.Center}
 	if known {
 		all.Lo, all.Hi = &lo, &hi
 	}
-	write := digits(all, in)
+	write := in.Digits(all.Center, all.Lo, all.Hi)
 	text := write(first.Center)
 	if to := write(last.Center); to != text {
 		text += " to " + to

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"fmt"
 	"io"
-	"math"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -305,9 +304,9 @@ func (n names) loadText(variants []*results.Variant) string {
 		if len(all) == 0 || len(all) < len(variants) {
 			continue
 		}
-		text := roughly(slices.Min(all))
-		if slices.Max(all) > sameRate*slices.Min(all) {
-			text += " to " + roughly(slices.Max(all))
+		text := unit.Roughly(slices.Min(all))
+		if slices.Max(all) > unit.SameRate*slices.Min(all) {
+			text += " to " + unit.Roughly(slices.Max(all))
 		}
 		texts = append(texts, text+kind.unit)
 	}
@@ -315,21 +314,6 @@ func (n names) loadText(variants []*results.Variant) string {
 		return ""
 	}
 	return "Load: " + strings.Join(texts, ", ")
-}
-
-// Rates whose quotient is at most sameRate are printed as one rate: a random schedule has slightly
-// more or fewer attempts than its rate implies.
-const sameRate = 1.02
-
-// roughly writes a rate, rounded to two digits if that changes it by at most 0.5 %. For example, a
-// trial at 400/s may have offered only 399/s, because its last attempt was due after the end of the
-// trial.
-func roughly(rate float64) string {
-	digit := math.Pow(10, math.Floor(math.Log10(rate))-1)
-	if round := math.Round(rate/digit) * digit; math.Abs(round-rate) <= 0.005*rate {
-		rate = round
-	}
-	return unit.Digits(rate, 3)
 }
 
 // saysNothing reports whether a screen can do without a column: a gap or an outage that is 0 for

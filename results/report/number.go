@@ -2,7 +2,6 @@ package report
 
 import (
 	"fmt"
-	"math"
 	"strconv"
 	"strings"
 
@@ -73,43 +72,7 @@ func figure(s results.Summary, u unit.Unit, in unit.Scale, withInterval bool) st
 	case !withInterval:
 		return in.Of(s.Center)
 	}
-	return spread(s, in)
-}
-
-// A figure has two significant digits instead of three if its interval is wider than this share of
-// the figure.
-const wide = 0.1
-
-// spread writes a figure with its interval, with three significant digits, or two if the interval
-// is wide.
-func spread(s results.Summary, in unit.Scale) string {
-	return unit.Spread(s.Center, s.Lo, s.Hi, digits(s, in))
-}
-
-// digits returns the function with which spread writes a figure and the ends of the figure's
-// interval.
-func digits(s results.Summary, in unit.Scale) func(float64) string {
-	if s.Lo == nil || s.Hi == nil || *s.Hi-*s.Lo <= wide*math.Abs(s.Center) {
-		return in.Of
-	}
-	size := math.Abs(s.Center)
-	if size == 0 {
-		size = max(math.Abs(*s.Lo), math.Abs(*s.Hi))
-	}
-	// If an end is much smaller than the figure, write it with one more decimal.
-	most := max(0, 1-int(math.Floor(math.Log10(size/in.Factor)))) + 1
-	return func(x float64) string {
-		x /= in.Factor
-		if x == 0 {
-			return "0"
-		}
-		decimals := max(0, 1-int(math.Floor(math.Log10(math.Abs(x)))))
-		text := strconv.FormatFloat(x, 'f', min(decimals, most), 64)
-		if strings.Trim(text, "-0.") == "" {
-			return "0"
-		}
-		return text
-	}
+	return in.Spread(s.Center, s.Lo, s.Hi)
 }
 
 // verdictTone returns the tone of a cell that contains a verdict.

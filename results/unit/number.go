@@ -69,3 +69,18 @@ func PValue(p float64) string {
 	}
 	return strconv.FormatFloat(p, 'f', 3, 64)
 }
+
+// Rates whose quotient is at most SameRate are written as one rate: a random schedule has slightly
+// more or fewer attempts than its rate implies.
+const SameRate = 1.02
+
+// Roughly writes a rate, rounded to two digits if that changes it by at most 0.5 %. For example, a
+// trial at 400/s may have offered only 399/s, because its last attempt was due after the end of the
+// trial.
+func Roughly(rate float64) string {
+	digit := math.Pow(10, math.Floor(math.Log10(rate))-1)
+	if round := math.Round(rate/digit) * digit; math.Abs(round-rate) <= 0.005*rate {
+		rate = round
+	}
+	return Digits(rate, 3)
+}

@@ -4,6 +4,8 @@ package unit
 
 import (
 	"math"
+	"strconv"
+	"strings"
 	"time"
 )
 
@@ -69,6 +71,44 @@ func (u Unit) Scale(values ...float64) Scale {
 
 // Of writes x, which is in base units, in the scale's unit, in the same way as Number.
 func (s Scale) Of(x float64) string { return Number(x / s.Factor) }
+
+// Percent returns the scale that converts shares to percent.
+func Percent() Scale { return Scale{"%", 0.01} }
+
+// A figure has two significant digits instead of three if its interval is wider than this share of
+// the figure.
+const wide = 0.1
+
+// Digits returns the function that writes a figure and the ends of its interval with three
+// significant digits, or with two if the interval is wide.
+func (s Scale) Digits(center float64, lo, hi *float64) func(float64) string {
+	if lo == nil || hi == nil || *hi-*lo <= wide*math.Abs(center) {
+		return s.Of
+	}
+	size := math.Abs(center)
+	if size == 0 {
+		size = max(math.Abs(*lo), math.Abs(*hi))
+	}
+	// If an end is much smaller than the figure, write it with one more decimal.
+	most := max(0, 1-int(math.Floor(math.Log10(size/s.Factor)))) + 1
+	return func(x float64) string {
+		x /= s.Factor
+		if x == 0 {
+			return "0"
+		}
+		decimals := max(0, 1-int(math.Floor(math.Log10(math.Abs(x)))))
+		text := strconv.FormatFloat(x, 'f', min(decimals, most), 64)
+		if strings.Trim(text, "-0.") == "" {
+			return "0"
+		}
+		return text
+	}
+}
+
+// Spread writes a figure with its interval, in the digits of Digits.
+func (s Scale) Spread(center float64, lo, hi *float64) string {
+	return Spread(center, lo, hi, s.Digits(center, lo, hi))
+}
 
 // Text writes x for use outside of a table. It writes a time with its unit and three significant
 // figures, and other values with this many digits.
