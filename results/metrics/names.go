@@ -27,6 +27,7 @@ const (
 	StaleRules           = "stale_rules_ns"
 	EndpointsLag         = "endpoints_lag_ns"
 	RulesLag             = "rules_lag_ns"
+	Unrouted             = "unrouted_after_ns"
 	TermFirst            = "sigterm_first"
 	PodReady             = "pod_ready_ns"
 	PodRouted            = "pod_routed_ns"

@@ -104,6 +104,22 @@ func medianLag(of func(*podLags) []float64) func(*results.Trial) (float64, bool)
 	return func(t *results.Trial) (float64, bool) { return median(of(podLagsOf(t))) }
 }
 
+// unroutedAfter is not known if the trial ended before the rules had followed a deletion.
+func unroutedAfter(t *results.Trial) (longest float64, ok bool) {
+	for _, s := range t.Steps {
+		for _, p := range s.Pods {
+			switch {
+			case p.Started || p.DeletedNS == nil:
+			case p.RulesNS == nil:
+				return 0, false
+			default:
+				longest, ok = max(longest, float64(*p.RulesNS-*p.DeletedNS)), true
+			}
+		}
+	}
+	return longest, ok
+}
+
 func termFirst(t *results.Trial) (float64, bool) {
 	l := podLagsOf(t)
 	return l.first / l.deleted, l.deleted > 0

@@ -54,6 +54,13 @@ func TestPodFigures(t *testing.T) {
 			t.Errorf("%s (-want +got):\n%s", metric, diff)
 		}
 	}
+	if after, ok := got[Unrouted]; ok {
+		t.Errorf("%s is %v although the rules had not followed a deletion", Unrouted, after)
+	}
+	trial.Steps = trial.Steps[:2]
+	if got := Figures(trial)[Unrouted]; got != 400e6 { // the longest of 210, 200, 400
+		t.Errorf("%s is %v, want 400e6", Unrouted, got)
+	}
 	f := Figures(&results.Trial{Steps: []results.Step{{ClosedNS: new(int64(1))}}})
 	if f[PredictedLost] != 0 || f[LostPerStep] != 0 {
 		t.Errorf("without a Service: %v", f)

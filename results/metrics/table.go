@@ -181,6 +181,13 @@ var registry = []Metric{
 		Bench: "rules-lag-sec", Pool: medianLag(func(l *podLags) []float64 { return l.rules }),
 	},
 	{
+		Name: Unrouted,
+		Doc: "the longest time from a pod's deletion until no rule of the clients' node sends " +
+			"connections to it: the least preStop delay that outlasts all rules",
+		Unit: unit.Nanoseconds, Needs: Steps,
+		Bench: "unrouted-after-sec", Pool: unroutedAfter,
+	},
+	{
 		Name: TermFirst,
 		Doc:  "share of the deleted pods that got SIGTERM before the endpoints had changed",
 		Unit: unit.Share, Most: 1, Needs: Steps, Bench: "sigterm-first-share", Pool: termFirst,

@@ -93,6 +93,7 @@ var (
 	podColumns = []figureColumn{
 		{head: "deleted to endpoints", metric: metrics.EndpointsLag},
 		{head: "endpoints to rules", metric: metrics.RulesLag, interval: true},
+		{head: "deleted to rules, longest", metric: metrics.Unrouted, interval: true},
 		{head: "SIGTERM first", metric: metrics.TermFirst},
 		{head: "listening to ready", metric: metrics.PodReady},
 		{head: "listening to routed", metric: metrics.PodRouted, interval: true},
