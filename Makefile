@@ -106,7 +106,7 @@ check:
 # difference before you commit.
 generate:
 	$(GO) generate ./...
-	$(GO) test ./scenarios ./results/report ./results/report/formats \
+	$(GO) test ./scenarios ./results/claims ./results/report ./results/report/formats \
 		./bench/internal/plan ./bench/internal/kube -update
 	$(GO) test ./bench -run 'TestReference|TestTables' -update
 

@@ -42,6 +42,7 @@ type describedClaim struct {
 	Scenario string   `json:"scenario"`
 	Verdict  string   `json:"verdict"` // "holds", "fails", "conditional" or "not tested"
 	Evidence []string `json:"evidence"`
+	Advice   []string `json:"advice,omitempty"` // as in run.json
 	Note     string   `json:"note"`
 }
 
@@ -52,7 +53,7 @@ func described(verdicts []results.Claim) []describedClaim {
 		for _, v := range verdicts {
 			if v.ID == rule.ID {
 				all = append(all, describedClaim{
-					v.ID, rule.Sentence, rule.Scenario, v.Verdict, v.Evidence, rule.Note,
+					v.ID, rule.Sentence, rule.Scenario, v.Verdict, v.Evidence, v.Advice, rule.Note,
 				})
 			}
 		}

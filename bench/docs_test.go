@@ -15,7 +15,7 @@ var mostLines = map[string]int{
 	"README.md": 150, "ARCHITECTURE.md": 150,
 	// The lists of scenarios are generated. The other two are searched rather than read.
 	"docs/scenarios.md": 230, "docs/own-server.md": 220, "docs/glossary.md": 1000,
-	"docs/reference.md": 1000,
+	"docs/reference.md": 1100,
 }
 
 const documentLines = 200

@@ -879,4 +879,7 @@ type Claim struct {
 	ID       string   `json:"id"`
 	Verdict  string   `json:"verdict"`  // holds | fails | conditional | not tested
 	Evidence []string `json:"evidence"` // figures that decided it, or why it was not tested
+	// Advice says what to do about it, with figures and the load at which they were measured. It
+	// has one element for each verdict at the settings of the run.
+	Advice []string `json:"advice,omitempty"`
 }

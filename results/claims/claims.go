@@ -43,6 +43,7 @@ type Rule struct {
 	// ShortCondition is Condition in a few words.
 	ShortCondition string `yaml:"short_condition"`
 	Holds          string `yaml:"holds"`
+	Advice         Advice `yaml:"advice"`
 	Note           string `yaml:"note"`
 }
 
@@ -80,14 +81,16 @@ func Rules() []Rule {
 
 // Decide returns a verdict on every claim of the ledger. It reads the summaries of the run, which
 // must be filled. available names the scenarios of this version. The verdict is "not tested", with
-// the reason, if the claim's scenario does not exist, was not run, lacks a variant or has too few
-// valid trials of a variant, or if the figures do not decide the claim.
+// the reason, if the claim's scenario does not exist, was not run, is void, lacks a variant or has
+// too few valid trials of a variant, or if the figures do not decide the claim.
 func Decide(run *results.Run, available []string) []results.Claim {
 	rules := Rules()
 	claims := make([]results.Claim, len(rules))
 	for i, rule := range rules {
-		verdict, evidence := rule.decide(run, available)
-		claims[i] = results.Claim{ID: rule.ID, Verdict: verdict, Evidence: evidence}
+		d := rule.decide(run, available)
+		claims[i] = results.Claim{
+			ID: rule.ID, Verdict: d.verdict, Evidence: d.evidence, Advice: d.advice,
+		}
 	}
 	return claims
 }
@@ -97,29 +100,45 @@ func Decide(run *results.Run, available []string) []results.Claim {
 func Tested(run *results.Run) map[string]bool {
 	tested := map[string]bool{}
 	for _, r := range Rules() {
-		tested[r.ID] = run.Scenario(r.Scenario) != nil ||
-			slices.ContainsFunc(r.Also, func(source Source) bool {
-				s := run.Scenario(source.Scenario)
-				return s != nil && len(r.from(source).settings(s)) > 0
-			})
+		all := []*Rule{&r}
+		for _, source := range r.Also {
+			all = append(all, r.from(source))
+		}
+		tested[r.ID] = slices.ContainsFunc(all, func(r *Rule) bool {
+			s := run.Scenario(r.Scenario)
+			return s != nil && len(r.settings(s)) > 0
+		})
 	}
 	return tested
 }
 
+// A decision is the verdict on a claim, and what follows from it.
+type decision struct {
+	verdict  string
+	evidence []string
+	advice   []string
+}
+
+// untested returns the decision on a claim that was not tested, with the reason.
+func untested(reason string) decision {
+	return decision{verdict: VerdictNotTested, evidence: []string{reason}}
+}
+
 // decide decides the claim by the rule's own scenario. If that leaves it untested, it tries the
 // scenarios of Also.
-func (r *Rule) decide(run *results.Run, available []string) (verdict string, evidence []string) {
-	verdict, evidence = r.decideBy(run, available)
-	if verdict != VerdictNotTested {
-		return verdict, evidence
+func (r *Rule) decide(run *results.Run, available []string) decision {
+	d := r.decideBy(run, available)
+	if d.verdict != VerdictNotTested {
+		return d
 	}
 	for _, source := range r.Also {
-		v, lines := r.from(source).decideBy(run, available)
-		if v != VerdictNotTested {
-			return v, append([]string{"by scenario " + source.Scenario}, lines...)
+		other := r.from(source).decideBy(run, available)
+		if other.verdict != VerdictNotTested {
+			other.evidence = append([]string{"by scenario " + source.Scenario}, other.evidence...)
+			return other
 		}
 	}
-	return verdict, evidence
+	return d
 }
 
 // from returns a copy of the rule that reads its figures from another scenario.
@@ -138,54 +157,57 @@ func (r *Rule) from(source Source) *Rule {
 	return &other
 }
 
-func (r *Rule) decideBy(run *results.Run, available []string) (verdict string, evidence []string) {
+func (r *Rule) decideBy(run *results.Run, available []string) decision {
 	scenario := run.Scenario(r.Scenario)
 	switch {
 	case scenario == nil && !slices.Contains(available, r.Scenario):
-		return VerdictNotTested, []string{"needs scenario " + r.Scenario + " (not in this version)"}
+		return untested("needs scenario " + r.Scenario + " (not in this version)")
 	case r.Holds == "" && r.Fails == "" && r.Conditional == "":
-		return VerdictNotTested, []string{"this version has no rule to decide it by"}
+		return untested("this version has no rule to decide it by")
 	case scenario == nil:
-		return VerdictNotTested, []string{"run scenario " + r.Scenario}
+		return untested("run scenario " + r.Scenario)
+	case scenario.Void != "":
+		return untested(scenario.Name + " is void: " + scenario.Void)
 	}
 	settings := r.settings(scenario)
 	if len(settings) == 0 {
-		return VerdictNotTested, []string{r.missing(scenario)}
+		return untested(r.missing(scenario))
 	}
-	verdicts := map[string]string{}
+	var tested []judgement
+	var evidence []string
 	for _, name := range settings {
-		v, lines := r.judge(scenario, name)
-		verdicts[name] = v
-		if name != "" {
-			for i := range lines {
-				lines[i] = "at " + name + ": " + lines[i]
-			}
+		j := r.judge(scenario, name)
+		if j.verdict != VerdictNotTested {
+			tested = append(tested, j)
 		}
-		evidence = append(evidence, lines...)
+		for _, line := range j.evidence {
+			if name != "" {
+				line = "at " + name + ": " + line
+			}
+			evidence = append(evidence, line)
+		}
 	}
-	return r.combine(settings, verdicts, evidence)
+	return combine(tested, evidence)
 }
 
-// combine combines the verdicts at all settings. If those that tested the claim agree, it returns
+// combine combines the verdicts at the settings that tested the claim. If they agree, it returns
 // their verdict, otherwise VerdictConditional.
-func (r *Rule) combine(
-	settings []string, verdicts map[string]string, evidence []string,
-) (string, []string) {
-	tested := slices.DeleteFunc(slices.Clone(settings), func(s string) bool {
-		return verdicts[s] == VerdictNotTested
-	})
+func combine(tested []judgement, evidence []string) decision {
 	if len(tested) == 0 {
-		return VerdictNotTested, evidence
+		return decision{verdict: VerdictNotTested, evidence: evidence}
 	}
-	first := verdicts[tested[0]]
-	if !slices.ContainsFunc(tested, func(s string) bool { return verdicts[s] != first }) {
-		return first, evidence
-	}
+	d := decision{verdict: tested[0].verdict, evidence: evidence, advice: worst(tested)}
 	var parts []string
-	for _, s := range tested {
-		parts = append(parts, fmt.Sprintf("%s at %s", verdicts[s], s))
+	for _, j := range tested {
+		parts = append(parts, fmt.Sprintf("%s at %s", j.verdict, j.setting))
+		if j.verdict != tested[0].verdict {
+			d.verdict = VerdictConditional
+		}
 	}
-	return VerdictConditional, append([]string{strings.Join(parts, ", ")}, evidence...)
+	if d.verdict != tested[0].verdict {
+		d.evidence = append([]string{strings.Join(parts, ", ")}, evidence...)
+	}
+	return d
 }
 
 // settings returns the settings at which the scenario can decide the claim. A setting is the labels
@@ -217,12 +239,18 @@ func (f FigureRule) rest(v *results.Variant) (string, bool) {
 	if v.IsAA() || !results.Includes(v.Labels, f.Labels) {
 		return "", false
 	}
-	rest := maps.Clone(v.Labels)
-	maps.DeleteFunc(rest, func(key, _ string) bool { _, named := f.Labels[key]; return named })
+	rest := f.others(v)
 	if len(rest) == 0 {
 		return "", true
 	}
 	return results.LabelString(rest), true
+}
+
+// others returns the labels of the variant that the figure does not name.
+func (f FigureRule) others(v *results.Variant) map[string]string {
+	others := maps.Clone(v.Labels)
+	maps.DeleteFunc(others, func(key, _ string) bool { _, named := f.Labels[key]; return named })
+	return others
 }
 
 // find returns the variant that the figure selects at a setting, or nil.
@@ -251,26 +279,38 @@ func (r *Rule) missing(s *results.Scenario) string {
 	return fmt.Sprintf("%s has no set of variants that differ in nothing else", s.Name)
 }
 
+// A judgement is the decision at one setting.
+type judgement struct {
+	setting  string
+	verdict  string
+	evidence []string
+	advice   advice
+}
+
 // judge decides the claim at one setting.
-func (r *Rule) judge(s *results.Scenario, rest string) (verdict string, evidence []string) {
+func (r *Rule) judge(s *results.Scenario, setting string) judgement {
+	j := judgement{setting: setting, verdict: VerdictNotTested}
 	env := map[string]any{}
+	measured := map[string]measurement{}
 	byLabels := map[string]int{} // labels → index in evidence
 	for _, name := range slices.Sorted(maps.Keys(r.Figures)) {
 		rule := r.Figures[name]
-		v := rule.find(s, rest)
+		v := rule.find(s, setting)
 		summary, reason := rule.read(s, v)
 		switch {
 		case reason == "":
 			env[name] = newFigure(summary)
+			measured[name] = measurement{rule, v, summary}
 			variant, text := results.LabelString(rule.Labels), describe(rule.Metric, summary)
 			if i, ok := byLabels[variant]; ok {
-				evidence[i] += "; " + text
+				j.evidence[i] += "; " + text
 				continue
 			}
-			byLabels[variant] = len(evidence)
-			evidence = append(evidence, variant+": "+text)
+			byLabels[variant] = len(j.evidence)
+			j.evidence = append(j.evidence, variant+": "+text)
 		case !rule.Optional:
-			return VerdictNotTested, []string{reason}
+			j.evidence = []string{reason}
+			return j
 		}
 	}
 	for _, p := range []struct{ verdict, predicate, condition string }{
@@ -282,12 +322,15 @@ func (r *Rule) judge(s *results.Scenario, rest string) (verdict string, evidence
 			continue
 		}
 		if p.condition != "" {
-			evidence = append([]string{p.condition}, evidence...)
+			j.evidence = append([]string{p.condition}, j.evidence...)
 		}
-		return p.verdict, evidence
+		j.verdict = p.verdict
+		j.advice = newAdvice(r.Advice.after(p.verdict), measured)
+		return j
 	}
 	const why = "the figures do not decide; more trials may"
-	return VerdictNotTested, append([]string{why}, evidence...)
+	j.evidence = append([]string{why}, j.evidence...)
+	return j
 }
 
 // read returns the figure's summary, or the reason why it cannot be used.

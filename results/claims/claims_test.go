@@ -28,10 +28,10 @@ func TestClaimsAreWrapped(t *testing.T) {
 		}
 	}
 	for _, r := range Rules() {
-		for _, text := range []string{
+		for _, text := range slices.Concat([]string{
 			r.Sentence, r.Short, r.ShortCondition, r.Fails, r.Conditional, r.Condition, r.Holds,
 			r.Note,
-		} {
+		}, r.Advice.Holds, r.Advice.Fails, r.Advice.Conditional) {
 			if text != strings.Join(strings.Fields(text), " ") {
 				t.Errorf("%s: line breaks or stray blanks in %q", r.ID, text)
 			}
@@ -94,9 +94,11 @@ func TestClaimRulesAreSound(t *testing.T) {
 	}
 	for _, id := range []string{
 		"instant-switch", "close-is-enough", "restart-without", "lb-coordination",
+		"hand-on", "drain-first", "migrate-req", "far-clients", "go-shutdown",
 		"own-queue-latency", "even-spread", "less-loss", "stalled-worker", "cold-start",
 		"independent-of-control-plane", "k8s-endpoint-instant", "k8s-sigterm-after-isolation",
-		"k8s-not-needed", "same-node-sharing", "pod-move-window", "rules-lag", "dns-ttl",
+		"k8s-not-needed", "readiness-probe", "pre-stop", "same-node-sharing",
+		"pod-move-window", "rules-lag", "dns-ttl",
 		"service-shields", "retry-masks",
 	} {
 		if !seen[id] {

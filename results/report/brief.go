@@ -32,16 +32,26 @@ func Brief(w io.Writer, run *results.Run, opts Options) error {
 		sentences[i] = briefSentences(s)
 	}
 	claimed := newClaimLines(run)
-	var screen []byte
-	for _, room := range rooms {
+	print := func(r room) ([]byte, bool, error) {
 		var page bytes.Buffer
-		d := briefDocument(run, scenarios, sentences, claimed, opts, room)
-		if err := d.Text(&page, opts.look()); err != nil {
+		d := briefDocument(run, scenarios, sentences, claimed, opts, r)
+		err := d.Text(&page, opts.look())
+		return page.Bytes(), bytes.Count(page.Bytes(), []byte("\n")) <= ScreenLines, err
+	}
+	var screen []byte
+	for _, r := range rooms {
+		var fits bool
+		if screen, fits, err = print(r); err != nil {
 			return err
 		}
-		if screen = page.Bytes(); bytes.Count(screen, []byte("\n")) <= ScreenLines {
-			break
+		if !fits {
+			continue
 		}
+		r.advice = true
+		if advised, fits, err := print(r); err == nil && fits {
+			screen = advised
+		}
+		break
 	}
 	_, err = w.Write(screen)
 	return err
@@ -55,11 +65,13 @@ type room struct {
 	notes     bool // tables have notes
 	lines     int  // lines about gates, and as many about reasons and claims
 	whole     bool // lines are not shortened
+	advice    bool // the advice in short; Brief adds it if it fits
 }
 
 // Brief tries these rooms in this order, until the screen fits.
 var rooms = []room{
 	{sentences: 12, rows: 24, notes: true, lines: 12, whole: true},
+	{sentences: 12, rows: 24, notes: true, lines: 3, whole: true},
 	{sentences: 12, rows: 24, lines: 8, whole: true},
 	{sentences: 10, rows: 20, lines: 6, whole: true},
 	{sentences: 8, rows: 18, lines: 5, whole: true},
@@ -109,7 +121,10 @@ func briefDocument(
 		document.Left("").Toned(verdictTone), document.Left(""),
 	}}
 	lines := append(briefLines(run, scenarios, r), claimed.first(r.lines)...)
-	more := moreLines(opts)
+	if r.advice {
+		lines = append(lines, adviceLines(run)...)
+	}
+	more := moreLines(run, opts)
 	words := 0
 	for _, line := range slices.Concat(lines, more) {
 		words = max(words, document.DisplayWidth(line.word))
@@ -508,9 +523,11 @@ func invalidLines(s *results.Scenario, prefix string, most int) (lines []line) {
 	return lines
 }
 
-// claimLines has the lines about the claims that the run tests, and a line with the number of other
-// claims.
-type claimLines struct{ tested, others []line }
+// claimLines has the lines about the claims that the run tests, and the number of other claims.
+type claimLines struct {
+	tested []line
+	others int
+}
 
 // newClaimLines returns the lines about the verdicts on claims.
 func newClaimLines(run *results.Run) (l claimLines) {
@@ -519,6 +536,7 @@ func newClaimLines(run *results.Run) (l claimLines) {
 	}
 	rules := claims.Rules()
 	touched, others := touchedClaims(run)
+	l.others = others
 	for _, c := range touched {
 		text := c.ID
 		condition := ""
@@ -538,21 +556,53 @@ func newClaimLines(run *results.Run) (l claimLines) {
 		}
 		l.tested = append(l.tested, line{word, text})
 	}
-	if others > 0 {
-		l.others = []line{{"claims", untouchedText(len(touched), others)}}
-	}
 	return l
 }
 
-// first returns at least five of the lines about tested claims, or most if that is more, and the
-// line about others.
+// first returns the lines about tested claims and a line about the others. If there are more lines
+// than most, one line has the number of claims with each verdict.
 func (l claimLines) first(most int) []line {
-	return slices.Concat(firstLines(l.tested, max(most, 5), "claim"), l.others)
+	if len(l.tested) <= most {
+		lines := slices.Clone(l.tested)
+		if l.others > 0 {
+			lines = append(lines, line{"claims", untouchedText(len(l.tested), l.others)})
+		}
+		return lines
+	}
+	n := map[string]int{}
+	for _, claim := range l.tested {
+		n[claim.word]++
+	}
+	n["claim in part"] += n["claim conditional"]
+	var parts []string
+	for _, kind := range []struct{ word, one, several string }{
+		{"claim holds", "holds", "hold"}, {"claim in part", "in part", "in part"},
+		{"claim fails", "fails", "fail"}, {"claim undecided", "undecided", "undecided"},
+	} {
+		if count := n[kind.word]; count == 1 {
+			parts = append(parts, "1 "+kind.one)
+		} else if count > 1 {
+			parts = append(parts, fmt.Sprintf("%d %s", count, kind.several))
+		}
+	}
+	if l.others > 0 {
+		parts = append(parts, fmt.Sprintf("%d not tested", l.others))
+	}
+	return []line{{"claims", strings.Join(parts, ", ") + ": " + command.Line("claims")}}
+}
+
+// adviceLines returns a line for each piece of advice: what to do, without the figures.
+func adviceLines(run *results.Run) (lines []line) {
+	for _, text := range adviceOf(run) {
+		do, _, _ := strings.Cut(text, ": ")
+		lines = append(lines, line{"advice", strings.TrimSuffix(do, ".") + "."})
+	}
+	return lines
 }
 
 // moreLines returns the lines that say where the results are, and with which commands to see more.
-func moreLines(opts Options) (lines []line) {
-	var run []string
+func moreLines(run *results.Run, opts Options) (lines []line) {
+	var args []string
 	if opts.Path != "" {
 		where := opts.Path
 		if filepath.Ext(where) != ".json" && filepath.Ext(where) != ".gz" {
@@ -562,10 +612,14 @@ func moreLines(opts Options) (lines []line) {
 			where += " and " + filepath.Base(opts.Page)
 		}
 		lines = append(lines, line{"results", where})
-		run = []string{command.Path(opts.Path)}
+		args = []string{command.Path(opts.Path)}
+	}
+	full := "all tables"
+	if n := len(adviceOf(run)); n > 0 {
+		full = "tables, advice"
 	}
 	return append(lines,
-		line{"all tables", command.Line(append([]string{"report", "--full"}, run...)...)},
-		line{"each loss", command.Line(append([]string{"report", "--losses"}, run...)...)},
+		line{full, command.Line(append([]string{"report", "--full"}, args...)...)},
+		line{"each loss", command.Line(append([]string{"report", "--losses"}, args...)...)},
 	)
 }

@@ -5,12 +5,14 @@ import (
 	"fmt"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 
 	"reuseport-bench/results"
+	"reuseport-bench/results/claims"
 	"reuseport-bench/results/metrics"
 	"reuseport-bench/results/report/reporttest"
 	"reuseport-bench/results/stored"
@@ -45,6 +47,71 @@ func TestBriefGolden(t *testing.T) {
 				}))
 			})
 		}
+	}
+}
+
+// The advice of stored runs is in a golden file. Each run has advice about what it measured.
+func TestStoredAdvice(t *testing.T) {
+	var golden strings.Builder
+	for _, name := range []string{"ci", "restart-matrix-1000", "endpoint-lag", "rolling-update"} {
+		run, err := stored.Load(filepath.Join("..", "baseline", name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		run.Claims = claims.Decide(run, nil)
+		fmt.Fprintf(&golden, "%s\n  %s\n", name, strings.Join(adviceOf(run), "\n  "))
+	}
+	testkit.Golden(t, "advice.txt", golden.String())
+}
+
+// A screen has all advice in short, or a line that says where it is. Without advice it has neither.
+func TestBriefAdvice(t *testing.T) {
+	const pointer, advice = "\ntables, advice  reuseport-bench report --full\n", "advice          "
+	screen := func(texts ...string) string {
+		run := reporttest.FinishedRun()
+		run.Scenarios = run.Scenarios[1:]
+		for i := range run.Claims {
+			run.Claims[i].Advice = nil
+		}
+		run.Claims[0].Advice = texts
+		out := brief(t, run, Options{})
+		if n := strings.Count(out, "\n"); n > ScreenLines {
+			t.Errorf("%d lines of %d:\n%s", n, ScreenLines, out)
+		}
+		return out
+	}
+	many := slices.Repeat([]string{"Do this: it lost 1 [0, 2] of them."}, 30)
+	for name, test := range map[string]struct {
+		out           string
+		short, points bool
+	}{
+		"none":     {screen(), false, false},
+		"some":     {screen(many[:3]...), true, true},
+		"too much": {screen(many...), false, true},
+	} {
+		short := strings.Count(test.out, advice+"Do this.\n")
+		if (short == 3) != test.short || !test.short && strings.Contains(test.out, advice) {
+			t.Errorf("%s: %d lines of advice in\n%s", name, short, test.out)
+		}
+		if strings.Contains(test.out, pointer) != test.points {
+			t.Errorf("%s: pointer: want %t in\n%s", name, test.points, test.out)
+		}
+	}
+}
+
+// The tested claims have a line each, or one line with their number if there is no room.
+func TestBriefClaims(t *testing.T) {
+	l := claimLines{others: 7, tested: []line{
+		{"claim holds", "a"}, {"claim fails", "b"}, {"claim in part", "c"}, {"claim holds", "d"},
+		{"claim conditional", "e"}, {"claim undecided", "f"},
+	}}
+	if got := l.first(6); len(got) != 7 || got[5] != l.tested[5] || got[6].word != "claims" {
+		t.Errorf("with room: %q", got)
+	}
+	want := []line{{"claims",
+		"2 hold, 2 in part, 1 fails, 1 undecided, 7 not tested: reuseport-bench claims"}}
+	if diff := cmp.Diff(l.first(5), want, cmp.AllowUnexported(line{})); diff != "" {
+		t.Errorf("without room (-got +want):\n%s", diff)
 	}
 }
 

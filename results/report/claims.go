@@ -36,10 +36,32 @@ func Claims(w io.Writer, run *results.Run, opts Options) error {
 			lines = slices.Concat([]string{rules[i].Sentence}, bullets(c.Evidence),
 				[]string{rules[i].Note})
 		}
+		for _, text := range c.Advice {
+			lines = append(lines, "Advice: "+text)
+		}
 		t.Add(c.ID, c.Verdict, strings.Join(lines, "\n"))
 	}
 	d.Table(t)
 	return d.Text(w, opts.look())
+}
+
+// adviceBlocks adds the advice that follows from the run's claims, if there is any.
+func adviceBlocks(d *document.Document, run *results.Run) {
+	all := adviceOf(run)
+	if len(all) == 0 {
+		return
+	}
+	d.Heading(2, "Advice")
+	d.Paragraph("What follows from the figures of this run, for the load that it had:")
+	d.List(all)
+}
+
+// adviceOf returns the advice that follows from the run's claims, in the order of the ledger.
+func adviceOf(run *results.Run) (all []string) {
+	for _, c := range run.Claims {
+		all = append(all, c.Advice...)
+	}
+	return all
 }
 
 const undecided = "Not decided: the run has not finished."

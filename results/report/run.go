@@ -40,6 +40,7 @@ func runDocument(run *results.Run, opts Options) (*document.Document, error) {
 		d.Paragraph(interruptedText(scenarios))
 	}
 	d.List(run.Warnings)
+	adviceBlocks(d, run)
 	for _, s := range scenarios {
 		scenarioBlocks(d, s)
 	}
