@@ -497,6 +497,20 @@ type Worker struct {
 	// load. It is null for a worker that ended before the load did.
 	ContextSwitches *int64 `json:"context_switches"`
 	QueueMax        *int64 `json:"queue_max"`
+
+	// The instants of the worker's life, measured from the first scheduled attempt. Each is null if
+	// it is unknown or did not happen; all are null in older runs, and for a server that is not
+	// this program's. A worker that was not told to stop exited by itself.
+	//
+	// StartedNS is just before its process was started or, if the process had been parked, just
+	// before it became this worker. StopNS is just before the worker was told to stop, or killed.
+	// ClosedNS is when its listener was closed. GoneNS is when this program noticed that its
+	// process had exited.
+	StartedNS *int64 `json:"started_ns,omitempty"`
+	ReadyNS   *int64 `json:"ready_ns,omitempty"`
+	StopNS    *int64 `json:"stop_ns,omitempty"`
+	ClosedNS  *int64 `json:"closed_ns,omitempty"`
+	GoneNS    *int64 `json:"gone_ns,omitempty"`
 }
 
 // Starts counts the workers that steps started.

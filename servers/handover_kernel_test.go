@@ -184,6 +184,9 @@ func TestKernelAdoptedDies(t *testing.T) {
 	if err := w.Err(); !errorHas(err, "exited without being told to") {
 		t.Errorf("error %v, want that it exited without being told to", err)
 	}
+	if l := w.Life(); l.Told != 0 || l.Gone < l.Ready || l.Closed != l.Gone {
+		t.Errorf("%+v; want that it was not told, and closed its listener by its exit", l)
+	}
 	if cpu, own := w.Process().CPU(); own {
 		t.Errorf("CPU time %v is known, so the process was not adopted", cpu)
 	}

@@ -110,6 +110,10 @@ func TestKernelParked(t *testing.T) {
 				if at := w.ParkedAt(); at == 0 || at > w.ReadyAt() {
 					t.Errorf("worker %d: parked at %d, ready at %d", w.ID, at, w.ReadyAt())
 				}
+				// Life counts from when the process became a worker.
+				if l := w.Life(); l.Started < w.ParkedAt() || l.Started > l.Ready || l.Told != 0 {
+					t.Errorf("worker %d: %+v, parked at %d", w.ID, l, w.ParkedAt())
+				}
 			}
 			g.stop(next.Workers, s.stop)
 			if err := g.Finish(t.Context()); err != nil {

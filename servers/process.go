@@ -47,11 +47,14 @@ type Worker struct {
 	end    context.CancelFunc
 
 	parked, ready, closed, exited chan struct{}
+	startedAt                     clock.Instant // see Life
 	parkedAt                      clock.Instant // valid once parked
 	readyAt                       clock.Instant // valid once ready
 	listener                      uint64        // valid once ready
 
 	mu        sync.Mutex
+	toldAt    clock.Instant // when it was told to stop, or killed; 0: neither
+	goneAt    clock.Instant // when the exit of its process was noticed; 0: not yet
 	closing   Closing
 	stopped   bool
 	mode      vocabulary.StopMode // mode of the stop command that was sent, or ""
@@ -159,9 +162,11 @@ func (w *Worker) readEvents() {
 		w.fail(fmt.Errorf("events: %w", err))
 	}
 	<-w.process.Exited()
+	gone := w.clock.Now()
 	w.group.readEnded(w)
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	w.goneAt = gone
 	if w.killTimer != nil {
 		w.killTimer.Stop()
 	}
@@ -173,7 +178,7 @@ func (w *Worker) readEvents() {
 		if !w.stopped { // the time of the unexpected death is unknown
 			w.closing.From = w.readyAt
 		}
-		w.closing.Mode, w.closing.To = vocabulary.StopKill, w.clock.Now()
+		w.closing.Mode, w.closing.To = vocabulary.StopKill, gone
 		close(w.closed)
 	}
 }
@@ -238,7 +243,8 @@ func (w *Worker) stop(mode vocabulary.StopMode, grace time.Duration) error {
 	}
 	w.mu.Lock()
 	w.stopped, w.mode = true, mode
-	w.closing = Closing{Mode: mode, From: w.clock.Now()}
+	w.toldAt = w.clock.Now()
+	w.closing = Closing{Mode: mode, From: w.toldAt}
 	w.killTimer = time.AfterFunc(grace+graceSlack, func() {
 		if err := w.kill(); err != nil {
 			w.fail(err)
@@ -321,8 +327,12 @@ func (w *Worker) awaitGone() error {
 // kill kills the process and does not wait.
 func (w *Worker) kill() error {
 	w.mu.Lock()
+	now := w.clock.Now()
 	if w.stopped = true; w.closing.To == 0 { // otherwise the listener is already closed
-		w.closing = Closing{Mode: vocabulary.StopKill, From: w.clock.Now()}
+		w.closing = Closing{Mode: vocabulary.StopKill, From: now}
+	}
+	if w.toldAt == 0 && w.goneAt == 0 {
+		w.toldAt = now
 	}
 	w.mu.Unlock()
 	if w.server != nil {
@@ -367,6 +377,31 @@ func (w *Worker) Closing() Closing {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.closing
+}
+
+// A Life has the instants of a worker's life. 0 means that it did not happen, or not yet.
+type Life struct {
+	// Started is just before the worker's process was started or, if the process was parked, just
+	// before it became this worker.
+	Started clock.Instant
+	Ready   clock.Instant
+	Told    clock.Instant // just before the worker was told to stop, or killed
+	Closed  clock.Instant // its listener was closed
+	Gone    clock.Instant // its process had exited
+}
+
+// Life returns the instants of the worker's life so far.
+func (w *Worker) Life() Life {
+	l := Life{Started: w.startedAt}
+	select {
+	case <-w.ready:
+		l.Ready = w.readyAt
+	default:
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	l.Told, l.Closed, l.Gone = w.toldAt, w.closing.To, w.goneAt
+	return l
 }
 
 // IsParked reports whether the process has been parked. It stays true when the process becomes a

@@ -72,6 +72,7 @@ func (g *Group) startWorker(
 // run gives a worker its placement, takes over its parked process or else starts a process, and
 // configures that process. After an error, a started process still runs.
 func (g *Group) run(ctx context.Context, w *Worker, channels channels) (err error) {
+	w.startedAt = w.clock.Now()
 	wasParked := w.process != nil
 	if g.env.Place != nil {
 		if w.placement, err = g.env.Place(ctx, w); err != nil {

@@ -162,7 +162,13 @@ var shownCounters = []string{
 func (s *stage) workers() []results.Worker {
 	var out []results.Worker
 	for _, w := range s.group.Workers() {
-		r := results.Worker{ID: w.ID, Generation: w.Generation, Acceptor: w.Acceptor}
+		life := w.Life()
+		at := func(i clock.Instant) *int64 { return s.book.Maybe(i).Nanoseconds() }
+		r := results.Worker{
+			ID: w.ID, Generation: w.Generation, Acceptor: w.Acceptor,
+			StartedNS: at(life.Started), ReadyNS: at(life.Ready), StopNS: at(life.Told),
+			ClosedNS: at(life.Closed), GoneNS: at(life.Gone),
+		}
 		if errno := w.BindError(); errno != 0 {
 			r.BindError = unix.ErrnoName(errno)
 			out = append(out, r)
