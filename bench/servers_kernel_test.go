@@ -5,7 +5,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"reuseport-bench/results"
+	"reuseport-bench/results/cause"
 	"reuseport-bench/results/metrics"
 )
 
@@ -141,6 +144,70 @@ trials: 1
 					"stopped at %v", v.Labels["server.kind"], i, s.ReadyNS, s.StopNS)
 			}
 		}
+		livesFollowSteps(t, tr)
+		lossesInBins(t, tr)
+	}
+}
+
+// livesFollowSteps checks the instants of the workers of a trial in which each step replaced the
+// only worker.
+func livesFollowSteps(t *testing.T, tr *results.Trial) {
+	t.Helper()
+	const slack = int64(50 * time.Microsecond) // between the clocks of two processes
+	if len(tr.Workers) != len(tr.Steps)+1 {
+		t.Fatalf("%d workers in %d steps", len(tr.Workers), len(tr.Steps))
+	}
+	for i, w := range tr.Workers {
+		var all []int64
+		for _, at := range []*int64{w.StartedNS, w.ReadyNS, w.StopNS, w.ClosedNS, w.GoneNS} {
+			if at == nil {
+				t.Fatalf("worker %d: an instant is unknown: %+v", i, w)
+			}
+			if n := len(all); n > 0 && *at < all[n-1]-slack {
+				t.Errorf("worker %d: instant %d is %d, after %v", i, n, *at, all)
+			}
+			all = append(all, *at)
+		}
+		if i > 0 && all[1] != *tr.Steps[i-1].ReadyNS {
+			t.Errorf("worker %d was ready at %d, and step %d was at %d", i, all[1], i-1,
+				*tr.Steps[i-1].ReadyNS)
+		}
+		if i == len(tr.Steps) {
+			continue
+		}
+		if s := tr.Steps[i]; all[2] < *s.StopNS || all[3] != *s.ClosedNS {
+			t.Errorf("worker %d: stopped at %d, closed at %d; its step: %d, %d", i, all[2], all[3],
+				*s.StopNS, *s.ClosedNS)
+		}
+	}
+}
+
+// lossesInBins checks that the losses around the stops are the listed ones of the steps, that the
+// windows have all of them, and that some refused attempts were due after the stop.
+func lossesInBins(t *testing.T, tr *results.Trial) {
+	t.Helper()
+	want := results.NewAroundStops()
+	want.Stops = int64(len(tr.Steps))
+	for _, l := range tr.Losses {
+		if l.Step == nil {
+			continue
+		}
+		stop := *tr.Steps[*l.Step].StopNS
+		want.Add(l.Cause, time.Duration(l.ScheduledNS-stop))
+	}
+	if diff := cmp.Diff(tr.AroundStops, want); diff != "" || tr.LossesOmitted > 0 {
+		t.Errorf("around the stops, and listed, of which %d are omitted (-got +want):\n%s",
+			tr.LossesOmitted, diff)
+	}
+	after := tr.AroundStops.After[cause.Refused]
+	for bin, n := range tr.AroundStops.Lost[cause.Refused] {
+		if bin >= 0 {
+			after += n
+		}
+	}
+	if after == 0 || tr.Windows.Lost.Total() != tr.Lost {
+		t.Errorf("%d refused were due after a stop, and %d of %d losses are in windows: %+v", after,
+			tr.Windows.Lost.Total(), tr.Lost, tr.AroundStops)
 	}
 }
 

@@ -192,6 +192,16 @@ func (t *Trial) contradiction() string {
 	case rows != t.Attempts && len(t.Ledger) > 0:
 		return fmt.Sprintf("%d attempts, but the ledger has %d", t.Attempts, rows)
 	}
+	if w := t.Windows; w != nil {
+		if wrong := w.contradiction(t); wrong != "" {
+			return wrong
+		}
+	}
+	if s := t.AroundStops; s != nil {
+		if wrong := s.contradiction(t); wrong != "" {
+			return wrong
+		}
+	}
 	return t.listContradiction()
 }
 
@@ -221,7 +231,8 @@ func negative(v reflect.Value) (path string, found bool) {
 	case reflect.Map:
 		for entry := v.MapRange(); entry.Next(); {
 			if path, found := negative(entry.Value()); found {
-				return fmt.Sprintf("[%s]%s", jsonfile.Quote(entry.Key().String()), path), true
+				key := fmt.Sprint(entry.Key())
+				return fmt.Sprintf("[%s]%s", jsonfile.Quote(key), path), true
 			}
 		}
 	case reflect.Struct:

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"reuseport-bench/results/cause"
 	"reuseport-bench/results/jsonfile"
@@ -37,6 +38,17 @@ func TestContradictions(t *testing.T) {
 			h.Record(1000)
 		}
 		trial.Histogram = h.Encode()
+		trial.Windows = &Windows{
+			EdgesNS: []int64{0, 5, 12}, Served: []int64{900, 97},
+			ResponseNS: WindowTimes{P50: Times{1, -1}, P99: Times{1, -1}, Max: Times{1, -1}},
+			Lost:       Counts{"reset_at_close": {1: 3}},
+			Queues:     []QueueSeries{{First: 1, Longest: []int64{2}}},
+			Machine:    &MachineWindows{EdgesNS: []int64{0, 9}, StealNS: []int64{4}},
+		}
+		trial.AroundStops = NewAroundStops()
+		trial.AroundStops.Stops = 2
+		trial.AroundStops.Add("reset_at_close", -time.Millisecond)
+		trial.AroundStops.Add("reset_at_close", time.Second)
 		return trial
 	}
 	if wrong := whole().contradiction() + whole().histogramContradiction(); wrong != "" {
@@ -118,6 +130,53 @@ func TestContradictions(t *testing.T) {
 		"more losses than attempts": {
 			func(t *Trial) { t.Losses = make([]Loss, 1001) },
 			"1001 losses are listed, but only 1000 attempts were made",
+		},
+		"windows of different lengths": {
+			func(t *Trial) { t.Windows.ResponseNS.P99 = Times{1} },
+			"windows has lists of different lengths",
+		},
+		"a window after the last": {
+			func(t *Trial) { t.Windows.Lost["reset_at_close"] = map[int]int64{2: 1} },
+			"windows has lists of different lengths",
+		},
+		"a queue after the last window": {
+			func(t *Trial) { t.Windows.Queues[0].First = 2 },
+			"windows has lists of different lengths",
+		},
+		"a window before the first": {
+			func(t *Trial) { t.Windows.Lost["reset_at_close"] = map[int]int64{-1: 1} },
+			"windows.lost has a negative window",
+		},
+		"windows of a machine without edges": {
+			func(t *Trial) { t.Windows.Machine.EdgesNS = nil },
+			"windows has lists of different lengths",
+		},
+		"windows of more losses": {
+			func(t *Trial) { t.Windows.Lost.Add("refused", 0, 1) },
+			"windows counts more attempts than there were",
+		},
+		"windows of more responses": {
+			func(t *Trial) { t.Windows.Served[0] = 998 },
+			"windows counts more attempts than there were",
+		},
+		"a negative bin count": {
+			func(t *Trial) { t.AroundStops.Lost["reset_at_close"][-1] = -1 },
+			`around_stops.lost["reset_at_close"]["-1"] is negative`,
+		},
+		"a bin out of range": {
+			func(t *Trial) { t.AroundStops.Lost.Add("reset_at_close", 50, 1) },
+			"around_stops has a bin outside of its range",
+		},
+		"bins without length": {
+			func(t *Trial) { t.AroundStops.BinNS = 0 }, "around_stops has bins without length",
+		},
+		"more stops than steps": {
+			func(t *Trial) { t.AroundStops.Stops = 3 },
+			"around_stops counts more stops than there were steps",
+		},
+		"more losses around stops": {
+			func(t *Trial) { t.AroundStops.Before["refused"] = 2 },
+			"around_stops counts more losses than there were",
 		},
 		"a histogram of more": {
 			func(t *Trial) { t.Histogram = more.Encode() },

@@ -232,6 +232,13 @@ type Trial struct {
 	// Series has queues, overflows, migrations and losses over time. It is null if they are
 	// unknown.
 	Series *Series `json:"series,omitempty"`
+	// Windows has responses, losses, queues and the machine over time, in windows that are short
+	// around the steps. It is null in older runs, and where a run has so many trials that there is
+	// no room for it.
+	Windows *Windows `json:"windows,omitempty"`
+	// AroundStops has the losses of all steps that ended workers, laid over each other around the
+	// stop. It is null if no step ended workers, and in older runs.
+	AroundStops *AroundStops `json:"around_stops,omitempty"`
 	// Kernel maps each kernel counter to its change during the trial, in the lab's namespaces.
 	Kernel map[string]int64 `json:"kernel"`
 	CPU    CPU              `json:"cpu"`
@@ -669,7 +676,9 @@ type Series struct {
 	// Counted lists the intervals between readings of the kernel's counters in which a counter
 	// changed. The counters are read before and after the steps, and at the end.
 	Counted []Counted `json:"counted,omitempty"`
-	Lost    []int64   `json:"lost"` // attempts, by the instant at which they ended
+	// Lost are the lost attempts, by the instant at which they ended. An attempt that timed out is
+	// in the window in which its timeout fired. Windows.Lost counts by the instant of the schedule.
+	Lost []int64 `json:"lost"`
 }
 
 // Counted is the change of the kernel's counters from one reading to the next.
@@ -695,6 +704,56 @@ func (q QueueSeries) At(window int) int64 {
 		return 0
 	}
 	return q.Longest[window-q.First]
+}
+
+// Windows shows what happened over time, in windows of different lengths: 5 ms near the steps, and
+// elsewhere a hundredth of the trial, but at least 5 ms. With more than 16 steps, fewer windows are
+// short. Window i is from EdgesNS[i] to EdgesNS[i+1]. A step's trigger is an edge, unless that of
+// another step, or the end, is within 5 ms. An attempt belongs to the window in which it was due
+// or, in a closed loop, sent.
+type Windows struct {
+	EdgesNS []int64 `json:"edges_ns"`
+	Served  []int64 `json:"served"` // attempts, by window
+	// ResponseNS has the response times of the served attempts, by window.
+	ResponseNS WindowTimes `json:"response_ns"`
+	// Lost are the lost attempts, by cause and window. Windows without losses are left out.
+	Lost Counts `json:"lost"`
+	// Queues has the accept queues that were computed. It is null if they were not.
+	Queues []QueueSeries `json:"queues"`
+	// Machine is null if the machine was not watched.
+	Machine *MachineWindows `json:"machine,omitempty"`
+}
+
+// WindowTimes has percentiles of the response times in each window, in nanoseconds. A percentile is
+// the smallest time that at least this share of the attempts did not exceed.
+type WindowTimes struct {
+	P50 Times `json:"p50"`
+	P99 Times `json:"p99"`
+	Max Times `json:"max"`
+}
+
+// MachineWindows has what the servers had to wait for, between readings of the machine's counters.
+// Window i is from EdgesNS[i] to EdgesNS[i+1]. The readings are around each step, and otherwise up
+// to 100 ms apart.
+type MachineWindows struct {
+	EdgesNS []int64 `json:"edges_ns"`
+	// StealNS and RunQueueDelayNS are defined as in Step. Each is null if it is unknown.
+	StealNS         []int64 `json:"steal_ns"`
+	RunQueueDelayNS []int64 `json:"run_queue_delay_ns"`
+}
+
+// AroundStops has the losses that steps caused, by the time from the step's stop to the instant at
+// which the attempt was due. It covers the steps that ended workers. The stop is Step.StopNS.
+type AroundStops struct {
+	Stops int64 `json:"stops"`  // the number of steps
+	BinNS int64 `json:"bin_ns"` // the length of a bin
+	Bins  int   `json:"bins"`   // on each side of the stop
+	// Lost are the lost attempts, by cause and bin. Bin b, from −Bins to Bins−1, is from b·BinNS to
+	// (b+1)·BinNS after the stop. Bins without losses are left out. Before and After are the losses
+	// outside the bins, by cause.
+	Lost   Counts           `json:"lost"`
+	Before map[string]int64 `json:"before"`
+	After  map[string]int64 `json:"after"`
 }
 
 // CPU is the processor time used in a trial.

@@ -452,7 +452,9 @@ func (r *runner) trial(
 	if done.Facts == nil {
 		return done.Trial, nil
 	}
-	done.Facts.Trial = done.Trial
+	recorded := *done.Trial
+	recorded.Windows = nil // the ledger computes them from the facts
+	done.Facts.Trial = &recorded
 	done.Facts.Header = ledger.Header{
 		Program: r.cfg.Version, Kernel: r.run.Environment.Kernel,
 		Privileged: r.run.Environment.Privileged,

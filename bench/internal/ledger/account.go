@@ -186,6 +186,7 @@ func (a *Account) Fill(r *results.Trial) {
 	r.Losses, r.LossesOmitted = a.listed()
 	r.Retries = a.retries()
 	r.Fairness = a.fairness()
+	r.Windows, r.AroundStops = a.windows(), a.aroundStops()
 	a.foreign.fill(a, r)
 }
 

@@ -147,7 +147,7 @@ func closedFigures(t *testing.T, a *Account) {
 			t.Errorf("%s is not null in %s", name, text)
 		}
 	}
-	queues, _ := a.Queues(10*time.Millisecond, 20)
+	queues, _ := a.Queues(EqualWindows(10*time.Millisecond, 20))
 	if len(queues) != 1 || queues[0].Max != 2 {
 		t.Errorf("queues %+v, want one with two connections, waiting from 20 ms on", queues)
 	}

@@ -29,26 +29,25 @@ type Queue struct {
 	Worker int // the first owner of the listener; noWorker: the listener is shared
 	Max    int64
 	Mean   float64 // over the time in which the listener was open while the load ran
-	// Longest is the maximum length in each window. The first window starts with the first attempt.
-	// Windows after the last element have length 0.
+	// Longest is the maximum length in each window. Windows after the last element have length 0.
 	Longest []int64
 }
 
-// Queues returns figures about each accept queue, over the whole trial and for each of the first n
-// windows. unplaced is the number of connections that waited in a queue that is not known. Queues
-// returns nil if there is a proxy, because its connections to the workers are not those of the
-// attempts, and for third-party servers.
+// Queues returns figures about each accept queue, over the whole trial and for each window. Window
+// i is from edges[i] to edges[i+1]. unplaced is the number of connections that waited in a queue
+// that is not known. Queues returns nil if there is a proxy, because its connections to the workers
+// are not those of the attempts, and for third-party servers.
 //
 // A connection waits from the instant at which its client has sent the request, a few microseconds
 // after the kernel has queued the connection, until the instant of the accept in a worker's
 // journal. If the kernel moved a connection to another listener's queue, the whole wait counts for
 // that other queue. Connections that the load did not open, such as probes, are not counted.
-func (a *Account) Queues(window time.Duration, n int) (all []Queue, unplaced int64) {
+func (a *Account) Queues(edges []Time) (all []Queue, unplaced int64) {
 	b := a.book
 	if b.waits == nil || b.load.Foreign {
 		return nil, 0
 	}
-	s := a.newSweep(window, n)
+	s := a.newSweep(edges)
 	for i := range b.waits {
 		s.until(b.scheduled(i)) // no later attempt adds a change before this instant
 		from, to, worker, ok := a.waited(i)
@@ -115,7 +114,7 @@ type change struct {
 	queue *queueDepth
 }
 
-func (a *Account) newSweep(window time.Duration, windows int) *sweep {
+func (a *Account) newSweep(edges []Time) *sweep {
 	s := &sweep{byWorker: map[int]*queueDepth{}}
 	byListener := map[uint64]*queueDepth{}
 	end := Time(a.facts.Duration)
@@ -126,7 +125,7 @@ func (a *Account) newSweep(window time.Duration, windows int) *sweep {
 		}
 		q := byListener[w.Listener]
 		if q == nil {
-			q = &queueDepth{worker: w.ID, from: max(0, *w.Ready), window: window, windows: windows}
+			q = &queueDepth{worker: w.ID, from: max(0, *w.Ready), edges: edges}
 			byListener[w.Listener], s.queues = q, append(s.queues, q)
 		}
 		s.byWorker[w.ID] = q
@@ -192,9 +191,8 @@ func (c change) before(d change) bool {
 // A queueDepth tracks the length of one queue during a sweep.
 type queueDepth struct {
 	worker   int
-	from, to Time // when its listener was open while the load ran
-	window   time.Duration
-	windows  int
+	from, to Time   // when its listener was open while the load ran
+	edges    []Time // of the windows
 
 	at      Time // time of the last change
 	depth   int64
@@ -215,11 +213,14 @@ func (q *queueDepth) change(c change) {
 
 // record updates the maximum of every window between two instants with the current length.
 func (q *queueDepth) record(from, to Time) {
-	if q.depth == 0 || to <= 0 {
+	if q.depth == 0 {
 		return
 	}
-	first, last := int(max(0, from)/Time(q.window)), int((to-1)/Time(q.window))
-	for n := first; n <= min(last, q.windows-1); n++ {
+	n, isEdge := slices.BinarySearch(q.edges, max(from, q.edges[0]))
+	if !isEdge {
+		n--
+	}
+	for ; n < len(q.edges)-1 && q.edges[n] < to; n++ {
 		if n >= len(q.longest) {
 			q.longest = append(q.longest, make([]int64, n+1-len(q.longest))...)
 		}

@@ -143,7 +143,7 @@ func TestQueues(t *testing.T) {
 			if tt.facts != nil {
 				tt.facts(f)
 			}
-			got, unplaced := b.Close(f).Queues(2*time.Millisecond, 100)
+			got, unplaced := b.Close(f).Queues(EqualWindows(2*time.Millisecond, 100))
 			near := cmpopts.EquateApprox(0, 1e-4) // ticks of 16 ns
 			if diff := cmp.Diff(got, tt.want, near, cmpopts.EquateEmpty()); diff != "" {
 				t.Errorf("got -, want +:\n%s", diff)
@@ -185,7 +185,7 @@ func TestQueuesOfMany(t *testing.T) {
 		f := &Facts{Duration: n * time.Millisecond, Workers: []Worker{
 			{ID: 0, Listener: 7, Ready: new(Time(-1))}, {ID: 1, Listener: 8, Ready: new(Time(-1))},
 		}}
-		got, unplaced := b.Close(f).Queues(window, 1000)
+		got, unplaced := b.Close(f).Queues(EqualWindows(window, 1000))
 		if unplaced != 0 || len(got) != 2 {
 			t.Fatalf("%d unplaced, %d queues", unplaced, len(got))
 		}
@@ -235,7 +235,7 @@ func TestQueuesOfOthers(t *testing.T) {
 			Duration: 2 * time.Millisecond,
 			Workers:  []Worker{{Listener: 7, Ready: new(Time(0))}},
 		}
-		got, unplaced := b.Close(f).Queues(time.Millisecond, 10)
+		got, unplaced := b.Close(f).Queues(EqualWindows(time.Millisecond, 10))
 		if name == "proxied" && got != nil {
 			t.Errorf("%s: %+v", name, got)
 		}

@@ -38,7 +38,7 @@ type Recording struct {
 	Samples  []results.Sample // instants are offsets from the first scheduled attempt
 	Records  []WorkerRecord   // of all workers, in the order in which the book received them
 	Verdicts []RecordedVerdict
-	Trial    *results.Trial
+	Trial    *results.Trial // without its windows
 }
 
 // A Header is the first line of a recording. It identifies the format and the trial.

@@ -79,7 +79,7 @@ func TestQueuesBehindRoundTrip(t *testing.T) {
 		Workers:  []Worker{{ID: 0, Listener: 7, Ready: new(Time(0)), Closed: new(Time(100 * ms))}},
 		Closings: []Closing{{Worker: 0, From: 41 * ms, To: 42 * ms, OwnsQueue: true}},
 	})
-	got, unplaced := a.Queues(10*time.Millisecond, 20)
+	got, unplaced := a.Queues(EqualWindows(10*time.Millisecond, 20))
 	// Of the 100 ms, one connection waits for 4 ms, beginning at 30 ms, and the other for 10 ms,
 	// beginning at 31 ms.
 	want := []Queue{{Worker: 0, Max: 2, Mean: 0.14, Longest: []int64{0, 0, 0, 2, 1}}}

@@ -191,10 +191,11 @@ func (s *stage) workers() []results.Worker {
 	return out
 }
 
-// addQueues adds the accept queues and the time series to the trial. To each worker it adds the
-// largest length of its queue.
+// addQueues adds the accept queues and the time series to the trial, and the machine's figures to
+// its windows. To each worker it adds the largest length of its queue.
 func (s *stage) addQueues(a *ledger.Account, r *results.Trial) {
 	at := func(i clock.Instant) int64 { return int64(s.book.Time(i)) }
+	r.Windows.Machine = s.machine.Windows(at)
 	series := &results.Series{
 		WindowNS: int64(s.window()), Lost: a.LostOverTime(0, s.window(), maxWindows),
 		Counted: s.machine.Counted(s.seen.before, at),
@@ -203,10 +204,8 @@ func (s *stage) addQueues(a *ledger.Account, r *results.Trial) {
 	add := func(worker *int, q results.ListenerQueue, longest []int64) {
 		q.Worker = worker
 		queues.Listeners = append(queues.Listeners, q)
-		if first := slices.IndexFunc(longest, func(n int64) bool { return n > 0 }); first >= 0 {
-			series.Queues = append(series.Queues, results.QueueSeries{
-				Worker: worker, First: first, Longest: longest[first:],
-			})
+		if one, waited := results.NewQueueSeries(worker, longest); waited {
+			series.Queues = append(series.Queues, one)
 		}
 	}
 	if s.proxy == nil && s.third == nil {
@@ -240,7 +239,7 @@ func (s *stage) addComputed(
 	for _, w := range s.group.Workers() {
 		listeners[w.ID] = w.Listener()
 	}
-	all, unplaced := a.Queues(s.window(), maxWindows)
+	all, unplaced := a.Queues(ledger.EqualWindows(s.window(), maxWindows))
 	queues.Unplaced = unplaced
 	for _, q := range all {
 		l := results.ListenerQueue{Max: q.Max, Mean: q.Mean}

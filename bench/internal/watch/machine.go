@@ -402,6 +402,29 @@ func (u *Machine) Trial(c *results.CPU) {
 	c.ThrottledNS = u.throttled
 }
 
+// Windows returns the machine's figures between each reading and the next, or nil if there are no
+// two readings. at converts an instant to a time of the trial.
+func (u *Machine) Windows(at func(clock.Instant) int64) *results.MachineWindows {
+	if len(u.series) < 2 {
+		return nil
+	}
+	w := &results.MachineWindows{}
+	for i, r := range u.series {
+		w.EdgesNS = append(w.EdgesNS, at(r.at))
+		if i == 0 {
+			continue
+		}
+		last := u.series[i-1]
+		if u.hasSteal {
+			w.StealNS = append(w.StealNS, int64(r.steal-last.steal))
+		}
+		if u.hasDelay {
+			w.RunQueueDelayNS = append(w.RunQueueDelayNS, int64(r.delayed-last.delayed))
+		}
+	}
+	return w
+}
+
 // Counted returns the increase of the counters of full queues and of migrations from each reading
 // to the next. It omits intervals in which neither changed. before are the counters at the start.
 // at converts an instant to a time of the trial.

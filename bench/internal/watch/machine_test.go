@@ -100,6 +100,29 @@ func TestStepsMachine(t *testing.T) {
 	}
 }
 
+// The figures between two readings are differences. A figure that is unknown is null.
+func TestMachineWindows(t *testing.T) {
+	at := func(i clock.Instant) int64 { return int64(i.Sub(begin)) }
+	u := watched()
+	u.series = u.series[3:8] // at 60 to 140 ms
+	want := &results.MachineWindows{
+		EdgesNS:         []int64{60 * ms, 80 * ms, 100 * ms, 120 * ms, 140 * ms},
+		StealNS:         []int64{0, 0, 10 * ms, 10 * ms},
+		RunQueueDelayNS: []int64{0, 0, 5 * ms, 5 * ms},
+	}
+	if diff := cmp.Diff(u.Windows(at), want); diff != "" {
+		t.Errorf("got -, want +:\n%s", diff)
+	}
+	u.hasSteal, u.hasDelay = false, false
+	want.StealNS, want.RunQueueDelayNS = nil, nil
+	if diff := cmp.Diff(u.Windows(at), want); diff != "" {
+		t.Errorf("unknown: got -, want +:\n%s", diff)
+	}
+	if u.series = u.series[:1]; u.Windows(at) != nil {
+		t.Error("one reading has windows")
+	}
+}
+
 func machineStep(windowMS, steal int64, pressure float64, delay int64) results.Step {
 	return results.Step{
 		WindowNS: number(windowMS * ms), StealNS: &steal, Pressure: &pressure,
