@@ -2,24 +2,31 @@ package results
 
 import (
 	"fmt"
-	"sort"
 
 	"reuseport-bench/results/jsonfile"
 )
 
 // A size is the size of one trial, or of all trials of a run, in bytes.
 type size struct {
-	text   int64 // in RunFile, where it is indented; in TrialsFile it is smaller
+	text   int64 // in RunFile and TrialsFile
 	memory int64 // after decoding
 }
 
-// trialDepth is the depth of a trial in RunFile: inside lists of trials, variants and scenarios.
+// trialDepth is the depth of a trial in RunFile: inside lists of trials, variants and scenarios. A
+// trial is on one line: indented, it would take more than twice the space.
 const trialDepth = 6
 
 func sizeOf(t *Trial) (size, error) {
-	text, err := jsonfile.IndentedSize(t, trialDepth)
+	text, err := jsonfile.EncodedSize(t)
 	return size{text, jsonfile.Memory(t)}, err
 }
+
+// maxListed is the maximum number of losses that are listed in a run, some 300 bytes each. The
+// planned trials have equal shares, but each may list minListed losses.
+const (
+	maxListed = 5000
+	minListed = 20
+)
 
 // maxSize returns the bound for all trials of a run: what Load accepts, minus a reserve for
 // everything else in the run.
@@ -77,11 +84,13 @@ func (r *room) addRun(run *Run) error {
 	return nil
 }
 
-// fit returns the size of one more trial. It shortens the trial's list of losses if the trial would
-// take more than an equal share of the bounds. It returns an error if the run would become too
-// large with this trial. Once a block is complete, it also does so if the trials are alike and all
-// planned ones would be too large.
+// fit returns the size of one more trial. It shortens the trial's list of losses to an equal share
+// of maxListed. If the trial would still take more than an equal share of the bounds, it removes
+// the trial's windows and, if that does not suffice, the list. It returns an error if the run would
+// become too large with this trial. Once a block is complete, it also does so if the trials are
+// alike and all planned ones would be too large.
 func (r *room) fit(t *Trial) (size, error) {
+	t.list(max(minListed, maxListed/max(1, r.planned)))
 	s, err := sizeOf(t)
 	if err != nil {
 		return s, err
@@ -89,16 +98,12 @@ func (r *room) fit(t *Trial) (size, error) {
 	limit := maxSize()
 	// Leave room for repeats of invalid trials: at most three for every eight.
 	share := int64(max(1, r.planned) + r.planned/2)
-	if s.text > limit.text/share || s.memory > limit.memory/share {
-		// Search for the longest list that fits. Its length cannot be computed, because memory
-		// grows in steps.
-		listed := t.Losses
-		keep := sort.Search(len(listed), func(n int) bool {
-			t.Losses = listed[:n+1]
-			s, err := sizeOf(t)
-			return err != nil || s.text > limit.text/share || s.memory > limit.memory/share
-		})
-		t.Losses, t.LossesOmitted = listed[:keep], t.LossesOmitted+int64(len(listed)-keep)
+	large := func(s size) bool { return s.text > limit.text/share || s.memory > limit.memory/share }
+	for _, shorten := range []func(){func() { t.Windows = nil }, func() { t.list(0) }} {
+		if !large(s) {
+			break
+		}
+		shorten()
 		if s, err = sizeOf(t); err != nil {
 			return s, err
 		}
@@ -117,4 +122,11 @@ func (r *room) fit(t *Trial) (size, error) {
 			max(with.trials, r.planned), limit.text>>20, limit.memory>>20)
 	}
 	return s, nil
+}
+
+// list shortens the trial's list of losses to at most n.
+func (t *Trial) list(n int) {
+	if more := len(t.Losses) - n; more > 0 {
+		t.Losses, t.LossesOmitted = t.Losses[:n], t.LossesOmitted+int64(more)
+	}
 }

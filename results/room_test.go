@@ -30,28 +30,48 @@ func longTrial(losses int) *Trial {
 	return t
 }
 
-// In a run of many trials, each trial lists only as many losses as fit, but counts all.
+// In a run of many trials, each trial lists only a share of the losses, but counts all.
 func TestLossesAreCutShort(t *testing.T) {
-	for _, test := range []struct{ trials, least, most int }{
-		{8, 2000, 2000}, {200, 700, 1999}, {1000, 50, 400},
-	} {
-		r := newRoom(plannedRun(test.trials))
+	for trials, want := range map[int]int{1: 2000, 8: 312, 100: 25, 1000: 20} {
+		r := newRoom(plannedRun(trials)) // two variants
 		trial := longTrial(2000)
 		size, err := r.fit(trial)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if n := len(trial.Losses); n < test.least || n > test.most ||
-			int64(n)+trial.LossesOmitted != trial.Lost {
-			t.Errorf("of %d trials each lists %d losses and omits %d, want %d to %d", test.trials,
-				n, trial.LossesOmitted, test.least, test.most)
+		if n := len(trial.Losses); n != want || int64(n)+trial.LossesOmitted != trial.Lost {
+			t.Errorf("of %d trials each lists %d losses and omits %d, want %d", trials, n,
+				trial.LossesOmitted, want)
 		}
-		all := int64(2*test.trials) * 11 / 8 // including repeats of invalid trials
+		all := int64(2*trials) * 11 / 8 // including repeats of invalid trials
 		if limit := maxSize(); size.text*all > limit.text || size.memory*all > limit.memory {
 			t.Errorf("%d trials of %+v are more than %+v", all, size, limit)
 		}
 		if diff := cmp.Diff(longTrial(2000).Losses[:len(trial.Losses)], trial.Losses); diff != "" {
 			t.Errorf("(-want +got):\n%s", diff)
+		}
+	}
+}
+
+// In a run of very many trials, a trial that takes more than its share has no windows and, if that
+// does not suffice, lists no losses.
+func TestLargeTrialsAreCutShort(t *testing.T) {
+	for _, test := range []struct {
+		workers, losses int
+		windows         bool
+	}{{1, 10, true}, {20, 10, false}, {100, 0, false}} {
+		r := newRoom(plannedRun(5000)) // a share is 12.6 kB of memory
+		trial := longTrial(10)
+		trial.Windows = &Windows{EdgesNS: make([]int64, 1000)}
+		if trial.Workers = make([]Worker, test.workers); test.windows {
+			trial.Windows.EdgesNS = nil
+		}
+		if _, err := r.fit(trial); err != nil {
+			t.Fatal(err)
+		}
+		if n := len(trial.Losses); n != test.losses || (trial.Windows != nil) != test.windows {
+			t.Errorf("%d workers: %d losses, windows %v; want %d, %v", test.workers, n,
+				trial.Windows != nil, test.losses, test.windows)
 		}
 	}
 }

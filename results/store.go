@@ -318,7 +318,7 @@ func EncodeJSON(w io.Writer, run *Run) error {
 		return err
 	}
 	stored.Checksum = &sum
-	return jsonfile.EncodeIndented(w, stored)
+	return jsonfile.EncodeFolded(w, stored, trialDepth)
 }
 
 // writeRun replaces RunFile atomically: readers see either the old file or the whole new file. If

@@ -673,8 +673,8 @@ func TestJSONNames(t *testing.T) {
 	for _, want := range []string{
 		`"schema_version": 1`, `"finished_at": null`, `"claims": null`,
 		`"started_at": "2026-03-04T05:06:07Z"`, `"skipped_reason": null`, `"trials": []`,
-		`"summary": {}`, `"lost_sent_after_close": 0`, `"service_ns": null`, `"p999": 4`,
-		`"stop_ns": null`, `"takeover_ns": 7`, `"method": "none"`, `"reset_at_close": 1`,
+		`"summary": {}`, `"lost_sent_after_close":0`, `"service_ns":null`, `"p999":4`,
+		`"stop_ns":null`, `"takeover_ns":7`, `"method":"none"`, `"reset_at_close":1`,
 	} {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("no %s in\n%s", want, out.String())

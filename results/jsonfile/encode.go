@@ -31,20 +31,21 @@ func EncodeIndented(w io.Writer, v any) error {
 	return err
 }
 
-// IndentedSize returns the length of EncodeIndented's output, without the final newline, for a
-// value nested this deep in another value.
-func IndentedSize(v any, depth int) (int64, error) {
+// EncodeFolded is like EncodeIndented, but writes a list or object that is inside of depth others
+// on one line, without spaces.
+func EncodeFolded(w io.Writer, v any, depth int) error {
+	return EncodeIndented(&folder{w: w, depth: depth}, v)
+}
+
+// EncodedSize returns the length of Encode's output.
+func EncodedSize(v any) (int64, error) {
 	var n counter
-	prefix := ""
-	for range depth {
-		prefix += Indent
-	}
-	err := encode(&n, v, jsontext.WithIndentPrefix(prefix), jsontext.WithIndent(Indent))
+	err := encode(&n, v)
 	return int64(n), err
 }
 
-// Checksum returns the checksum of a value as Encode or EncodeIndented writes it; see
-// Decoder.Checksum. The value must not contain its checksum.
+// Checksum returns the checksum of a value as the functions above write it; see Decoder.Checksum.
+// The value must not contain its checksum.
 func Checksum(v any) (string, error) {
 	sum := sha256.New()
 	err := encode(sum, v)
@@ -64,6 +65,41 @@ func encode(w io.Writer, v any, options ...jsontext.Options) error {
 		return fmt.Errorf("%s: %w", pathOf(semantic.JSONPointer), semantic.Err)
 	}
 	return err
+}
+
+// A folder is a writer that removes the white space from lists and objects that are inside of depth
+// others.
+type folder struct {
+	w                 io.Writer
+	depth             int
+	inside            int // the number of lists and objects around the next byte
+	inString, escaped bool
+	out               []byte // reused
+}
+
+// Write implements io.Writer.
+func (f *folder) Write(text []byte) (int, error) {
+	f.out = f.out[:0]
+	for _, b := range text {
+		switch {
+		case f.inString:
+			f.inString = b != '"' || f.escaped
+			f.escaped = b == '\\' && !f.escaped
+		case (b == ' ' || b == '\n') && f.inside > f.depth:
+			continue
+		case b == '"':
+			f.inString = true
+		case b == '{', b == '[':
+			f.inside++
+		case b == '}', b == ']':
+			f.inside--
+		}
+		f.out = append(f.out, b)
+	}
+	if _, err := f.w.Write(f.out); err != nil {
+		return 0, err
+	}
+	return len(text), nil
 }
 
 type counter int64

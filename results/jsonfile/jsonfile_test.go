@@ -68,7 +68,7 @@ func TestEncode(t *testing.T) {
 	if diff := cmp.Diff(as.Replace(want.String()), got.String()); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
-	for _, write := range []func(io.Writer, any) error{Encode, EncodeIndented} {
+	for _, write := range []func(io.Writer, any) error{Encode, EncodeIndented, folded} {
 		var text bytes.Buffer
 		if err := write(&text, v); err != nil {
 			t.Fatal(err)
@@ -77,9 +77,9 @@ func TestEncode(t *testing.T) {
 			t.Errorf("%v; read again (-want +got):\n%s", err, cmp.Diff(v, again))
 		}
 	}
-	n, err := IndentedSize([]int{1, 2}, 2)
-	if want := int64(len("[\n      1,\n      2\n    ]")); err != nil || n != want {
-		t.Errorf("indented size %d, %v; want %d", n, err, want)
+	n, err := EncodedSize([]int{1, 2})
+	if want := int64(len("[1,2]")); err != nil || n != want {
+		t.Errorf("size %d, %v; want %d", n, err, want)
 	}
 	if err := Encode(io.Discard, document{Parts: []*part{}, Share: math.NaN()}); err == nil ||
 		err.Error() != "share: unsupported value: NaN" {
@@ -392,4 +392,32 @@ func TestMemory(t *testing.T) {
 		t.Errorf("%d bytes; the runtime took %d", got, want)
 	}
 	runtime.KeepAlive(all)
+}
+
+// folded encodes a value with a depth of 1.
+func folded(w io.Writer, v any) error { return EncodeFolded(w, v, 1) }
+
+// Lists and objects inside of depth others are on one line. Strings keep their spaces, quotes and
+// brackets.
+func TestEncodeFolded(t *testing.T) {
+	v := map[string]any{
+		"a b": []any{map[string]any{"c d": `[ "e\ `, "f": []int{1, 2}}, []int{}, 7},
+		"g":   "h: {",
+	}
+	want := `{
+  "a b": [
+    {"c d":"[ \"e\\ ","f":[1,2]},
+    [],
+    7
+  ],
+  "g": "h: {"
+}
+`
+	var got bytes.Buffer
+	if err := EncodeFolded(&got, v, 2); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(want, got.String()); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
 }

@@ -73,6 +73,10 @@ func figures(a *Account, r *Recording) *results.Trial {
 	f := *r.Trial
 	f.Evidence, f.Losses, f.Lost = results.Evidence{}, nil, 0
 	a.Fill(&f)
+	if n := len(r.Trial.Losses); n < len(f.Losses) { // a run lists only some of the losses
+		f.LossesOmitted += int64(len(f.Losses) - n)
+		f.Losses = f.Losses[:n]
+	}
 	if was := r.Trial.Fairness; was != nil && was.Requests == nil && f.Fairness != nil {
 		// The recording was made before these figures existed.
 		f.Fairness.TopShare, f.Fairness.Requests, f.Fairness.BusyTime = 0, nil, nil
