@@ -1,0 +1,90 @@
+package chart
+
+import (
+	"fmt"
+	"math"
+	"strings"
+)
+
+// A SpreadChart shows how evenly a whole is shared among workers: a dot for each worker, and the
+// band in which 95 % of the dots would be if a fair die chose the worker.
+type SpreadChart struct {
+	Title string
+	Whole string // what is shared: "connections"
+	Rows  []SpreadRow
+}
+
+// A SpreadRow is a variant.
+type SpreadRow struct {
+	Label  string
+	Figure string    // max ÷ mean and p, as text
+	Counts []float64 // for each worker
+}
+
+// Spread draws the chart. Its axis has shares as multiples of a fair share.
+func Spread(f SpreadChart) Drawing {
+	shares := []float64{1.2}
+	var labels []label
+	for _, r := range f.Rows {
+		mean := total(r.Counts) / float64(max(1, len(r.Counts)))
+		if mean > 0 {
+			shares = append(shares, 1+2/math.Sqrt(mean), largest(r.Counts)/mean)
+		}
+		labels = append(labels, label{name: r.Label, figure: r.Figure})
+	}
+	if len(shares) == 1 {
+		return Drawing{}
+	}
+	s := linear(shares...)
+	var c, marks canvas
+	c.writef(`<rect class="band" width="18" height="10"/>`)
+	c.writef(`<text class="small" x="24" y="9.5">a fair die: 95 %% of the workers</text>`)
+	d, y := marks.rows(labels, 24, markHeight, func(row int, y float64) {
+		marks.workers(f, f.Rows[row], s, y)
+	})
+	d.height = c.xAxis(s.labelled(xTicks), 20, y, narrow-2*margin,
+		"multiple of a fair share of the "+f.Whole)
+	d.Title, d.body = f.Title, c.String()+marks.String()
+	return d
+}
+
+// workers draws the band and the dots of a row. Workers whose dots would be at the same place share
+// one dot.
+func (c *canvas) workers(f SpreadChart, r SpreadRow, s scale, y float64) {
+	whole := total(r.Counts)
+	if whole == 0 {
+		return
+	}
+	mean := whole / float64(len(r.Counts))
+	half := 2 / math.Sqrt(mean)
+	c.titled(fmt.Sprintf("%s: a fair die gives %s to %s %s to a worker", r.Label,
+		figure(math.Round(mean*max(0, 1-half))), figure(math.Round(mean*(1+half))), f.Whole),
+		func() { c.rect("band", s.at(1-half), y, s.at(1+half), markHeight) })
+	c.WriteString(`<g class="faint">`)
+	var places []string
+	workers := map[string][]string{}
+	where := map[string]float64{}
+	for i, n := range r.Counts {
+		if !finite(n) || n < 0 {
+			continue
+		}
+		x := math.Round(s.at(n/mean)*400) / 400
+		place := share(x)
+		if workers[place] == nil {
+			places = append(places, place)
+		}
+		workers[place] = append(workers[place], fmt.Sprintf("worker %d: %s, %s × fair", i,
+			figure(n), figure(n/mean)))
+		where[place] = x
+	}
+	for _, place := range places {
+		all := workers[place]
+		const most = 4
+		text := strings.Join(all[:min(most, len(all))], "; ")
+		if len(all) > most {
+			text += fmt.Sprintf(" and %d more", len(all)-most)
+		}
+		c.titled(text, func() { c.dot("", where[place], y+markHeight/2, 4) })
+	}
+	c.WriteString("</g>")
+}
