@@ -44,7 +44,7 @@ var allowed = map[string][]string{
 	"results/claims":          {"results", "results/metrics", "results/unit"},
 	"results/stored":          {"results", "results/compare", "results/summary"},
 	"results/report/chart":    {},
-	"results/report/document": {},
+	"results/report/document": {"results/report/chart"},
 	"results/report": {
 		"results", "results/cause", "results/claims", "results/command", "results/compare",
 		"results/input", "results/jsonfile", "results/metrics", "results/report/document",

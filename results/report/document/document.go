@@ -1,4 +1,4 @@
-// Package document prints headings, paragraphs, lists and tables: as text for terminals, as
+// Package document prints headings, paragraphs, lists, tables and charts: as text for terminals, as
 // GitHub's Markdown, or as one HTML page. It knows nothing of their content.
 package document
 
@@ -10,10 +10,14 @@ import (
 // A Document is the content that every format for people prints. The formats differ only in their
 // markup.
 type Document struct {
+	// Images is the directory in which Markdown finds the files of the charts. If it is "", the
+	// Markdown has no images.
+	Images string
+
 	blocks []block
 }
 
-// A block is a heading, a paragraph, a list or a *Table.
+// A block is a heading, a paragraph, a list, a *Table or a *Chart.
 type block any
 
 type heading struct {

@@ -5,6 +5,8 @@ import (
 	"html/template"
 	"io"
 	"strconv"
+
+	"reuseport-bench/results/report/chart"
 )
 
 //go:embed page.html
@@ -12,7 +14,8 @@ var pageTemplate string
 
 // HTML prints the document as one page that needs no other files and no scripts.
 func (d *Document) HTML(w io.Writer) error {
-	page, err := template.New("page").Funcs(template.FuncMap{"mark": mark}).Parse(pageTemplate)
+	page, err := template.New("page").Funcs(template.FuncMap{"mark": mark, "style": d.style}).
+		Parse(pageTemplate)
 	if err != nil {
 		return err
 	}
@@ -28,6 +31,14 @@ type htmlBlock struct {
 	H1, H2, H3, Paragraph string
 	List                  []string
 	Table                 *htmlTable
+	Chart                 *htmlChart
+}
+
+// An htmlChart is a chart that can be opened to its table.
+type htmlChart struct {
+	Name, Sentence string
+	SVG            template.HTML
+	Table          *htmlTable
 }
 
 type htmlTable struct {
@@ -58,9 +69,40 @@ func newHTMLBlock(b block) htmlBlock {
 		return htmlBlock{List: b}
 	case *Table:
 		return htmlBlock{Table: b.html()}
+	case *Chart:
+		return htmlBlock{Chart: b.html()}
 	}
 	panic("document: unknown block " + strconv.Quote(template.HTMLEscaper(b)))
 }
+
+func (c *Chart) html() *htmlChart {
+	// Package chart escapes the text in its drawings.
+	out := &htmlChart{Name: c.Name, Sentence: c.Sentence, SVG: template.HTML(c.Drawing.Inline())}
+	if c.tabled() {
+		out.Table = c.Table.html()
+	}
+	return out
+}
+
+// style returns the style sheet of the document's charts, or "" if it has none.
+func (d *Document) style() template.CSS {
+	if len(d.Charts()) == 0 {
+		return ""
+	}
+	return template.CSS(chartRules + chart.Style())
+}
+
+// chartRules place charts on the page. Printing opens their tables.
+const chartRules = `
+figure { margin: 1.5em 0; }
+figcaption { white-space: pre-line; margin-bottom: .7em; }
+figure summary { cursor: pointer; font-size: .87em; }
+@media print {
+h1, h2, h3, figcaption { break-after: avoid; break-inside: avoid; }
+figure > svg { break-inside: avoid; }
+details::details-content { content-visibility: visible; block-size: auto; }
+}
+`
 
 func (t *Table) html() *htmlTable {
 	out := &htmlTable{Caption: t.Caption, Notes: t.notes.texts()}

@@ -21,19 +21,27 @@ func (d *Document) Markdown(w io.Writer) error {
 		case list:
 			err = markdownList(w, b)
 		case *Table:
-			if b.Caption != "" {
-				fmt.Fprintf(w, "%s\n\n", EscapeMarkdown(b.Caption))
-			}
-			if err = b.markdown(w); err == nil && len(b.notes) > 0 {
-				fmt.Fprintln(w)
-				err = markdownNotes(w, b.notes.texts())
-			}
+			err = markdownTable(w, b)
+		case *Chart:
+			err = b.markdown(w, d.Images)
 		}
 		if err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// markdownTable prints a table with its caption and its notes.
+func markdownTable(w io.Writer, t *Table) error {
+	if t.Caption != "" {
+		fmt.Fprintf(w, "%s\n\n", EscapeMarkdown(t.Caption))
+	}
+	if err := t.markdown(w); err != nil || len(t.notes) == 0 {
+		return err
+	}
+	fmt.Fprintln(w)
+	return markdownNotes(w, t.notes.texts())
 }
 
 func markdownList(w io.Writer, items list) error {

@@ -30,6 +30,8 @@ func (d *Document) Text(w io.Writer, look Look) error {
 			}
 		case *Table:
 			err = b.text(w, look)
+		case *Chart:
+			err = b.text(w, look)
 		}
 		if err != nil {
 			return err
