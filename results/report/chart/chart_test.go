@@ -555,6 +555,18 @@ func TestSimplified(t *testing.T) {
 	}
 }
 
+// A window without a known value interrupts a line and has no dot.
+func TestUnknownWindows(t *testing.T) {
+	values := []float64{1, 2, unknown, 5, math.Inf(1)}
+	y := scale{low: 0, high: 10}.at // at(NaN) is 0
+	if got, want := curves(values, 10, y), "M5 0.1L15 0.2M35 0.5L36 0.5"; got != want {
+		t.Errorf("curves: got %s, want %s", got, want)
+	}
+	if got, want := dots(values, 10, y), "M5 0.1h0M15 0.2h0M35 0.5h0"; got != want {
+		t.Errorf("dots: got %s, want %s", got, want)
+	}
+}
+
 func TestWrap(t *testing.T) {
 	for _, test := range []struct {
 		text  string

@@ -65,7 +65,7 @@ func curves(values []float64, width float64, y func(value float64) float64) stri
 		run = nil
 	}
 	for i, v := range values {
-		if !finite(y(v)) {
+		if !finite(v) || !finite(y(v)) {
 			flush()
 			continue
 		}
@@ -79,7 +79,7 @@ func curves(values []float64, width float64, y func(value float64) float64) stri
 func dots(values []float64, width float64, y func(value float64) float64) string {
 	var d strings.Builder
 	for i, v := range values {
-		if finite(y(v)) {
+		if finite(v) && finite(y(v)) {
 			d.WriteString("M" + num((float64(i)+0.5)*width) + " " + num(y(v)) + "h0")
 		}
 	}
