@@ -91,3 +91,23 @@ func DecodeHistogram(encoded string) (*Histogram, error) {
 	}
 	return &Histogram{counts: counts}, nil
 }
+
+// A Bar is a range of values that a histogram does not tell apart, and how many were recorded.
+type Bar struct {
+	NS int64 // the greatest value of the range
+	N  int64
+}
+
+// Values returns the recorded values in ascending order.
+func (h *Histogram) Values() (all []Bar) {
+	for _, bar := range h.counts.Distribution() {
+		if bar.Count > 0 {
+			all = append(all, Bar{NS: bar.To, N: bar.Count})
+		}
+	}
+	return all
+}
+
+// At returns the smallest value that at least this percentage of the values did not exceed, in
+// nanoseconds.
+func (h *Histogram) At(percentile float64) int64 { return h.counts.ValueAtPercentile(percentile) }

@@ -67,10 +67,12 @@ type Machine struct {
 
 // Scenario holds the variants of one scenario.
 type Scenario struct {
-	Name     string            `json:"name"`
-	About    string            `json:"about"`
-	File     string            `json:"file,omitempty"` // the file from which it was read
-	SHA256   string            `json:"sha256"`
+	Name   string `json:"name"`
+	About  string `json:"about"`
+	File   string `json:"file,omitempty"` // the file from which it was read
+	SHA256 string `json:"sha256"`
+	// YAML is the text of the scenario. It is absent in older runs.
+	YAML     string            `json:"yaml,omitempty"`
 	Baseline map[string]string `json:"baseline"`
 	MinValid int               `json:"min_valid"`
 	// ScenarioMinValid is the min_valid in the scenario's file, if the run used a lower one because

@@ -58,7 +58,7 @@ func (brokenWriter) Write([]byte) (int, error) { return 0, errBroken }
 // likeFile ignores differences between files with the same meaning. A missing list is equal to an
 // empty one.
 var likeFile = cmp.Options{
-	cmpopts.IgnoreFields(Scenario{}, "SHA256", "File"),
+	cmpopts.IgnoreFields(Scenario{}, "SHA256", "File", "Text"),
 	cmpopts.IgnoreFields(Axis{}, "Line"),
 	cmpopts.IgnoreFields(Gate{}, "Line"),
 	cmpopts.EquateEmpty(),

@@ -94,7 +94,7 @@ func Parse(file string, data []byte) (*Scenario, error) {
 		return nil, d.Err(file)
 	}
 	sum := sha256.Sum256(data)
-	s := &Scenario{File: file, SHA256: hex.EncodeToString(sum[:])}
+	s := &Scenario{File: file, SHA256: hex.EncodeToString(sum[:]), Text: string(data)}
 	d.Decode(root, s)
 	if s.Sockets == "" {
 		s.Sockets = vocabulary.SocketsReuseport

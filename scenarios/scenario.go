@@ -35,6 +35,8 @@ type Scenario struct {
 	Variants []Variant `yaml:"-"`
 	// SHA256 is the hex digest of the file.
 	SHA256 string `yaml:"-"`
+	// Text is the text of the file.
+	Text string `yaml:"-"`
 	// File is the name of the file from which the scenario was read, for messages.
 	File string `yaml:"-"`
 }

@@ -327,7 +327,8 @@ func scenarioPart(p *summaryPage, s *results.Scenario) {
 	d, figures := &document.Document{}, &document.Document{}
 	aboutBlocks(d, s)
 	p.put(d)
-	measuredBlocks(figures, s)
+	tableBlocks(figures, s)
+	outsideBlocks(figures, s)
 	p.fold("losses and response time of "+unit.Plural(len(s.Variants), "variant"), figures)
 }
 

@@ -366,11 +366,28 @@ func lossBlocks(d *document.Document, v *results.Variant, t *results.Trial) {
 		title += " (invalid: " + strings.Join(t.Reasons(), "; ") + ")"
 	}
 	d.Heading(2, title)
-	out := &document.Table{Columns: []document.Column{
+	out := lossTable()
+	for _, row := range lossRows(t) {
+		out.Add(row...)
+	}
+	d.Table(out)
+	seriesBlock(d, t)
+	if t.LossesOmitted > 0 {
+		d.Paragraph(fmt.Sprintf("%s more, not recorded one by one.", count(t.LossesOmitted)))
+	}
+}
+
+// lossTable returns a table for the rows of lossRows.
+func lossTable() *document.Table {
+	return &document.Table{Columns: []document.Column{
 		document.Right("due\n[ms]"), document.Right("took\n[ms]"), document.Left("source"),
 		document.Left("phase: error"), document.Left("server"),
 		document.Left("cause\n(known from)"), document.Right("worker"), document.Right("step"),
 	}}
+}
+
+// lossRows describes the trial's lost attempts, in the order in which they were due.
+func lossRows(t *results.Trial) (rows [][]string) {
 	losses := slices.SortedFunc(slices.Values(t.Losses), func(a, b results.Loss) int {
 		return cmp.Or(cmp.Compare(a.ScheduledNS, b.ScheduledNS),
 			cmp.Compare(a.LoadProcess, b.LoadProcess), cmp.Compare(a.Sequence, b.Sequence))
@@ -387,14 +404,11 @@ func lossBlocks(d *document.Document, v *results.Variant, t *results.Trial) {
 		if l.Kernel != "" {
 			cause += "\n" + l.Kernel
 		}
-		out.Add(milliseconds(l.ScheduledNS), milliseconds(l.DoneNS-l.ScheduledNS), l.Source,
-			lastError(l), l.Server, cause, worker, step)
+		rows = append(rows, []string{milliseconds(l.ScheduledNS),
+			milliseconds(l.DoneNS - l.ScheduledNS), l.Source, lastError(l), l.Server, cause,
+			worker, step})
 	}
-	d.Table(out)
-	seriesBlock(d, t)
-	if t.LossesOmitted > 0 {
-		d.Paragraph(fmt.Sprintf("%s more, not recorded one by one.", count(t.LossesOmitted)))
-	}
+	return rows
 }
 
 // lastError describes the way in which a lost attempt's last try failed.

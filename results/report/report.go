@@ -45,25 +45,29 @@ func (o Options) Select(run *results.Run) ([]*results.Scenario, error) {
 
 // Text prints the whole report of the run for a terminal. Brief prints one screen.
 func Text(w io.Writer, run *results.Run, opts Options) error {
-	return write(run, opts, func(d *document.Document) error { return d.Text(w, opts.look()) })
-}
-
-// Markdown prints the run in GitHub's Markdown, for documents and pull requests.
-func Markdown(w io.Writer, run *results.Run, opts Options) error {
-	return write(run, opts, func(d *document.Document) error { return d.Markdown(w) })
-}
-
-// HTML prints the run as one page that needs no other files and no scripts.
-func HTML(w io.Writer, run *results.Run, opts Options) error {
-	return write(run, opts, func(d *document.Document) error { return d.HTML(w) })
-}
-
-func write(run *results.Run, opts Options, as func(*document.Document) error) error {
 	d, err := runDocument(run, opts)
 	if err != nil {
 		return err
 	}
-	return as(d)
+	return d.Text(w, opts.look())
+}
+
+// Markdown prints the run in GitHub's Markdown, for documents and pull requests.
+func Markdown(w io.Writer, run *results.Run, opts Options) error {
+	d, err := runDocument(run, opts)
+	if err != nil {
+		return err
+	}
+	return d.Markdown(w)
+}
+
+// HTML prints the run as one page with charts. The page needs no other files and no scripts.
+func HTML(w io.Writer, run *results.Run, opts Options) error {
+	d, err := pageDocument(run, opts)
+	if err != nil {
+		return err
+	}
+	return d.HTML(w)
 }
 
 // JSON prints the run in the form of run.json.

@@ -36,7 +36,7 @@ func TestGolden(t *testing.T) {
 	}{
 		{"finished.txt", Text, reporttest.FinishedRun()},
 		{"finished.md", Markdown, reporttest.FinishedRun()},
-		{"finished.html", HTML, reporttest.FinishedRun()},
+		{"page.html", HTML, reporttest.PagedRun()},
 		{"small.json", JSON, reporttest.SmallRun()},
 		{"watched.txt", Text, reporttest.WatchedRun()},
 		{"watched.losses.txt", Losses, reporttest.WatchedRun()},

@@ -178,7 +178,8 @@ var (
 // leave out.
 func scenarioBlocks(d *document.Document, s *results.Scenario) {
 	aboutBlocks(d, s)
-	measuredBlocks(d, s)
+	tableBlocks(d, s)
+	outsideBlocks(d, s)
 	gateBlocks(d, s)
 }
 
@@ -187,6 +188,11 @@ func aboutBlocks(d *document.Document, s *results.Scenario) {
 	if s.About != "" {
 		d.Paragraph(s.About)
 	}
+	decidedBlocks(d, s)
+}
+
+// decidedBlocks adds the sentences that the scenario decided, and what its figures are based on.
+func decidedBlocks(d *document.Document, s *results.Scenario) {
 	d.List(answers(s))
 	n := newNames(s)
 	needed := fmt.Sprintf("%d valid needed", s.MinValid)
@@ -238,7 +244,8 @@ func lossOf(v *results.Variant) float64 {
 	return float64(sum.Dropped) / float64(sum.Attempts)
 }
 
-func measuredBlocks(d *document.Document, s *results.Scenario) {
+// tableBlocks adds all tables of figures.
+func tableBlocks(d *document.Document, s *results.Scenario) {
 	measured := slices.DeleteFunc(ordered(s), func(v *results.Variant) bool {
 		return v.SkippedReason != nil
 	})
@@ -253,7 +260,6 @@ func measuredBlocks(d *document.Document, s *results.Scenario) {
 	if lines := witnessLines(valid); len(lines) > 0 {
 		d.Paragraph(strings.Join(lines, "\n"))
 	}
-	outsideBlocks(d, s)
 }
 
 // capacityText gives the capacity of which the load was a share, or "" if the load was not a share
@@ -559,6 +565,9 @@ func fillFigures(
 		scales[i] = c.scale(variants)
 		column := document.Right(headIn(c.head, scales[i]))
 		column.Tone = c.tone
+		if m, ok := metrics.Find(c.metric); ok {
+			column.About = m.Doc
+		}
 		t.Columns = append(t.Columns, column)
 	}
 	for _, v := range variants {

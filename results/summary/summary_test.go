@@ -285,6 +285,13 @@ func TestSummarizeNamesOnlyKnownMetrics(t *testing.T) {
 		Valid: true, ControlPlane: "embedded",
 		Workers: []results.Worker{{Accepted: 1}, {BindError: "EADDRINUSE"}},
 	})
+	for _, unit := range []string{"", "ns"} {
+		for _, greatest := range []bool{false, true} {
+			v.Trials = append(v.Trials, &results.Trial{Valid: true, Search: &results.Search{
+				Setting: "server.backlog", Unit: unit, Greatest: greatest, Value: new(1.),
+			}})
+		}
+	}
 	v.Trials = append(v.Trials, &results.Trial{
 		Valid: true, Concurrency: 5, ServedPerSecond: new(100.),
 	})

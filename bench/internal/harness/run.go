@@ -204,6 +204,7 @@ func newRun(p *plan.Plan, cfg RunConfig) *results.Run {
 	for _, sp := range p.Scenarios {
 		s := &results.Scenario{
 			Name: sp.Spec.Name, About: sp.Spec.About, File: sp.Spec.File, SHA256: sp.Spec.SHA256,
+			YAML:     sp.Spec.Text,
 			Baseline: sp.Spec.Baseline, MinValid: sp.MinValid, Trials: sp.Blocks(),
 			Looks: sp.Looks, BudgetNS: int64(sp.Budget),
 		}

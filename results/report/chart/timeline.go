@@ -324,7 +324,7 @@ func (t *timeline) host() {
 		}
 		t.head(fmt.Sprintf("%s: at most %s %% of a window", h.Name, figure(100*most)))
 		t.rect("strip", 0, t.y, 1, hostHeight)
-		levels := t.levels(h.Shares, most)
+		levels := t.levels(h.Shares, max(most, leastHeat))
 		t.stretched(t.y, hostHeight, func() {
 			for i := range levels {
 				t.path(fmt.Sprintf("heat-%d", i), levels[i])
@@ -333,6 +333,10 @@ func (t *timeline) host() {
 		t.y += hostHeight + laneGap
 	}
 }
+
+// leastHeat is the least share of a window that is drawn as hot. Without it, the hottest window would
+// look like a disturbance where there was none.
+const leastHeat = 0.2
 
 // levels returns, for each level of heat, the path through the windows that have it.
 func (t *timeline) levels(shares []float64, most float64) [heat + 1]string {

@@ -17,7 +17,7 @@ type Document struct {
 	blocks []block
 }
 
-// A block is a heading, a paragraph, a list, a *Table or a *Chart.
+// A block is a heading, a paragraph, a list, a *Table, a *Chart, code, or an end of a fold.
 type block any
 
 type heading struct {
@@ -30,6 +30,15 @@ type paragraph struct {
 	text    string
 	leading bool
 }
+
+// fold is the summary of a part that is folded away, and foldEnd is its end.
+type (
+	fold    string
+	foldEnd struct{}
+)
+
+// code is text that is printed as it is.
+type code string
 
 // list is a bullet list.
 type list []string
@@ -51,6 +60,8 @@ type Table struct {
 type Column struct {
 	Head  string
 	Right bool // the column holds numbers, aligned to the right
+	// About explains the head. HTML shows it while the pointer is on the head.
+	About string
 	// Tone returns the tone in which a cell is printed if the text has colours. If Tone is nil,
 	// cells have no tone.
 	Tone func(cell string) Tone
@@ -141,6 +152,16 @@ func CleanAll(all []string) []string {
 	}
 	return cleaned
 }
+
+// Fold begins a part of the document that HTML and Markdown fold away under a summary. In text the
+// part is not folded. EndFold ends it.
+func (d *Document) Fold(summary string) { d.blocks = append(d.blocks, fold(Clean(summary))) }
+
+// EndFold ends the part that Fold began.
+func (d *Document) EndFold() { d.blocks = append(d.blocks, foldEnd{}) }
+
+// Code adds text that is printed as it is, in lines.
+func (d *Document) Code(text string) { d.blocks = append(d.blocks, code(Clean(text))) }
 
 // Empty reports whether nothing was added to the document.
 func (d *Document) Empty() bool { return len(d.blocks) == 0 }

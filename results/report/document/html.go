@@ -29,6 +29,8 @@ func (d *Document) HTML(w io.Writer) error {
 // An htmlBlock is a block for the HTML template. Exactly one of its fields is set.
 type htmlBlock struct {
 	H1, H2, H3, Paragraph string
+	Fold, Code            string
+	FoldEnd               bool
 	List                  []string
 	Table                 *htmlTable
 	Chart                 *htmlChart
@@ -51,6 +53,7 @@ type htmlTable struct {
 type htmlCell struct {
 	Text  string
 	Right bool
+	About string // of a head
 }
 
 func newHTMLBlock(b block) htmlBlock {
@@ -65,6 +68,12 @@ func newHTMLBlock(b block) htmlBlock {
 		return htmlBlock{H3: b.text}
 	case paragraph:
 		return htmlBlock{Paragraph: b.text}
+	case fold:
+		return htmlBlock{Fold: string(b)}
+	case foldEnd:
+		return htmlBlock{FoldEnd: true}
+	case code:
+		return htmlBlock{Code: string(b)}
 	case list:
 		return htmlBlock{List: b}
 	case *Table:
@@ -107,12 +116,12 @@ details::details-content { content-visibility: visible; block-size: auto; }
 func (t *Table) html() *htmlTable {
 	out := &htmlTable{Caption: t.Caption, Notes: t.notes.texts()}
 	for _, c := range t.Columns {
-		out.Heads = append(out.Heads, htmlCell{c.Head, c.Right})
+		out.Heads = append(out.Heads, htmlCell{c.Head, c.Right, c.About})
 	}
 	for _, row := range t.Rows {
 		cells := make([]htmlCell, len(row))
 		for i, cell := range row {
-			cells[i] = htmlCell{cell, t.Columns[i].Right}
+			cells[i] = htmlCell{Text: cell, Right: t.Columns[i].Right}
 		}
 		out.Rows = append(out.Rows, cells)
 	}

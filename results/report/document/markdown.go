@@ -20,6 +20,12 @@ func (d *Document) Markdown(w io.Writer) error {
 			_, err = fmt.Fprintln(w, EscapeMarkdown(b.text))
 		case list:
 			err = markdownList(w, b)
+		case fold:
+			_, err = fmt.Fprintf(w, "<details>\n<summary>%s</summary>\n", EscapeMarkdown(string(b)))
+		case foldEnd:
+			_, err = fmt.Fprintln(w, "</details>")
+		case code:
+			_, err = fmt.Fprintf(w, "```\n%s\n```\n", strings.TrimRight(string(b), "\n"))
 		case *Table:
 			err = markdownTable(w, b)
 		case *Chart:

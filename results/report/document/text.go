@@ -28,6 +28,12 @@ func (d *Document) Text(w io.Writer, look Look) error {
 					break
 				}
 			}
+		case fold:
+			err = writeLines(w, width, string(b))
+		case foldEnd:
+		case code:
+			_, err = fmt.Fprintf(w, "    %s\n", strings.ReplaceAll(strings.TrimRight(string(b), "\n"),
+				"\n", "\n    "))
 		case *Table:
 			err = b.text(w, look)
 		case *Chart:

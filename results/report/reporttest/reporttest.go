@@ -599,3 +599,63 @@ func Faults(text string) (faults []string) {
 	}
 	return faults
 }
+
+// PagedRun returns FinishedRun with what the charts of a page need: histograms, windows, the losses
+// around stops, and the lives of workers.
+func PagedRun() *results.Run {
+	run := FinishedRun()
+	for _, s := range run.Scenarios {
+		s.YAML = "name: " + s.Name + "\nload: {rate: 2000/s, duration: 3s}\n"
+		for _, v := range s.Variants {
+			for _, t := range v.Trials {
+				paged(t)
+			}
+		}
+	}
+	return run
+}
+
+// paged adds the data of charts to a trial of 3 s.
+func paged(t *results.Trial) {
+	h := results.NewHistogram()
+	for i := range t.Served {
+		ns := int64(200_000 + 20*i)
+		if i%100 == 0 {
+			ns = 900_000 + 600*i
+		}
+		h.Record(ns)
+	}
+	t.Histogram = h.Encode()
+	w := &results.Windows{Lost: results.Counts{}}
+	var times []int64
+	for ns := int64(0); ns < 3e9; ns += 30e6 {
+		w.EdgesNS, w.Served = append(w.EdgesNS, ns), append(w.Served, 0)
+		times = append(times, 200_000+ns%7_000_000/10)
+	}
+	w.EdgesNS = append(w.EdgesNS, 3e9)
+	w.ResponseNS = results.WindowTimes{P50: times, P99: times, Max: times}
+	w.Queues = []results.QueueSeries{{Worker: new(0), First: 10, Longest: []int64{1, 3, 2}}}
+	w.Machine = &results.MachineWindows{EdgesNS: []int64{0, 1e9, 3e9}, StealNS: []int64{0, 20e6},
+		RunQueueDelayNS: []int64{1e6, 0}}
+	t.Windows, t.Workers = w, nil
+	if len(t.Steps) > 0 {
+		t.AroundStops = results.NewAroundStops()
+		t.AroundStops.Stops = int64(len(t.Steps))
+	}
+	for _, l := range t.Losses {
+		w.Lost.Add(l.Cause, int(l.ScheduledNS/30e6), 1)
+		t.AroundStops.Add(l.Cause, time.Duration(l.ScheduledNS-*t.Steps[*l.Step].StopNS))
+	}
+	started := new(int64(-50e6))
+	for k, s := range t.Steps {
+		t.Workers = append(t.Workers, results.Worker{ID: k, Generation: k, Accepted: 1000,
+			StartedNS: started, ReadyNS: new(*started + 9e6), StopNS: s.StopNS,
+			ClosedNS: s.ClosedNS, GoneNS: new(*s.ClosedNS + 2e6)})
+		started = new(s.AtNS)
+	}
+	t.Workers = append(t.Workers, results.Worker{ID: len(t.Steps), Generation: len(t.Steps),
+		Accepted: 3000, StartedNS: started, ReadyNS: new(*started + 9e6)})
+	if len(t.Steps) == 0 {
+		t.Workers = append(t.Workers, results.Worker{ID: 1, Accepted: 3100, StartedNS: started})
+	}
+}

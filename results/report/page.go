@@ -1,0 +1,130 @@
+package report
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+
+	"reuseport-bench/results"
+	"reuseport-bench/results/command"
+	"reuseport-bench/results/report/document"
+	"reuseport-bench/results/unit"
+)
+
+// pageDocument returns the page of a run. The answer comes first, then its proof in charts. Tables,
+// single losses and the scenario's text are folded away.
+func pageDocument(run *results.Run, opts Options) (*document.Document, error) {
+	scenarios, err := opts.Select(run)
+	if err != nil {
+		return nil, err
+	}
+	d := &document.Document{}
+	head := title(scenarios)
+	if len(scenarios) == 1 && scenarios[0].About != "" {
+		head = scenarios[0].About
+	}
+	d.Heading(1, head)
+	d.Paragraph(title(scenarios) + ": " + plainVerdict(run, scenarios) + ".\n" + measuredOn(run))
+	if run.FinishedAt == nil {
+		d.Paragraph(interruptedText(scenarios))
+	}
+	d.List(run.Warnings)
+	if len(scenarios) > 1 {
+		adviceBlocks(d, run)
+	}
+	for _, s := range scenarios {
+		if len(scenarios) > 1 {
+			aboutBlocks(d, s)
+		} else {
+			decidedBlocks(d, s)
+			adviceBlocks(d, run)
+		}
+		chartBlocks(d, s)
+		if passed := allPassed(s); passed > 0 {
+			d.Fold(unit.Plural(passed, "gate") + " passed")
+			gateBlocks(d, s)
+			d.EndFold()
+		} else {
+			gateBlocks(d, s)
+		}
+		outsideBlocks(d, s)
+		d.Fold("All tables of " + s.Name)
+		tableBlocks(d, s)
+		d.EndFold()
+		pageLosses(d, s, opts)
+	}
+	claimBlocks(d, run)
+	d.Heading(2, "Where it was measured")
+	d.List(environment(run))
+	d.Heading(2, "How to repeat it")
+	d.Code(repeatLine(run, scenarios))
+	for _, s := range scenarios {
+		if s.YAML != "" {
+			d.Fold("The scenario " + s.Name)
+			d.Code(s.YAML)
+			d.EndFold()
+		}
+	}
+	return d, nil
+}
+
+// allPassed returns the number of the scenario's gates if all of them passed, otherwise 0.
+func allPassed(s *results.Scenario) int {
+	for _, g := range s.Gates {
+		if g.Outcome != results.GatePass || s.Void != "" {
+			return 0
+		}
+	}
+	return len(s.Gates)
+}
+
+// measuredOn says when and where the run was made, in one line.
+func measuredOn(run *results.Run) string {
+	e := run.Environment
+	return fmt.Sprintf("Measured %s on Linux %s, %s, with %s %s, seed %d.", startText(run),
+		e.Kernel, unit.Plural(e.CPUs, "CPU"), run.Program, run.Version, run.Seed)
+}
+
+// repeatLine returns the command line that repeats the run.
+func repeatLine(run *results.Run, scenarios []*results.Scenario) string {
+	args := []string{"run"}
+	for _, s := range scenarios {
+		if strings.Contains(s.File, "/") {
+			args = append(args, s.File)
+		} else {
+			args = append(args, s.Name)
+		}
+	}
+	return command.Line(append(args, "--seed", strconv.FormatUint(run.Seed, 10))...)
+}
+
+// maxPageLosses is the maximum number of losses that a page lists for a scenario.
+const maxPageLosses = 200
+
+// pageLosses adds the first lost attempts of a scenario, folded away.
+func pageLosses(d *document.Document, s *results.Scenario, opts Options) {
+	var lost, listed int64
+	n := newNames(s)
+	t := lossTable()
+	t.Columns = append([]document.Column{document.Left("variant, block")}, t.Columns...)
+	for _, v := range s.Variants {
+		for _, trial := range v.Trials {
+			lost += trial.Lost
+			for _, row := range lossRows(trial) {
+				if listed < maxPageLosses {
+					t.Add(append([]string{fmt.Sprintf("%s, %d", n.of(v), trial.Block)}, row...)...)
+					listed++
+				}
+			}
+		}
+	}
+	if listed == 0 {
+		return
+	}
+	d.Fold(fmt.Sprintf("%d of the %s lost attempts, one by one", listed, thousands(lost)))
+	if listed < lost {
+		d.Paragraph("The others: " + command.Line("report", "--losses", opts.Path) + ".")
+	}
+	d.Table(t)
+	d.EndFold()
+}
