@@ -32,7 +32,8 @@ func compareFormats(look document.Look) map[string]compareFunc {
 		"text": func(w io.Writer, c *compare.Comparison) error {
 			return report.CompareText(w, c, look)
 		},
-		"markdown": report.CompareMarkdown, "json": report.CompareJSON,
+		"markdown": report.CompareMarkdown, "html": report.CompareHTML,
+		"json":   report.CompareJSON,
 		"github": report.CompareGitHub, "annotations": report.CompareAnnotations,
 	}
 }
@@ -126,7 +127,7 @@ is printed.`,
 		},
 	}
 	c.Flags().StringVar(&f.format, "format", "text",
-		"text, markdown, json, github (a job summary) or annotations (workflow commands)")
+		"text, markdown, html, json, github (a job summary) or annotations (workflow commands)")
 	c.Flags().BoolVar(&asJSON, "json", false, "print JSON, as --format json does")
 	c.Flags().StringArrayVar(&f.metrics, "metric", nil, fmt.Sprintf("decide by this metric; "+
 		"may be repeated, at most %d (default: what the scenario is about)", metrics.MaxGating))
@@ -153,7 +154,7 @@ is printed.`,
 	completeFlag(c, "only", labelsOfRuns)
 	completeFlag(c, "scenario", scenariosOfRuns)
 	completeFlag(c, "allow", always(compare.Allowances))
-	return c
+	return toFile(s, c)
 }
 
 func (f compareFlags) compare(base, head string) (*compare.Comparison, error) {

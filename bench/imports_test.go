@@ -47,8 +47,8 @@ var allowed = map[string][]string{
 	"results/report/document": {"results/report/chart"},
 	"results/report": {
 		"results", "results/cause", "results/claims", "results/command", "results/compare",
-		"results/input", "results/jsonfile", "results/metrics", "results/report/document",
-		"results/stats", "results/summary", "results/unit",
+		"results/input", "results/jsonfile", "results/metrics", "results/report/chart",
+		"results/report/document", "results/stats", "results/summary", "results/unit",
 	},
 	"results/report/formats": {
 		"results", "results/metrics", "results/report", "results/report/document", "results/unit",

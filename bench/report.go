@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"maps"
 	"os"
@@ -12,9 +13,11 @@ import (
 
 	"reuseport-bench/results"
 	"reuseport-bench/results/claims"
+	"reuseport-bench/results/command"
 	"reuseport-bench/results/report"
 	"reuseport-bench/results/report/formats"
 	"reuseport-bench/results/stored"
+	"reuseport-bench/results/unit"
 	"reuseport-bench/scenarios"
 )
 
@@ -27,7 +30,7 @@ var reportFormats = map[string]reportFunc{
 }
 
 func newReport(s *session) *cobra.Command {
-	var format string
+	var format, chartsDir string
 	var full, ledger, losses, rejudge bool
 	var only []string
 	var trial string
@@ -38,7 +41,8 @@ func newReport(s *session) *cobra.Command {
 Without RUN it takes the newest under ` + runsDir + `.
 
 As text it is one screen: what the run decided, a table of the variants, what does not count, gates
-and claims. --full prints every table, and so do --format markdown and html.
+and claims. --full prints every table, and so does --format markdown. --format html is one page with
+charts, which needs no other file. --charts DIR writes the charts as SVG files.
 
 --format junit is JUnit XML, for CI systems: a test case for each variant, an error when it has too
 few valid trials, and one for each gate, a failure when it failed and an error when it is undecided.
@@ -113,6 +117,11 @@ anything differs, and 3 when facts are missing.`,
 			if run.FinishedAt != nil { // apply this version's rules, as the command claims does
 				run.Claims = claims.Decide(run, scenarios.Names())
 			}
+			if chartsDir != "" {
+				if err := writeCharts(c, chartsDir, run, only); err != nil {
+					return err
+				}
+			}
 			options := s.reportOptions()
 			options.Scenarios, options.Path, options.Page = only, path, pageOf(path)
 			return print(c.OutOrStdout(), run, options)
@@ -120,6 +129,8 @@ anything differs, and 3 when facts are missing.`,
 	}
 	c.Flags().StringVar(&format, "format", "text", "text, markdown, html, csv, json, junit, "+
 		"benchfmt, github or annotations; of kept facts attempts or vegeta")
+	c.Flags().StringVar(&chartsDir, "charts", "",
+		"write the charts of the page into this directory, too, as SVG files")
 	c.Flags().BoolVar(&full, "full", false, "print every table")
 	c.Flags().BoolVar(&ledger, "ledger", false,
 		"print what became of every attempt, as the client and as the servers saw it")
@@ -152,6 +163,29 @@ func pageOf(path string) string {
 		return ""
 	}
 	return page
+}
+
+// writeCharts writes the charts of the run's page into a directory, which it makes if necessary.
+func writeCharts(c *cobra.Command, dir string, run *results.Run, only []string) error {
+	files, err := report.Charts(run, report.Options{Scenarios: only})
+	if err != nil {
+		return usage(err)
+	}
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return usage(err)
+	}
+	for _, f := range files {
+		err := replaceFile(filepath.Join(dir, f.Name), func(w io.Writer) error {
+			_, err := io.WriteString(w, f.SVG)
+			return err
+		})
+		if err != nil {
+			return err
+		}
+	}
+	fmt.Fprintf(c.ErrOrStderr(), "wrote %s to %s\n", unit.Plural(len(files), "chart"),
+		command.Quote(dir))
+	return nil
 }
 
 // writePage writes the report of the run into its directory and returns the path.

@@ -44,7 +44,8 @@ func toFile(s *session, c *cobra.Command) *cobra.Command {
 			s.width, s.terminal = document.DefaultWidth, false
 			c.SetOut(w)
 			err := print(c, args)
-			if exit := (*exitError)(nil); errors.As(err, &exit) && exit.err == nil {
+			exit := (*exitError)(nil)
+			if errors.As(err, &exit) && (exit.err == nil || exit.status != exitUsage) {
 				verdict, err = err, nil
 			}
 			return err

@@ -15,7 +15,6 @@ import (
 	"reuseport-bench/results/metrics"
 	"reuseport-bench/results/report/chart"
 	"reuseport-bench/results/report/document"
-	"reuseport-bench/results/summary"
 	"reuseport-bench/results/unit"
 )
 
@@ -138,13 +137,13 @@ func (c *charting) forest() *document.Chart {
 	sentence := "Each row is a variant. Farther to the left is better."
 	switch {
 	case none > 0 && lost > 0:
-		sentence = fmt.Sprintf("%d of %d variants dropped nothing that was seen: an open bar ends at "+
-			"the most that they can lose (3 in the number of %ss). A dot is what the others "+
-			"lost, with the interval that holds the true value in 95 of 100 runs.",
+		sentence = fmt.Sprintf("%d of %d variants dropped nothing that was seen: an open bar ends "+
+			"at the most that they can drop (3 in the number of %ss). A dot is what another "+
+			"variant dropped, with the interval that holds the true value in 95 of 100 runs.",
 			none, none+lost, of)
 	case none > 0:
-		sentence = fmt.Sprintf("No variant dropped anything that was seen. Each bar ends at the most "+
-			"that it can lose (3 in the number of %ss).", of)
+		sentence = fmt.Sprintf("No variant dropped anything that was seen. Each bar ends at the "+
+			"most that it can drop (3 in the number of %ss).", of)
 	}
 	return &document.Chart{Name: "dropped", Sentence: sentence, Drawing: chart.Forest(f), Table: t}
 }
@@ -275,8 +274,8 @@ func (c *charting) causes() *document.Chart {
 	}
 	sentence := "Why requests were dropped. " + meaning(causes[0])
 	if len(c.variants) > 1 && most != "" {
-		sentence = fmt.Sprintf("Why requests were dropped: each bar is all that a variant dropped. "+
-			"The most frequent cause is %s. %s", causes[0], meaning(causes[0]))
+		sentence = fmt.Sprintf("Why requests were dropped: each bar is all that a variant "+
+			"dropped. The most frequent cause is %s. %s", causes[0], meaning(causes[0]))
 	}
 	return &document.Chart{Name: "causes", Sentence: sentence, Drawing: chart.Causes(f), Table: t}
 }
@@ -299,8 +298,11 @@ func (c *charting) overlay() *document.Chart {
 	bins := 0
 	for _, v := range c.variants {
 		sum := v.AroundStops()
-		if sum == nil || sum.Lost.Total() == 0 || bins > 0 && (sum.BinNS != binNS || sum.Bins != bins) {
+		if sum == nil || sum.Lost.Total() == 0 {
 			continue
+		}
+		if bins > 0 && (sum.BinNS != binNS || sum.Bins != bins) {
+			continue // of a run that was resumed by a program with other bins
 		}
 		sums[v], binNS, bins = sum, sum.BinNS, sum.Bins
 		for name, byBin := range sum.Lost {
@@ -376,460 +378,10 @@ func (c *charting) overlay() *document.Chart {
 	}
 	// A panel a hundred times smaller than another would be flat.
 	f.Own = slices.Max(tallest) > 20*slices.Min(tallest)
-	sentence := "When requests were dropped: all restarts laid over each other, the stop signal at 0. " +
-		"A bar is what was dropped of the requests that were due in one millisecond."
+	sentence := "When requests were dropped: all restarts laid over each other, the stop signal " +
+		"at 0. A bar is what was dropped of the requests that were due in one millisecond."
 	if f.Own {
 		sentence += " Each variant has a scale of its own."
 	}
 	return &document.Chart{Name: "when", Sentence: sentence, Drawing: chart.Overlay(f), Table: t}
-}
-
-// worst shows one trial of the variant that lost most, and best one of the variant that lost least.
-func (c *charting) worst() *document.Chart {
-	return c.timeline(c.variants[len(c.variants)-1], "trial")
-}
-
-func (c *charting) best() *document.Chart {
-	if len(c.variants) < 2 || !c.steps {
-		return nil
-	}
-	return c.timeline(c.variants[0], "trial-best")
-}
-
-// medianTrial returns the valid trial with windows whose number of dropped attempts is the median.
-func medianTrial(v *results.Variant) *results.Trial {
-	var all []*results.Trial
-	for _, t := range v.ValidTrials() {
-		if t.Windows != nil {
-			all = append(all, t)
-		}
-	}
-	if len(all) == 0 {
-		return nil
-	}
-	slices.SortStableFunc(all, func(a, b *results.Trial) int { return cmp.Compare(a.Dropped, b.Dropped) })
-	return all[(len(all)-1)/2]
-}
-
-// timeline shows one trial in time.
-func (c *charting) timeline(v *results.Variant, name string) *document.Chart {
-	trial := medianTrial(v)
-	if trial == nil {
-		return nil
-	}
-	w := trial.Windows
-	ms := func(ns int64) float64 { return float64(ns) / 1e6 }
-	known := func(ns *int64) float64 {
-		if ns == nil {
-			return math.NaN()
-		}
-		return ms(*ns)
-	}
-	end := w.EdgesNS[len(w.EdgesNS)-1]
-	f := chart.TimelineChart{
-		Title: fmt.Sprintf("%s: one trial in time, %s", c.s.Name, c.of(v)),
-		Axis:  "ms after the first request was due", Unit: "ms", To: ms(end),
-	}
-	counts := map[string]int64{}
-	for name, byWindow := range w.Lost {
-		for _, n := range byWindow {
-			counts[name] += n
-		}
-	}
-	// The windows of the trial differ in length; the chart's do not.
-	const windows = 200
-	f.Window = ms(end) / windows
-	at := func(i int) int {
-		middle := float64(w.EdgesNS[i]+w.EdgesNS[i+1]) / 2
-		return min(windows-1, int(middle/float64(end)*windows))
-	}
-	var causes []string
-	f.Keys, causes = causeKeys(counts)
-	for _, name := range causes {
-		lost := make([]float64, windows)
-		for i, n := range w.Lost[name] {
-			lost[at(i)] += float64(n)
-		}
-		f.Lost = append(f.Lost, lost)
-	}
-	f.Max, f.P99, f.P50 = perWindow(w, windows, w.ResponseNS.Max), perWindow(w, windows, w.ResponseNS.P99),
-		perWindow(w, windows, w.ResponseNS.P50)
-	if len(w.Queues) > 0 {
-		longest := make([]int64, w.Len())
-		for _, q := range w.Queues {
-			for i := range longest {
-				longest[i] = max(longest[i], q.At(i))
-			}
-		}
-		f.Queue = make([]float64, windows)
-		for i, n := range longest {
-			for k := firstWindow(w, windows, i); k <= at(i); k++ {
-				f.Queue[k] = max(f.Queue[k], float64(n))
-			}
-		}
-	}
-	lanes := newLanes()
-	for _, one := range trial.Workers {
-		if one.Acceptor || one.BindError != "" || one.StartedNS == nil && one.ReadyNS == nil {
-			continue
-		}
-		life := chart.TimelineWorker{
-			Name: fmt.Sprintf("worker %d", one.ID), Started: known(one.StartedNS),
-			Ready: known(one.ReadyNS), Told: known(one.StopNS), Closed: known(one.ClosedNS),
-			Gone: known(one.GoneNS),
-		}
-		life.Lane = lanes.of(one)
-		f.Workers = append(f.Workers, life)
-	}
-	t := &document.Table{Columns: []document.Column{
-		document.Left("step"), document.Right("at [ms]"), document.Right("stop [ms]"),
-		document.Right("closed [ms]"), document.Right("takeover [ms]"), document.Right("dropped"),
-	}}
-	cell := func(ns *int64) string {
-		if ns == nil {
-			return missing
-		}
-		return unit.Number(ms(*ns))
-	}
-	for k, step := range trial.Steps {
-		f.Steps = append(f.Steps, chart.TimelineStep{Name: string(step.Do), At: ms(step.AtNS)})
-		dropped := missing
-		if n, ok := trial.StepDropped(k); ok {
-			dropped = count(n)
-		}
-		t.Add(string(step.Do), cell(&step.AtNS), cell(step.StopNS), cell(step.ClosedNS),
-			cell(step.TakeoverNS), dropped)
-	}
-	if m := w.Machine; m != nil && len(m.EdgesNS) > 1 {
-		f.Host = machineSeries(m, windows, end)
-	}
-	sentence := fmt.Sprintf("One trial in time: %s, the trial whose losses are the median (block %d). "+
-		"Each lane has the same time axis.", c.of(v), trial.Block+1)
-	return &document.Chart{Name: name, Sentence: sentence, Drawing: chart.Timeline(f), Table: t}
-}
-
-// firstWindow returns the first of the chart's n windows that window i of the trial covers.
-func firstWindow(w *results.Windows, n, i int) int {
-	end := w.EdgesNS[len(w.EdgesNS)-1]
-	return min(n-1, int(float64(w.EdgesNS[i])/float64(end)*float64(n)))
-}
-
-// perWindow spreads times over the n equal windows of a chart. If several windows of the trial lie
-// in one of the chart's, the longest time counts.
-func perWindow(w *results.Windows, n int, times results.Times) []float64 {
-	out := slices.Repeat([]float64{math.NaN()}, n)
-	end := w.EdgesNS[len(w.EdgesNS)-1]
-	for i, ns := range times {
-		if ns < 0 {
-			continue
-		}
-		last := min(n-1, int(float64(w.EdgesNS[i+1]-1)/float64(end)*float64(n)))
-		for k := firstWindow(w, n, i); k <= last; k++ {
-			if x := float64(ns) / 1e6; math.IsNaN(out[k]) || x > out[k] {
-				out[k] = x
-			}
-		}
-	}
-	return out
-}
-
-// machineSeries returns what the machine took from the trial, as shares of n equal windows.
-func machineSeries(m *results.MachineWindows, n int, end int64) (all []chart.HostSeries) {
-	for _, one := range []struct {
-		name string
-		ns   []int64
-	}{{"taken by the hypervisor", m.StealNS}, {"waiting for a CPU", m.RunQueueDelayNS}} {
-		if len(one.ns) == 0 {
-			continue
-		}
-		shares := make([]float64, n)
-		for i, taken := range one.ns {
-			from, to := m.EdgesNS[i], m.EdgesNS[i+1]
-			if to <= from {
-				continue
-			}
-			share := min(1, float64(taken)/float64(to-from))
-			for k := max(0, int(float64(from)/float64(end)*float64(n))); k < n &&
-				float64(k) < float64(to)/float64(end)*float64(n); k++ {
-				shares[k] = max(shares[k], share)
-			}
-		}
-		all = append(all, chart.HostSeries{Name: one.name, Shares: shares})
-	}
-	return all
-}
-
-// lanes places workers: a worker takes the lane of one that was told to stop before.
-type lanes struct{ until []int64 }
-
-func newLanes() *lanes { return &lanes{} }
-
-func (l *lanes) of(w results.Worker) int {
-	started, stopped := int64(math.MinInt64), int64(math.MaxInt64)
-	if w.StartedNS != nil {
-		started = *w.StartedNS
-	}
-	for _, ns := range []*int64{w.StopNS, w.ClosedNS, w.GoneNS} {
-		if ns != nil {
-			stopped = *ns
-			break
-		}
-	}
-	for i, until := range l.until {
-		if until <= started {
-			l.until[i] = stopped
-			return i
-		}
-	}
-	l.until = append(l.until, stopped)
-	return len(l.until) - 1
-}
-
-// spectrum shows how long attempts took.
-func (c *charting) spectrum() *document.Chart {
-	f := chart.SpectrumChart{
-		Title: c.s.Name + ": response time by percentile", Axis: "response time, ms",
-	}
-	t := &document.Table{Columns: []document.Column{document.Left("variant")}}
-	percentiles := []float64{50, 90, 99, 99.9, 99.99}
-	for _, p := range percentiles {
-		t.Columns = append(t.Columns, document.Right(fmt.Sprintf("p%g [ms]", p)))
-	}
-	t.Columns = append(t.Columns, document.Right("dropped"))
-	anyLost := false
-	for _, v := range c.variants {
-		all := results.NewHistogram()
-		var dropped int64
-		for _, trial := range v.ValidTrials() {
-			one, err := results.DecodeHistogram(trial.Histogram)
-			if err != nil {
-				continue // older runs have none
-			}
-			all.Merge(one)
-			dropped += trial.Dropped
-			f.Timeout = max(f.Timeout, float64(trial.TimeoutNS)/1e6)
-		}
-		if all.Count() == 0 {
-			continue
-		}
-		line := chart.SpectrumLine{Label: c.of(v), Lost: float64(dropped),
-			Strong: v == c.s.BaselineVariant() && len(c.variants) > 1}
-		for _, value := range all.Values() {
-			line.Values = append(line.Values,
-				chart.Count{Value: float64(value.NS) / 1e6, N: float64(value.N)})
-		}
-		anyLost = anyLost || dropped > 0
-		f.Lines = append(f.Lines, line)
-		cells := []string{c.of(v)}
-		for _, p := range percentiles {
-			if float64(all.Count())*(1-p/100) < 1 {
-				cells = append(cells, missing)
-				continue
-			}
-			cells = append(cells, unit.Number(float64(all.At(p))/1e6))
-		}
-		t.Add(append(cells, count(dropped))...)
-	}
-	if len(f.Lines) == 0 {
-		return nil
-	}
-	sentence := "How long requests took: 99 % took no longer than the line at 99 %, and so on. Lower is " +
-		"better."
-	if anyLost {
-		sentence += " Dropped requests count as longer than the timeout: a line rises where they begin."
-	}
-	return &document.Chart{Name: "response", Sentence: sentence, Drawing: chart.Spectrum(f), Table: t}
-}
-
-// spread shows how the connections were spread over the workers. Where workers are restarted, they
-// do not live equally long, and there is no chart.
-func (c *charting) spread() *document.Chart {
-	if c.steps {
-		return nil
-	}
-	f := chart.SpreadChart{Title: c.s.Name + ": connections by worker", Whole: "connections"}
-	t := &document.Table{Columns: []document.Column{
-		document.Left("variant"), document.Right("busiest worker ÷ mean"),
-		document.Left("connections of each worker"),
-	}}
-	workers := 0
-	for _, v := range c.variants {
-		// The slots of several trials are not the same workers: show one trial.
-		trial := v.ValidTrials()[(len(v.ValidTrials())-1)/2]
-		row := chart.SpreadRow{Label: c.of(v)}
-		var text []string
-		for _, w := range trial.Workers {
-			if !w.Acceptor && w.BindError == "" {
-				row.Counts = append(row.Counts, float64(w.Accepted))
-				text = append(text, count(w.Accepted))
-			}
-		}
-		if trial.Fairness == nil || len(row.Counts) < 2 {
-			continue
-		}
-		workers = max(workers, len(row.Counts))
-		ratio := unit.Digits(trial.Fairness.MaxOverMean, 3)
-		row.Figure = "busiest " + ratio + "×"
-		f.Rows = append(f.Rows, row)
-		t.Add(c.of(v), ratio, strings.Join(text, " "))
-	}
-	if len(f.Rows) == 0 {
-		return nil
-	}
-	return &document.Chart{
-		Name: "spread", Drawing: chart.Spread(f), Table: t,
-		Sentence: "Who served: a dot is a worker's share of the connections of one trial. If a fair " +
-			"die chose the worker, 95 of 100 dots would be in the grey band.",
-	}
-}
-
-// lags shows how long the outage lasts, by the lag of the endpoints.
-func (c *charting) lags() *document.Chart {
-	slopes := summary.Slopes(c.s, metrics.Outage, "kube.endpoint_lag", "kube.node_lag")
-	if len(slopes) == 0 {
-		return nil
-	}
-	slope := slopes[0]
-	outage, _ := metrics.Find(metrics.Outage)
-	var xs []float64
-	type point struct{ x, y float64 }
-	var points []point
-	var titles []string
-	for _, v := range c.variants {
-		lag, err := time.ParseDuration(v.Labels[slope.Key])
-		rest := maps.Clone(v.Labels)
-		delete(rest, slope.Key)
-		if err != nil || len(rest) > 0 && results.LabelString(rest) != slope.Rest {
-			continue
-		}
-		for _, trial := range v.ValidTrials() {
-			if y, ok := outage.Of(trial); ok {
-				points = append(points, point{float64(lag), y})
-				xs = append(xs, float64(lag), y)
-				titles = append(titles, fmt.Sprintf("%s, block %d: an outage of %s", c.of(v),
-					trial.Block+1, unit.Duration(y)))
-			}
-		}
-	}
-	in := unit.Nanoseconds.Scale(xs...)
-	f := chart.ScatterChart{
-		Title: c.s.Name + ": outage by " + slope.Key,
-		X:     slope.Key + ", " + in.Name, Y: "outage, " + in.Name, Equal: "outage = lag",
-		Fit: chart.Fit{Slope: slope.Slope, Intercept: slope.AtNone / in.Factor,
-			Name: fmt.Sprintf("fit: %s ± %s per unit of lag", unit.Digits(slope.Slope, 4),
-				unit.Digits(slope.Half, 2))},
-	}
-	t := &document.Table{Columns: []document.Column{
-		document.Right(slope.Key + " [" + in.Name + "]"), document.Right("outage [" + in.Name + "]"),
-	}}
-	for i, p := range points {
-		f.Points = append(f.Points, chart.ScatterPoint{X: p.x / in.Factor, Y: p.y / in.Factor,
-			Title: titles[i]})
-		t.Add(in.Of(p.x), in.Of(p.y))
-	}
-	sentence := fmt.Sprintf("How long the outage lasts: each second of %s adds %s ± %s s.", slope.Key,
-		unit.Digits(slope.Slope, 4), unit.Digits(slope.Half, 2))
-	return &document.Chart{Name: "outage", Sentence: sentence, Drawing: chart.Scatter(f), Table: t}
-}
-
-// fewestSwept is the number of values from which on a setting is drawn as an axis.
-const fewestSwept = 3
-
-// sweep shows the figure that the scenario is about over a numeric setting, if the matrix has one.
-func (c *charting) sweep() *document.Chart {
-	metric, of := c.lossMetric()
-	what, u := "dropped per "+of, unit.PerRestart
-	if results.Total(c.trials()).Dropped == 0 {
-		metric, what, u = metrics.ResponseP99, "p99 of the response time", unit.Nanoseconds
-	}
-	if sought := searchFor(c.variants); sought != nil {
-		found, _ := metrics.Find(sought.metric)
-		metric, what, u = sought.metric, sought.what, found.Unit
-	}
-	for _, key := range c.varying {
-		values := map[string]float64{}
-		for _, v := range c.variants {
-			if x, ok := numberIn(v.Labels[key]); ok {
-				values[v.Labels[key]] = x
-			}
-		}
-		if len(values) >= fewestSwept {
-			return c.swept(key, values, metric, what, u)
-		}
-	}
-	return nil
-}
-
-// numberIn returns the number in a label: a duration in nanoseconds, a rate per second, or a plain
-// number.
-func numberIn(text string) (float64, bool) {
-	if d, err := time.ParseDuration(text); err == nil {
-		return float64(d), true
-	}
-	text, _ = strings.CutSuffix(text, "/s")
-	text, _ = strings.CutSuffix(text, "*capacity")
-	x, err := strconv.ParseFloat(strings.ReplaceAll(text, "_", ""), 64)
-	return x, err == nil
-}
-
-func (c *charting) swept(
-	key string, values map[string]float64, metric, what string, u unit.Unit,
-) *document.Chart {
-	xs := slices.Collect(maps.Values(values))
-	inX, inY := unit.Plain(), unit.Plain()
-	for text := range values {
-		if _, err := time.ParseDuration(text); err == nil {
-			inX = unit.Nanoseconds.Scale(xs...)
-		}
-	}
-	var ys []float64
-	for _, v := range c.variants {
-		if s, ok := v.Summary[metric]; ok {
-			ys = append(ys, s.Center)
-		}
-	}
-	inY = u.Scale(ys...)
-	f := chart.SweepChart{
-		Title: c.s.Name + ": " + what + " by " + key, X: headIn(key, inX), Y: headIn(what, inY),
-	}
-	f.LogX = slices.Min(xs) > 0 && slices.Max(xs) >= 20*slices.Min(xs)
-	t := &document.Table{Columns: []document.Column{
-		document.Left("variant"), document.Right(headIn(key, inX)), document.Right(headIn(what, inY)),
-	}}
-	lines := map[string]*chart.SweepLine{}
-	var order []string
-	for _, v := range c.s.Variants {
-		x, ok := values[v.Labels[key]]
-		s, has := v.Summary[metric]
-		if !ok || !has || !slices.Contains(c.variants, v) {
-			continue
-		}
-		rest := maps.Clone(v.Labels)
-		delete(rest, key)
-		name := c.ofLabels(rest)
-		if len(c.varying) == 1 {
-			name = ""
-		}
-		if lines[name] == nil {
-			lines[name] = &chart.SweepLine{Label: name}
-			order = append(order, name)
-		}
-		text := figure(s, u, inY, true)
-		lines[name].Points = append(lines[name].Points, chart.SweepPoint{X: x / inX.Factor,
-			Mark: markOf(s, inY, c.of(v)+": "+text)})
-		t.Add(c.of(v), inX.Of(x), text)
-	}
-	points := 0
-	for _, name := range order {
-		slices.SortFunc(lines[name].Points, func(a, b chart.SweepPoint) int { return cmp.Compare(a.X, b.X) })
-		points = max(points, len(lines[name].Points))
-		f.Lines = append(f.Lines, *lines[name])
-	}
-	if points < fewestSwept {
-		return nil
-	}
-	return &document.Chart{
-		Name: "sweep", Drawing: chart.Sweep(f), Table: t,
-		Sentence: fmt.Sprintf("How %s depends on %s, with 95 %% intervals.", what, key),
-	}
 }

@@ -33,7 +33,7 @@ func textOf(width int) comparePrinter {
 }
 
 var comparePrinters = map[string]comparePrinter{
-	"text": textOf(100), "markdown": CompareMarkdown, "json": CompareJSON,
+	"text": textOf(100), "markdown": CompareMarkdown, "html": CompareHTML, "json": CompareJSON,
 	"github": CompareGitHub, "annotations": CompareAnnotations,
 }
 
@@ -127,6 +127,7 @@ func TestCompareGolden(t *testing.T) {
 	}{
 		{"compare.txt", textOf(100)},
 		{"compare.md", CompareMarkdown},
+		{"compare.html", CompareHTML},
 		{"compare.json", CompareJSON},
 		{"compare.github.md", CompareGitHub},
 		{"compare.annotations.txt", CompareAnnotations},

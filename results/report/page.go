@@ -78,6 +78,24 @@ func allPassed(s *results.Scenario) int {
 	return len(s.Gates)
 }
 
+// A ChartFile is a chart as a file of its own.
+type ChartFile struct {
+	Name string // such as restart-matrix-dropped.svg
+	SVG  string
+}
+
+// Charts returns the charts of the page.
+func Charts(run *results.Run, opts Options) (files []ChartFile, err error) {
+	d, err := pageDocument(run, opts)
+	if err != nil {
+		return nil, err
+	}
+	for _, c := range d.Charts() {
+		files = append(files, ChartFile{Name: c.File(), SVG: c.Drawing.File()})
+	}
+	return files, nil
+}
+
 // measuredOn says when and where the run was made, in one line.
 func measuredOn(run *results.Run) string {
 	e := run.Environment

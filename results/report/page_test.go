@@ -67,7 +67,8 @@ func TestPageOrder(t *testing.T) {
 		"<h1>Replace every worker under load. What does each way of stopping lose?</h1>",
 		"lost none in 40 restarts", `id="rolling-restart-dropped"`, `id="rolling-restart-causes"`,
 		`id="rolling-restart-when"`, `id="rolling-restart-trial"`, `id="rolling-restart-response"`,
-		"Invalid trials", "<summary>All tables of rolling-restart</summary>", "one by one</summary>",
+		"Invalid trials", "<summary>All tables of rolling-restart</summary>",
+		"one by one</summary>",
 		"Where it was measured", "reuseport-bench run rolling-restart --seed 20260304",
 		"<pre>name: rolling-restart",
 	} {
@@ -114,7 +115,7 @@ func TestPageLosses(t *testing.T) {
 	}
 }
 
-// A setting with three values or more is drawn as an axis, and a lag with the outages that it makes.
+// A setting with three values or more is drawn as an axis, and a lag with its outages.
 func TestPageSweep(t *testing.T) {
 	run := reporttest.FinishedRun()
 	s := run.Scenarios[0]
@@ -143,7 +144,8 @@ func TestPageSweep(t *testing.T) {
 	}
 	// Two values are no axis.
 	s.Variants = s.Variants[:2]
-	if got := chartsOf(reporttest.Printed(t, HTML, run)); slices.Contains(got, "rolling-restart-sweep") {
+	got = chartsOf(reporttest.Printed(t, HTML, run))
+	if slices.Contains(got, "rolling-restart-sweep") {
 		t.Errorf("charts of two values: %q", got)
 	}
 }

@@ -334,8 +334,8 @@ func (t *timeline) host() {
 	}
 }
 
-// leastHeat is the least share of a window that is drawn as hot. Without it, the hottest window would
-// look like a disturbance where there was none.
+// leastHeat is the least share of a window that is drawn as hot. Without it, the hottest window
+// would look like a disturbance where there was none.
 const leastHeat = 0.2
 
 // levels returns, for each level of heat, the path through the windows that have it.

@@ -32,8 +32,8 @@ func (d *Document) Text(w io.Writer, look Look) error {
 			err = writeLines(w, width, string(b))
 		case foldEnd:
 		case code:
-			_, err = fmt.Fprintf(w, "    %s\n", strings.ReplaceAll(strings.TrimRight(string(b), "\n"),
-				"\n", "\n    "))
+			lines := strings.TrimRight(string(b), "\n")
+			_, err = fmt.Fprintf(w, "    %s\n", strings.ReplaceAll(lines, "\n", "\n    "))
 		case *Table:
 			err = b.text(w, look)
 		case *Chart:
