@@ -64,7 +64,7 @@ func TestPageOrder(t *testing.T) {
 	page := reporttest.Printed(t, HTML, run)
 	at := -1
 	for _, part := range []string{
-		"<h1>Replace every worker under load. What does each way of stopping lose?</h1>",
+		">Replace every worker under load. What does each way of stopping lose?</h1>",
 		"lost none in 40 restarts", `id="rolling-restart-dropped"`, `id="rolling-restart-causes"`,
 		`id="rolling-restart-when"`, `id="rolling-restart-trial"`, `id="rolling-restart-response"`,
 		"Invalid trials", "<summary>All tables of rolling-restart</summary>",

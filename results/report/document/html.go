@@ -5,6 +5,8 @@ import (
 	"html/template"
 	"io"
 	"strconv"
+	"strings"
+	"unicode"
 
 	"reuseport-bench/results/report/chart"
 )
@@ -20,8 +22,16 @@ func (d *Document) HTML(w io.Writer) error {
 		return err
 	}
 	var blocks []htmlBlock
+	taken := map[string]int{}
 	for _, b := range d.blocks {
-		blocks = append(blocks, newHTMLBlock(b))
+		block := newHTMLBlock(b)
+		if h, ok := b.(heading); ok {
+			block.ID = slug(h.text)
+			if taken[block.ID]++; taken[block.ID] > 1 {
+				block.ID += "-" + strconv.Itoa(taken[block.ID])
+			}
+		}
+		blocks = append(blocks, block)
 	}
 	return page.Execute(w, blocks)
 }
@@ -29,6 +39,7 @@ func (d *Document) HTML(w io.Writer) error {
 // An htmlBlock is a block for the HTML template. Exactly one of its fields is set.
 type htmlBlock struct {
 	H1, H2, H3, Paragraph string
+	ID                    string // of a heading
 	Fold, Code            string
 	FoldEnd               bool
 	List                  []string
@@ -82,6 +93,14 @@ func newHTMLBlock(b block) htmlBlock {
 		return htmlBlock{Chart: b.html()}
 	}
 	panic("document: unknown block " + strconv.Quote(template.HTMLEscaper(b)))
+}
+
+// slug returns the anchor of a heading: its words in lower case, joined by hyphens.
+func slug(text string) string {
+	words := strings.FieldsFunc(strings.ToLower(text), func(r rune) bool {
+		return !unicode.IsLetter(r) && !unicode.IsDigit(r)
+	})
+	return strings.Join(words, "-")
 }
 
 func (c *Chart) html() *htmlChart {
