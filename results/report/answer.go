@@ -277,7 +277,11 @@ func (a *answer) lostNone(group []loss, alone bool) string {
 		seen += fmt.Sprintf(" (at most 3 in %d)", least)
 	}
 	if subjects := a.list(group); len(subjects) > 2 && len(subjects) <= mostSubjects {
-		return "None was lost in " + seen + " by " + enumerate(subjects) + "."
+		by := " by "
+		if strings.HasPrefix(subjects[0], "with ") { // a condition, not a way to restart
+			by = " "
+		}
+		return "None was lost in " + seen + by + enumerate(subjects) + "."
 	}
 	return a.lost(a.subject(group), "lost none in "+seen, "nothing was lost in "+seen) + "."
 }
@@ -491,6 +495,10 @@ func (a *answer) noDifference(q ratioQuestion, verdict string, group []ratio) st
 	subject := enumerate(subjects)
 	if len(subjects) > mostSubjects {
 		subject = "in " + unit.Plural(len(group), "variant")
+	}
+	if subject == "" { // no condition tells them from the variants with which they are compared
+		subject = "in the other " + strings.TrimPrefix(unit.Plural(len(group), "variant"),
+			strconv.Itoa(len(group))+" ")
 	}
 	if verdict == results.VerdictSame {
 		percent := unit.Digits(100*group[0].delta.Threshold, 2)
