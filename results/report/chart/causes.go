@@ -42,9 +42,9 @@ func Causes(f CausesChart) Drawing {
 			part := n / whole
 			c.titled(r.Label+": "+figure(n)+" of "+figure(whole)+" "+k.Name+" ("+
 				figure(100*part)+" %)", func() {
-				c.rect(k.Colour.class(), x, y, x+part, barHeight)
+				c.rect(k.class(), x, y, x+part, barHeight)
 				if textWidth(k.Name, smallSize)+8 < part*(narrow-2*margin) {
-					c.text("inside on-"+k.Colour.class(), x, 5, y+12, start, k.Name)
+					c.text("inside on-"+k.class(), x, 5, y+12, start, k.Name)
 				}
 			})
 			x += part

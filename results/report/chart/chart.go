@@ -112,6 +112,15 @@ func (c Colour) class() string {
 type Key struct {
 	Name   string
 	Colour Colour
+	Shade  int // of the colour: 0 is full, 1 and 2 are lighter
+}
+
+// class returns the key's classes in the style sheet.
+func (k Key) class() string {
+	if k.Shade > 0 {
+		return fmt.Sprintf("%s shade-%d", k.Colour.class(), min(k.Shade, 2))
+	}
+	return k.Colour.class()
 }
 
 // legend draws the keys in lines from y on and returns the next free y. Its left end is offset
@@ -124,7 +133,7 @@ func (c *canvas) legend(keys []Key, y, offset float64) float64 {
 		if x > 0 && x+need > narrow {
 			x, y = 0, y+18
 		}
-		c.writef(`<rect class="%s" x="%s" y="%s" width="%d" height="%d"/>`, k.Colour.class(),
+		c.writef(`<rect class="%s" x="%s" y="%s" width="%d" height="%d"/>`, k.class(),
 			num(x-offset), num(y), swatch, swatch)
 		c.writef(`<text class="small" x="%s" y="%s">%s</text>`, num(x-offset+swatch+5), num(y+9.5),
 			escape(k.Name))

@@ -15,7 +15,9 @@ import (
 
 var unknown = math.NaN()
 
-var testKeys = []Key{{"reset_at_close", Vermilion}, {"refused", Sky}, {"timeout", Orange}}
+var testKeys = []Key{
+	{"reset_at_close", Vermilion, 0}, {"refused", Sky, 0}, {"timeout", Orange, 1},
+}
 
 // examples are small charts that use every field.
 func examples() map[string]Drawing {
@@ -89,8 +91,7 @@ func testOverlay() OverlayChart {
 			{Label: "shared · handoff", Figure: "none"},
 			{
 				Label: "reuseport · close", Figure: "82 lost", More: "in 320 restarts",
-				Lost:  [][]float64{{0, 0, 60, 21, 0, 0}, {0, 0, 0, 1, 0, 0}},
-				Spans: []Span{{"until the listener is closed", 0, 1.5}, {"until served", 1.5, 3}},
+				Lost: [][]float64{{0, 0, 60, 21, 0, 0}, {0, 0, 0, 1, 0, 0}},
 			},
 			{
 				Label: "exclusive · bind-after-close · workers=1", Figure: "6,212 lost",
@@ -111,7 +112,6 @@ func testTimeline() TimelineChart {
 			{"worker 3", 1, 21, 46, unknown, unknown, unknown},
 		},
 		Steps: []TimelineStep{{"replace", 50}},
-		Spans: []Span{{"takeover", 50, 54}},
 		Lost:  [][]float64{{0, 0, 0, 0, 0, 4, 1}, {0, 0, 0, 0, 0, 2}},
 		Queue: []float64{0, 1, 0, 2, 0, 18, 3, 0, 1, 0},
 		Max:   []float64{2, 3, 2, 4, 2, 40, 12, 3, 2, unknown},
@@ -173,14 +173,14 @@ func testSweep() SweepChart {
 	none := Mark{None: true, High: 3. / 320, Title: "none in 320 restarts"}
 	return SweepChart{
 		Title: "Dropped per restart over the rate", X: "load.rate, 1/s",
-		Y: "dropped per restart [95 %]", LogX: true, LogY: true,
+		Y: "dropped per restart [95 %]", LogX: true,
 		Lines: []SweepLine{
-			{"reuseport · close", "", []SweepPoint{
+			{"reuseport · close", []SweepPoint{
 				{500, mark(0.25)}, {1000, mark(0.5)}, {2000, mark(1)}, {4000, mark(2)},
-			}, true},
-			{"reuseport · drain", "", []SweepPoint{
+			}},
+			{"reuseport · drain", []SweepPoint{
 				{500, none}, {1000, mark(0.02)}, {2000, mark(0.05)}, {4000, mark(0.07)},
-			}, false},
+			}},
 		},
 	}
 }
@@ -218,7 +218,7 @@ func TestDegenerate(t *testing.T) {
 	}
 	logarithmicPoint := func(p SweepPoint) SweepChart {
 		c := point(p)
-		c.LogX, c.LogY = true, true
+		c.LogX = true
 		return c
 	}
 	panel := func(lost ...float64) OverlayChart {
@@ -284,7 +284,6 @@ func TestDegenerate(t *testing.T) {
 			To: 1, Window: 1, Keys: testKeys, Lost: [][]float64{{1, 2, 3}}, Max: []float64{1},
 			Workers: []TimelineWorker{{"w", -1, 0, 0, 0, 0, 0}, {"w", 99, 5, 6, 7, 8, 9}},
 			Steps:   []TimelineStep{{"late", 9}, {"unknown", unknown}},
-			Spans:   []Span{{"unknown", unknown, 1}},
 		}), false},
 
 		{"spectrum without lines", Spectrum(SpectrumChart{}), true},
@@ -521,6 +520,39 @@ func TestAt(t *testing.T) {
 		if got := test.s.at(test.x); math.Abs(got-test.want) > 1e-12 {
 			t.Errorf("%+v at %g: got %g, want %g", test.s, test.x, got, test.want)
 		}
+	}
+}
+
+// If a fair die chose the worker, 95 of 100 workers are in the band: of two workers that share 100
+// connections, each has 50 with a standard deviation of 5.
+func TestFair(t *testing.T) {
+	for _, test := range []struct {
+		counts     []float64
+		mean, half float64
+	}{
+		{[]float64{45, 55}, 50, 1.96 * 5 / 50},
+		{[]float64{90, 110, 100, 100}, 100, 1.96 * 8.660254 / 100},
+		{[]float64{9}, 9, 0},
+		{nil, 0, 0},
+	} {
+		mean, half := SpreadRow{Counts: test.counts}.fair()
+		if mean != test.mean || math.Abs(half-test.half) > 1e-6 {
+			t.Errorf("%v: got %g ± %g, want ± %g", test.counts, mean, half, test.half)
+		}
+	}
+}
+
+// The axis of a forest plot goes on beyond an interval that ends at 0, so that one sees it end. A
+// variant that dropped nothing has no bar if the bar has no end.
+func TestForestEnds(t *testing.T) {
+	m := Mark{Value: 1, Low: 0, High: 3}
+	if got := forestScale(ForestChart{Rows: []ForestRow{{Marks: []Mark{m}}}}).at(1); got < 0.2 {
+		t.Errorf("1 [0, 3] is at %g of the axis", got)
+	}
+	m = Mark{None: true, High: unknown}
+	if got := Forest(ForestChart{Rows: []ForestRow{{Marks: []Mark{m}}}}).body; strings.Contains(got,
+		`<line class="open"`) {
+		t.Errorf("a bar without an end:\n%s", got)
 	}
 }
 

@@ -32,7 +32,8 @@ type ForestRow struct {
 // A Mark is a figure with its interval. Its bounds may be NaN if there is no interval.
 type Mark struct {
 	Value, Low, High float64
-	// None says that nothing was seen: Value is unknown, and High is its upper bound.
+	// None says that nothing was seen: Value is unknown, and High is its upper bound. If High is
+	// NaN, there is no bound.
 	None   bool
 	Hollow bool // the mark is of the run that the chart compares with
 	Title  string
@@ -72,11 +73,11 @@ func Forest(f ForestChart) Drawing {
 	return d
 }
 
-// forestScale returns the scale of a forest plot. The lower end of an interval may be arbitrarily
-// close to 0, so the scale ends a factor of 30 below the smallest figure or bound.
+// forestScale returns the scale of a forest plot. The lower end of an interval may be 0 or
+// arbitrarily close to it, so the scale ends a factor of 30 below the smallest figure or bound.
 func forestScale(f ForestChart) scale {
 	values := []float64{f.At}
-	least := math.Inf(1)
+	least, toZero := math.Inf(1), false
 	for _, r := range f.Rows {
 		for _, m := range r.Marks {
 			for _, x := range []float64{m.Value, m.High} {
@@ -87,12 +88,16 @@ func forestScale(f ForestChart) scale {
 			}
 			if !m.None {
 				values = append(values, m.Low)
+				toZero = toZero || m.Low <= 0 && m.Value > 0
 			}
 		}
 	}
 	s := logarithmic(values...)
 	if finite(least) {
-		s.low = max(s.low, power(math.Floor(math.Log10(least/30))))
+		lowest := power(math.Floor(math.Log10(least / 30)))
+		if s.low = max(s.low, lowest); toZero {
+			s.low = lowest
+		}
 	}
 	return s
 }
@@ -153,7 +158,7 @@ func (c *canvas) forestKeys(f ForestChart) float64 {
 }
 
 // mark draws a figure and its interval. If nothing was seen, it draws an open bar from the left
-// edge to the bound.
+// edge to the bound, or only the arrow if there is no bound.
 func (c *canvas) mark(m Mark, s scale, y float64) {
 	dot, bar := "mark", "interval"
 	if m.Hollow {
@@ -161,9 +166,11 @@ func (c *canvas) mark(m Mark, s scale, y float64) {
 	}
 	c.hit(y)
 	if m.None {
-		x := s.at(m.High)
-		c.line("open", 0, y, x, y)
-		c.line("open", x, y-4, x, y+4)
+		if finite(m.High) {
+			x := s.at(m.High)
+			c.line("open", 0, y, x, y)
+			c.line("open", x, y-4, x, y+4)
+		}
 		c.arrow(dot, y)
 		return
 	}

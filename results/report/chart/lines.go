@@ -86,14 +86,6 @@ func dots(values []float64, width float64, y func(value float64) float64) string
 	return d.String()
 }
 
-// curveClass returns the class of a line. The baseline's is strong.
-func curveClass(strong bool) string {
-	if strong {
-		return "curve strong"
-	}
-	return "curve"
-}
-
 // letter returns the sign of a line: a to z, then a2 to z2.
 func letter(i int) string {
 	sign := string(rune('a' + i%26))

@@ -3,7 +3,6 @@ package chart
 import (
 	"fmt"
 	"math"
-	"slices"
 )
 
 // An OverlayChart lays all restarts of a variant over each other: what was lost in each bin of time
@@ -27,13 +26,6 @@ type OverlayPanel struct {
 	Figure string
 	More   string      // after the figure; narrow charts omit it
 	Lost   [][]float64 // for each key, for each bin
-	Spans  []Span
-}
-
-// A Span is a period that is drawn behind the figures.
-type Span struct {
-	Name     string
-	From, To float64
 }
 
 const panelHeight = 48
@@ -71,11 +63,9 @@ func Overlay(f OverlayChart) Drawing {
 	var c canvas
 	keys := used(f.Keys, rows)
 	y := c.legend(keys, 0, left)
-	y = c.spanKeys(panels, y, left)
 	c.writef(`<text class="small" x="%s" y="%s">%s</text>`, num(-left), num(y+10), escape(f.Counts))
 	y += 18
 	top := y
-	var behind canvas
 	for i, p := range panels {
 		scale := shared
 		if f.Own {
@@ -88,9 +78,6 @@ func Overlay(f OverlayChart) Drawing {
 		}
 		c.figure(p.Figure, p.More, "", y+12)
 		y += lineHeight*float64(len(lines)) + 4
-		for _, s := range p.Spans {
-			behind.span(s, spanClass(panels, s.Name), time, y, panelHeight)
-		}
 		c.yAxis(scale, y, y+panelHeight)
 		c.stretched(y, panelHeight, func() {
 			c.stacks(f.Keys, p.Lost, units/float64(bins), scale, panelHeight, func(bin int) string {
@@ -105,8 +92,7 @@ func Overlay(f OverlayChart) Drawing {
 	}
 	height := c.xAxis(time.labelled(xTicks), top+lineHeight, y-10, narrow-left-margin, f.Axis)
 	return Drawing{
-		Title: f.Title, body: behind.String() + c.String(), height: height,
-		left: left, right: margin,
+		Title: f.Title, body: c.String(), height: height, left: left, right: margin,
 	}
 }
 
@@ -147,7 +133,7 @@ func (c *canvas) stacks(keys []Key, lost [][]float64, width float64, s scale, he
 					continue
 				}
 				part := n / whole * tall
-				c.path(k.Colour.class(), fmt.Sprintf("M%s %sv%sh%sv%sz", num(x), num(y), num(-part),
+				c.path(k.class(), fmt.Sprintf("M%s %sv%sh%sv%sz", num(x), num(y), num(-part),
 					num(to-x), num(part)))
 				y -= part
 			}
@@ -167,45 +153,4 @@ func column(lost [][]float64, window int) []float64 {
 		counts[i] = at(all, window)
 	}
 	return counts
-}
-
-// span draws a period as a band.
-func (c *canvas) span(s Span, class string, time scale, y, height float64) {
-	if !finite(s.From) || !finite(s.To) || s.To <= s.From {
-		return
-	}
-	c.titled(s.Name, func() { c.rect(class, time.at(s.From), y, time.at(s.To), height) })
-}
-
-// spanNames returns the names of the panels' spans, each once.
-func spanNames(panels []OverlayPanel) []string {
-	var names []string
-	for _, p := range panels {
-		for _, s := range p.Spans {
-			if !slices.Contains(names, s.Name) {
-				names = append(names, s.Name)
-			}
-		}
-	}
-	return names
-}
-
-// spanClass returns the class of a span: the first name is drawn darker than the others.
-func spanClass(panels []OverlayPanel, name string) string {
-	if spanNames(panels)[0] == name {
-		return "band dark"
-	}
-	return "band"
-}
-
-// spanKeys explains the spans, and returns the next free y.
-func (c *canvas) spanKeys(panels []OverlayPanel, y, offset float64) float64 {
-	for _, name := range spanNames(panels) {
-		c.writef(`<rect class="%s" x="%s" y="%s" width="18" height="10"/>`,
-			spanClass(panels, name), num(-offset), num(y))
-		c.writef(`<text class="small" x="%s" y="%s">%s</text>`, num(24-offset), num(y+9.5),
-			escape(name))
-		y += 18
-	}
-	return y
 }

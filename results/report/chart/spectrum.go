@@ -107,7 +107,7 @@ func Spectrum(f SpectrumChart) Drawing {
 	if lost {
 		y := s.top + s.down(f.Timeout)
 		s.line("at", 0, y, 1, y)
-		s.text("small halo", 0, 4, y+14, start, "timeout: lost attempts")
+		s.text("small halo", 0, 4, y+14, start, "timeout: dropped")
 	}
 	height := s.xAxis(quantiles(s.x), s.top, s.bottom, s.plot(),
 		"share of attempts, log scale of 1/(1−q)")
@@ -172,10 +172,12 @@ func (s *spectrum) curve(i int, at sign, y float64) float64 {
 	for j, p := range s.lines[i] {
 		scaled[j] = point{s.x.at(p.x) * units, s.down(p.y)}
 	}
+	class := "curve"
+	if l.Strong {
+		class = "curve strong"
+	}
 	s.writef(`<g class="series"><title>%s</title>`, escape(l.Label+": "+l.Figure))
-	s.stretched(s.top, spectrumHeight, func() {
-		s.path(curveClass(l.Strong), polyline(simplified(scaled)))
-	})
+	s.stretched(s.top, spectrumHeight, func() { s.path(class, polyline(simplified(scaled))) })
 	if l.rises(s.Timeout) {
 		s.text("sign halo", at.x, 0, at.y+4, middle, letter(i))
 	} else {

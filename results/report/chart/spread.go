@@ -26,9 +26,8 @@ func Spread(f SpreadChart) Drawing {
 	shares := []float64{1.2}
 	var labels []label
 	for _, r := range f.Rows {
-		mean := total(r.Counts) / float64(max(1, len(r.Counts)))
-		if mean > 0 {
-			shares = append(shares, 1+2/math.Sqrt(mean), largest(r.Counts)/mean)
+		if mean, half := r.fair(); mean > 0 {
+			shares = append(shares, 1+half, largest(r.Counts)/mean)
 		}
 		labels = append(labels, label{name: r.Label, figure: r.Figure})
 	}
@@ -48,15 +47,24 @@ func Spread(f SpreadChart) Drawing {
 	return d
 }
 
+// fair returns a worker's fair share of the whole, and by which part of it 95 % of the workers would
+// differ at most if a fair die chose among them. A worker's count is then binomial.
+func (r SpreadRow) fair() (mean, half float64) {
+	whole, workers := total(r.Counts), float64(len(r.Counts))
+	if whole == 0 {
+		return 0, 0
+	}
+	mean = whole / workers
+	return mean, 1.96 * math.Sqrt((1-1/workers)/mean)
+}
+
 // workers draws the band and the dots of a row. Workers whose dots would be at the same place share
 // one dot.
 func (c *canvas) workers(f SpreadChart, r SpreadRow, s scale, y float64) {
-	whole := total(r.Counts)
-	if whole == 0 {
+	mean, half := r.fair()
+	if mean == 0 {
 		return
 	}
-	mean := whole / float64(len(r.Counts))
-	half := 2 / math.Sqrt(mean)
 	c.titled(fmt.Sprintf("%s: a fair die gives %s to %s %s to a worker", r.Label,
 		figure(math.Round(mean*max(0, 1-half))), figure(math.Round(mean*(1+half))), f.Whole),
 		func() { c.rect("band", s.at(1-half), y, s.at(1+half), markHeight) })

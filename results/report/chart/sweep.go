@@ -7,18 +7,16 @@ import (
 
 // A SweepChart shows a figure over the values of a numeric setting.
 type SweepChart struct {
-	Title      string
-	X, Y       string // the axes, with their unit
-	LogX, LogY bool
-	Lines      []SweepLine
+	Title string
+	X, Y  string // the axes, with their unit
+	LogX  bool
+	Lines []SweepLine
 }
 
 // A SweepLine is a combination of the other settings.
 type SweepLine struct {
-	Label  string
-	Figure string
+	Label  string       // may be empty if there is one line
 	Points []SweepPoint // in ascending order of X
-	Strong bool         // the baseline
 }
 
 // A SweepPoint is a variant.
@@ -29,7 +27,10 @@ type SweepPoint struct {
 
 const (
 	sweepHeight = 240
-	apartX      = 3 // pixels between the marks of two lines
+	// apartX is the number of pixels between the marks of two lines, and mostApart the largest
+	// number between those of the first and the last line.
+	apartX    = 3
+	mostApart = 24
 )
 
 // sweep is a SweepChart that is being drawn.
@@ -39,6 +40,7 @@ type sweep struct {
 	x, y        scale
 	left        float64
 	top, bottom float64
+	apart       float64 // pixels between the marks of two lines
 }
 
 // Sweep draws the chart.
@@ -50,9 +52,6 @@ func Sweep(f SweepChart) Drawing {
 				continue
 			}
 			xs, ys = append(xs, p.X), append(ys, p.upper(), p.High)
-			if !p.None {
-				ys = append(ys, p.Low)
-			}
 		}
 	}
 	if len(xs) == 0 {
@@ -63,13 +62,11 @@ func Sweep(f SweepChart) Drawing {
 	if f.LogX {
 		s.x = logarithmic(xs...).tight(xs)
 	}
-	if f.LogY {
-		s.y = logarithmic(ys...)
-	}
 	s.left = s.y.axisWidth()
-	right := signRoom + apartX*float64(len(f.Lines))/2
+	s.apart = min(apartX, mostApart/float64(len(f.Lines)))
+	right := signRoom + s.apart*float64(len(f.Lines))/2
 	plot := narrow - s.left - right
-	s.writef(`<text class="small" x="%s" y="10">%s</text>`, num(-s.left), escape(s.y.axis(f.Y)))
+	s.writef(`<text class="small" x="%s" y="10">%s</text>`, num(-s.left), escape(f.Y))
 	s.yAxis(s.y, s.top, s.bottom)
 	height := s.xAxis(s.x.labelled(xTicks), s.top, s.bottom, plot, s.x.axis(f.X))
 	signs := s.signs(plot)
@@ -116,18 +113,20 @@ func (s *sweep) curve(i int, at sign, y float64) float64 {
 		run = nil
 	}
 	path.WriteString(polyline(run))
-	aside := apartX * (float64(i) - float64(len(s.Lines)-1)/2)
+	aside := s.apart * (float64(i) - float64(len(s.Lines)-1)/2)
 	s.writef(`<g class="series"><title>%s</title><g transform="translate(%s)">`, escape(l.Label),
 		num(aside))
-	s.stretched(s.top, sweepHeight, func() { s.path(curveClass(l.Strong), path.String()) })
+	s.stretched(s.top, sweepHeight, func() { s.path("curve", path.String()) })
 	for _, p := range l.Points {
 		if s.drawn(p) {
 			s.titled(p.Title, func() { s.upright(p.Mark, s.x.at(p.X)) })
 		}
 	}
 	s.WriteString("</g>")
-	s.text("sign halo", at.x, 8+aside, at.y+4, start, letter(i))
-	y = s.named(letter(i), l.Label, l.Figure, y, s.left)
+	if l.Label != "" {
+		s.text("sign halo", at.x, 8+aside, at.y+4, start, letter(i))
+		y = s.named(letter(i), l.Label, "", y, s.left)
+	}
 	s.WriteString("</g>")
 	return y
 }

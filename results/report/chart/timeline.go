@@ -18,7 +18,6 @@ type TimelineChart struct {
 	To      float64
 	Workers []TimelineWorker
 	Steps   []TimelineStep
-	Spans   []Span  // drawn behind all lanes
 	Window  float64 // the width of a window; the first begins at From
 	Keys    []Key
 	Lost    [][]float64 // for each key, for each window
@@ -81,9 +80,6 @@ func Timeline(f TimelineChart) Drawing {
 	axis := &canvas{}
 	height := axis.xAxis(t.time.labelled(xTicks), top, bottom, narrow-t.left-margin, f.Axis)
 	behind := &canvas{}
-	for _, s := range f.Spans {
-		behind.span(s, "band", t.time, top, bottom-top)
-	}
 	for _, s := range f.Steps {
 		if s.At >= f.From && s.At <= f.To {
 			behind.line("at", t.time.at(s.At), top, t.time.at(s.At), bottom)
@@ -191,7 +187,7 @@ func (t *timeline) workers() {
 	}
 	t.head("workers")
 	lanes := 0
-	seen := map[int]int{}
+	seen := map[int]int{} // the number of workers of each lane that are drawn
 	for _, w := range t.Workers {
 		lanes = max(lanes, w.Lane+1)
 	}
@@ -257,7 +253,7 @@ const (
 	laneGap        = 8
 )
 
-// losses draws what was lost in each window, by cause.
+// losses draws what was dropped in each window, by cause.
 func (t *timeline) losses() {
 	var sums []float64
 	for _, counts := range t.Lost {
@@ -267,7 +263,7 @@ func (t *timeline) losses() {
 	if len(keys) == 0 {
 		return
 	}
-	t.head(fmt.Sprintf("lost per %s %s", figure(t.Window), t.Unit))
+	t.head("dropped, by cause")
 	t.y = t.legend(keys, t.y, t.left) + 4
 	s := t.lossScale()
 	t.yAxis(s, t.y, t.y+lossHeight)
@@ -391,7 +387,7 @@ func (t *timeline) column(i int) string {
 	when := figure(from) + " to " + figure(from+t.Window) + " " + t.Unit
 	var text []string
 	if counts := column(t.Lost, i); total(counts) > 0 {
-		text = append(text, "lost "+parts(t.Keys, counts))
+		text = append(text, "dropped "+parts(t.Keys, counts))
 	}
 	if n := at(t.Queue, i); finite(n) && n > 0 {
 		text = append(text, "longest queue "+figure(n))
