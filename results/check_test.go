@@ -147,6 +147,10 @@ func TestContradictions(t *testing.T) {
 			func(t *Trial) { t.Windows.Lost["reset_at_close"] = map[int]int64{-1: 1} },
 			"windows.lost has a negative window",
 		},
+		"windows out of order": {
+			func(t *Trial) { t.Windows.EdgesNS[0], t.Windows.EdgesNS[1] = 9, 1 },
+			"windows has edges that are not in order",
+		},
 		"windows of a machine without edges": {
 			func(t *Trial) { t.Windows.Machine.EdgesNS = nil },
 			"windows has lists of different lengths",

@@ -80,6 +80,14 @@ func (w *WindowTimes) Record(times []int64) {
 // Len returns the number of windows.
 func (w *Windows) Len() int { return max(0, len(w.EdgesNS)-1) }
 
+// EndNS returns the end of the last window, or 0 if there are no windows.
+func (w *Windows) EndNS() int64 {
+	if w.Len() == 0 {
+		return 0
+	}
+	return w.EdgesNS[w.Len()]
+}
+
 // contradiction describes how the windows contradict themselves or the trial, or returns "".
 func (w *Windows) contradiction(t *Trial) string {
 	n := w.Len()
@@ -107,6 +115,8 @@ func (w *Windows) contradiction(t *Trial) string {
 		served += n
 	}
 	switch {
+	case !slices.IsSorted(w.EdgesNS) || w.Len() > 0 && w.EdgesNS[0] < 0:
+		return "windows has edges that are not in order"
 	case slices.ContainsFunc(lengths, func(l int) bool { return l != n }), last > n, machine:
 		return "windows has lists of different lengths"
 	case served > t.Served || w.Lost.Total() > t.Lost:
