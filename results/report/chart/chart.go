@@ -49,12 +49,13 @@ func (d Drawing) Empty() bool { return d.body == "" }
 // Inline returns the chart as an element of an HTML page that has Style. Its width is that of the
 // page.
 func (d Drawing) Inline() string {
-	class, property := "chart", `padding:0 %gpx 0 %gpx`
+	class, property := "chart", `padding:0 %spx 0 %spx`
 	if d.rows {
-		class, property = "chart rows", `--right:%gpx;--left:%gpx`
+		class, property = "chart rows", `--right:%spx;--left:%spx`
 	}
 	return fmt.Sprintf(`<svg class="%s" role="img" aria-label="%s" height="%s" style="`+property+
-		`">%s</svg>`, class, escape(d.Title), num(d.height), d.right, d.left, d.body)
+		`">%s</svg>`, class, escape(d.Title), num(d.height), num(d.right), num(d.left),
+		d.body)
 }
 
 // File returns the chart as a file of its own, with its title and its style.
@@ -76,8 +77,8 @@ func (d Drawing) File() string {
 		`aria-label="%s" %s viewBox="0 0 %d %s">`+"\n<style>\n%s%s</style>\n",
 		escape(d.Title), size, fileWide, num(d.height+top), style, wide) +
 		titled.String() +
-		fmt.Sprintf(`<svg class="%s" x="%g" y="%s" width="%g" height="%s">%s</svg>`+"\n</svg>\n",
-			class, left, num(top), fileWide-left-d.right, num(d.height), d.body)
+		fmt.Sprintf(`<svg class="%s" x="%s" y="%s" width="%s" height="%s">%s</svg>`+"\n</svg>\n",
+			class, num(left), num(top), num(fileWide-left-d.right), num(d.height), d.body)
 }
 
 // A Colour is one of Wong's eight colours, which colour-blind people can tell apart, or grey.

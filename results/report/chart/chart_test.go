@@ -153,6 +153,7 @@ func testSpread() SpreadChart {
 		Rows: []SpreadRow{
 			{"shared", "max/mean 1.60", []float64{1600, 1100, 800, 500}},
 			{"reuseport", "max/mean 1.02", []float64{1020, 1020, 980, 980}},
+			{"epoll-exclusive", "max/mean 7.98", []float64{3, 3190, 2, 1, 1, 1, 1, 1}},
 		},
 	}
 }

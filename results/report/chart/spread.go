@@ -21,6 +21,10 @@ type SpreadRow struct {
 	Counts []float64 // for each worker
 }
 
+// mostShare is the largest multiple of a fair share that the axis can have. A single worker that got
+// everything would otherwise squeeze all others into one place.
+const mostShare = 5
+
 // Spread draws the chart. Its axis has shares as multiples of a fair share.
 func Spread(f SpreadChart) Drawing {
 	shares := []float64{1.2}
@@ -34,14 +38,21 @@ func Spread(f SpreadChart) Drawing {
 	if len(shares) == 1 {
 		return Drawing{}
 	}
-	s := linear(shares...)
+	s := linear(min(mostShare, largest(shares)))
 	var c, marks canvas
 	c.writef(`<rect class="band" width="18" height="10"/>`)
 	c.writef(`<text class="small" x="24" y="9.5">a fair die: 95 %% of the workers</text>`)
-	d, y := marks.rows(labels, 24, markHeight, func(row int, y float64) {
+	top := 20.0
+	if largest(shares) > s.high {
+		c.writef(`<path class="mark" d="M14 %sl-8 -4.5v9z"/>`, num(top+5))
+		c.writef(`<text class="small" x="24" y="%s">more than %s × a fair share</text>`,
+			num(top+9.5), tickText(s.high))
+		top += 18
+	}
+	d, y := marks.rows(labels, top+4, markHeight, func(row int, y float64) {
 		marks.workers(f, f.Rows[row], s, y)
 	})
-	d.height = c.xAxis(s.labelled(xTicks), 20, y, narrow-2*margin,
+	d.height = c.xAxis(s.labelled(xTicks), top, y, narrow-2*margin,
 		"multiple of a fair share of the "+f.Whole)
 	d.Title, d.body = f.Title, c.String()+marks.String()
 	return d
@@ -69,6 +80,7 @@ func (c *canvas) workers(f SpreadChart, r SpreadRow, s scale, y float64) {
 		figure(math.Round(mean*max(0, 1-half))), figure(math.Round(mean*(1+half))), f.Whole),
 		func() { c.rect("band", s.at(1-half), y, s.at(1+half), markHeight) })
 	c.WriteString(`<g class="faint">`)
+	const beyond = "beyond" // the axis
 	var places []string
 	workers := map[string][]string{}
 	where := map[string]float64{}
@@ -78,6 +90,9 @@ func (c *canvas) workers(f SpreadChart, r SpreadRow, s scale, y float64) {
 		}
 		x := math.Round(s.at(n/mean)*400) / 400
 		place := share(x)
+		if n/mean > s.high {
+			place = beyond
+		}
 		if workers[place] == nil {
 			places = append(places, place)
 		}
@@ -92,7 +107,14 @@ func (c *canvas) workers(f SpreadChart, r SpreadRow, s scale, y float64) {
 		if len(all) > most {
 			text += fmt.Sprintf(" and %d more", len(all)-most)
 		}
-		c.titled(text, func() { c.dot("", where[place], y+markHeight/2, 4) })
+		c.titled(text, func() {
+			if place == beyond {
+				c.writef(`<svg x="100%%" y="%s"><path class="mark" d="M0 0l-8 -4.5v9z"/></svg>`,
+					num(y+markHeight/2))
+				return
+			}
+			c.dot("", where[place], y+markHeight/2, 4)
+		})
 	}
 	c.WriteString("</g>")
 }
