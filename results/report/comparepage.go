@@ -21,7 +21,7 @@ func CompareHTML(w io.Writer, c *compare.Comparison) error {
 
 func comparePage(c *compare.Comparison) *document.Document {
 	d := &document.Document{}
-	d.Heading(1, compareVerdict(c))
+	d.Heading(1, unsigned(compareVerdict(c)))
 	d.List([]string{"base: " + sideText(c.Base), "head: " + sideText(c.Head)})
 	d.List(c.Warnings)
 	for _, s := range c.Scenarios {
@@ -54,8 +54,8 @@ func metricsIn(s *compare.ScenarioComparison) (names []string) {
 	return names
 }
 
-// comparedForest shows a metric of each variant, in the base and in the head. It returns nil if all
-// values are 0.
+// comparedForest shows a metric of each variant, in the base and in the head. Variants that changed
+// come first. It returns nil if all values are 0.
 func comparedForest(s *compare.ScenarioComparison, metric string) *document.Chart {
 	in := deltaScales(s)[metric]
 	m, _ := metrics.Find(metric)
@@ -66,33 +66,43 @@ func comparedForest(s *compare.ScenarioComparison, metric string) *document.Char
 	}
 	n := compareNames(s)
 	changed, some := 0, false
+	var others []chart.ForestRow // that did not change
 	for _, v := range s.Variants {
 		for _, d := range v.Deltas {
 			if d.Metric != metric {
 				continue
 			}
-			name := n.ofLabels(v.Labels)
-			row := chart.ForestRow{Label: name, Figure: changeText(d, in)}
-			head := markOf(d.Head, in, name+", head: "+figure(d.Head, m.Unit, in, true))
-			base := markOf(d.Base, in, name+", base: "+figure(d.Base, m.Unit, in, true))
-			base.Hollow = true
-			row.Marks = []chart.Mark{head, base}
+			row := comparedRow(d, m, in, n.ofLabels(v.Labels))
 			for _, mark := range row.Marks {
 				some = some || mark.Value > 0 && !math.IsInf(mark.Value, 0)
 			}
 			if d.Outcome != results.DeltaNone {
 				changed++
+				f.Rows = append(f.Rows, row)
+			} else {
+				others = append(others, row)
 			}
-			f.Rows = append(f.Rows, row)
 		}
 	}
 	if !some {
 		return nil
 	}
-	return &document.Chart{
-		Name: s.Name + "-" + metric, Drawing: chart.Forest(f),
-		Sentence: fmt.Sprintf("%s: %s changed of %d. A filled dot is the head, a hollow one the "+
-			"base. The figure is the change.", m.Name, unit.Plural(changed, "variant"),
-			len(f.Rows)),
+	f.Rows = append(f.Rows, others...)
+	sentence := fmt.Sprintf("%s: %d of %s changed. A filled dot is the head, a hollow one the "+
+		"base. The figure is the change.", m.Name, changed, unit.Plural(len(f.Rows), "variant"))
+	if left := len(f.Rows) - mostRows; left > 0 {
+		f.Rows = f.Rows[:mostRows]
+		sentence += fmt.Sprintf(" The other %s are in the table.", unit.Plural(left, "variant"))
 	}
+	return &document.Chart{
+		Name: s.Name + "-" + metric, Drawing: chart.Forest(f), Sentence: sentence,
+	}
+}
+
+// comparedRow returns the row of a variant: its head over its base.
+func comparedRow(d *results.Delta, m metrics.Metric, in unit.Scale, name string) chart.ForestRow {
+	head := markOf(d.Head, in, name+", head: "+figure(d.Head, m.Unit, in, true))
+	base := markOf(d.Base, in, name+", base: "+figure(d.Base, m.Unit, in, true))
+	base.Hollow = true
+	return chart.ForestRow{Label: name, Figure: changeText(d, in), Marks: []chart.Mark{head, base}}
 }

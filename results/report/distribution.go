@@ -4,8 +4,8 @@ import (
 	"cmp"
 	"fmt"
 	"maps"
+	"math"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -46,6 +46,12 @@ func (c *charting) spectrum() *document.Chart {
 		}
 		line := chart.SpectrumLine{Label: c.of(v), Lost: float64(dropped),
 			Strong: v == c.s.BaselineVariant() && len(c.variants) > 1}
+		if p99 := percentile(all, dropped, 99); p99 != missing {
+			line.Figure = "p99: " + p99
+			if p99 != droppedTime {
+				line.Figure += " ms"
+			}
+		}
 		for _, value := range all.Values() {
 			line.Values = append(line.Values,
 				chart.Count{Value: float64(value.NS) / 1e6, N: float64(value.N)})
@@ -54,11 +60,7 @@ func (c *charting) spectrum() *document.Chart {
 		f.Lines = append(f.Lines, line)
 		cells := []string{c.of(v)}
 		for _, p := range percentiles {
-			if float64(all.Count())*(1-p/100) < 1 {
-				cells = append(cells, missing)
-				continue
-			}
-			cells = append(cells, unit.Number(float64(all.At(p))/1e6))
+			cells = append(cells, percentile(all, dropped, p))
 		}
 		t.Add(append(cells, count(dropped))...)
 	}
@@ -76,6 +78,23 @@ func (c *charting) spectrum() *document.Chart {
 	}
 }
 
+// droppedTime is written in place of a percentile if the attempts up to it include dropped ones.
+const droppedTime = "dropped"
+
+// percentile writes a percentile of the response times in milliseconds. Dropped attempts count as
+// longer than all others. It writes missing if less than one attempt lies beyond the percentile.
+func percentile(served *results.Histogram, dropped int64, p float64) string {
+	n := float64(served.Count() + dropped)
+	rank := math.Ceil(n * p / 100)
+	switch {
+	case n*(1-p/100) < 1-1e-9:
+		return missing
+	case rank > float64(served.Count()):
+		return droppedTime
+	}
+	return unit.Number(inMS(served.At(100 * rank / float64(served.Count()))))
+}
+
 // spread shows how the connections were spread over the workers. Where workers are restarted, they
 // do not live equally long, and there is no chart.
 func (c *charting) spread() *document.Chart {
@@ -87,36 +106,67 @@ func (c *charting) spread() *document.Chart {
 		document.Left("variant"), document.Right("busiest worker ÷ mean"),
 		document.Left("connections of each worker"),
 	}}
-	workers := 0
 	for _, v := range c.variants {
-		// The slots of several trials are not the same workers: show one trial.
-		trial := v.ValidTrials()[(len(v.ValidTrials())-1)/2]
+		trial := fairTrial(v)
+		if trial == nil {
+			continue
+		}
 		row := chart.SpreadRow{Label: c.of(v)}
-		var text []string
+		var accepted []int64
 		for _, w := range trial.Workers {
 			if !w.Acceptor && w.BindError == "" {
 				row.Counts = append(row.Counts, float64(w.Accepted))
-				text = append(text, count(w.Accepted))
+				accepted = append(accepted, w.Accepted)
 			}
 		}
-		if trial.Fairness == nil || len(row.Counts) < 2 {
+		if len(row.Counts) < 2 {
 			continue
 		}
-		workers = max(workers, len(row.Counts))
 		ratio := unit.Digits(trial.Fairness.MaxOverMean, 3)
 		row.Figure = "busiest " + ratio + "×"
 		f.Rows = append(f.Rows, row)
-		t.Add(c.of(v), ratio, strings.Join(text, " "))
+		t.Add(c.of(v), ratio, countsText(accepted))
 	}
 	if len(f.Rows) == 0 {
 		return nil
 	}
 	return &document.Chart{
 		Name: "spread", Drawing: chart.Spread(f), Table: t,
-		Sentence: "Who served: a dot is a worker's share of the connections of one trial. If a " +
-			"fair die chose the worker, 95 of 100 dots would be in the grey band.",
+		Sentence: "Who served: a dot is a worker's share of the connections of one trial, the " +
+			"median by the busiest worker's share. If a fair die chose the worker, 95 of 100 " +
+			"dots would be in the grey band.",
 	}
 }
+
+// fairTrial returns the valid trial whose busiest worker's share is the median, or nil if no trial
+// has such a share. The workers of several trials are not the same, so a chart shows one trial.
+func fairTrial(v *results.Variant) *results.Trial {
+	all := slices.DeleteFunc(v.ValidTrials(), func(t *results.Trial) bool {
+		return t.Fairness == nil
+	})
+	if len(all) == 0 {
+		return nil
+	}
+	slices.SortStableFunc(all, func(a, b *results.Trial) int {
+		return cmp.Compare(a.Fairness.MaxOverMean, b.Fairness.MaxOverMean)
+	})
+	return all[(len(all)-1)/2]
+}
+
+// countsText writes the counts of workers, or their range if there are many.
+func countsText(all []int64) string {
+	if len(all) > 16 {
+		return fmt.Sprintf("%d workers: %d to %d", len(all), slices.Min(all), slices.Max(all))
+	}
+	var text []string
+	for _, n := range all {
+		text = append(text, count(n))
+	}
+	return strings.Join(text, " ")
+}
+
+// mostPoints is the number of points that a scatter plot has at most. Its line is fitted to all.
+const mostPoints = 300
 
 // lags shows how long the outage lasts, by the lag of the endpoints.
 func (c *charting) lags() *document.Chart {
@@ -130,26 +180,26 @@ func (c *charting) lags() *document.Chart {
 	type point struct{ x, y float64 }
 	var points []point
 	var titles []string
-	for _, v := range c.variants {
+	for _, v := range c.all {
 		lag, err := time.ParseDuration(v.Labels[slope.Key])
 		rest := maps.Clone(v.Labels)
 		delete(rest, slope.Key)
 		if err != nil || len(rest) > 0 && results.LabelString(rest) != slope.Rest {
 			continue
 		}
-		for _, trial := range v.ValidTrials() {
-			if y, ok := outage.Of(trial); ok {
+		for i, trial := range v.ValidTrials() {
+			if y, ok := outage.Of(trial); ok && i*len(c.all) < mostPoints {
 				points = append(points, point{float64(lag), y})
 				xs = append(xs, float64(lag), y)
 				titles = append(titles, fmt.Sprintf("%s, block %d: an outage of %s", c.of(v),
-					trial.Block+1, unit.Duration(y)))
+					trial.Block, unit.Duration(y)))
 			}
 		}
 	}
 	in := unit.Nanoseconds.Scale(xs...)
 	f := chart.ScatterChart{
 		Title: c.s.Name + ": outage by " + slope.Key,
-		X:     slope.Key + ", " + in.Name, Y: "outage, " + in.Name, Equal: "outage = lag",
+		X:     headIn(slope.Key, in), Y: headIn("outage", in), Equal: "outage = lag",
 		Fit: chart.Fit{Slope: slope.Slope, Intercept: slope.AtNone / in.Factor,
 			Name: fmt.Sprintf("fit: %s ± %s per unit of lag", unit.Digits(slope.Slope, 4),
 				unit.Digits(slope.Half, 2))},
@@ -164,110 +214,8 @@ func (c *charting) lags() *document.Chart {
 	}
 	sentence := fmt.Sprintf("How long the outage lasts: each second of %s adds %s ± %s s.",
 		slope.Key, unit.Digits(slope.Slope, 4), unit.Digits(slope.Half, 2))
+	if len(slopes) > 1 && slope.Rest != "" {
+		sentence += " Only the variants with " + slope.Rest + " are shown."
+	}
 	return &document.Chart{Name: "outage", Sentence: sentence, Drawing: chart.Scatter(f), Table: t}
-}
-
-// fewestSwept is the number of values from which on a setting is drawn as an axis.
-const fewestSwept = 3
-
-// sweep shows the figure that the scenario is about over a numeric setting, if the matrix has one.
-func (c *charting) sweep() *document.Chart {
-	metric, of := c.lossMetric()
-	what, u := "dropped per "+of, unit.PerRestart
-	if results.Total(c.trials()).Dropped == 0 {
-		metric, what, u = metrics.ResponseP99, "p99 of the response time", unit.Nanoseconds
-	}
-	if sought := searchFor(c.variants); sought != nil {
-		found, _ := metrics.Find(sought.metric)
-		metric, what, u = sought.metric, sought.what, found.Unit
-	}
-	for _, key := range c.varying {
-		values := map[string]float64{}
-		for _, v := range c.variants {
-			if x, ok := numberIn(v.Labels[key]); ok {
-				values[v.Labels[key]] = x
-			}
-		}
-		if len(values) >= fewestSwept {
-			return c.swept(key, values, metric, what, u)
-		}
-	}
-	return nil
-}
-
-// numberIn returns the number in a label: a duration in nanoseconds, a rate per second, or a plain
-// number.
-func numberIn(text string) (float64, bool) {
-	if d, err := time.ParseDuration(text); err == nil {
-		return float64(d), true
-	}
-	text, _ = strings.CutSuffix(text, "/s")
-	text, _ = strings.CutSuffix(text, "*capacity")
-	x, err := strconv.ParseFloat(strings.ReplaceAll(text, "_", ""), 64)
-	return x, err == nil
-}
-
-func (c *charting) swept(
-	key string, values map[string]float64, metric, what string, u unit.Unit,
-) *document.Chart {
-	xs := slices.Collect(maps.Values(values))
-	inX, inY := unit.Plain(), unit.Plain()
-	for text := range values {
-		if _, err := time.ParseDuration(text); err == nil {
-			inX = unit.Nanoseconds.Scale(xs...)
-		}
-	}
-	var ys []float64
-	for _, v := range c.variants {
-		if s, ok := v.Summary[metric]; ok {
-			ys = append(ys, s.Center)
-		}
-	}
-	inY = u.Scale(ys...)
-	f := chart.SweepChart{
-		Title: c.s.Name + ": " + what + " by " + key, X: headIn(key, inX), Y: headIn(what, inY),
-	}
-	f.LogX = slices.Min(xs) > 0 && slices.Max(xs) >= 20*slices.Min(xs)
-	t := &document.Table{Columns: []document.Column{
-		document.Left("variant"), document.Right(headIn(key, inX)),
-		document.Right(headIn(what, inY)),
-	}}
-	lines := map[string]*chart.SweepLine{}
-	var order []string
-	for _, v := range c.s.Variants {
-		x, ok := values[v.Labels[key]]
-		s, has := v.Summary[metric]
-		if !ok || !has || !slices.Contains(c.variants, v) {
-			continue
-		}
-		rest := maps.Clone(v.Labels)
-		delete(rest, key)
-		name := c.ofLabels(rest)
-		if len(c.varying) == 1 {
-			name = ""
-		}
-		if lines[name] == nil {
-			lines[name] = &chart.SweepLine{Label: name}
-			order = append(order, name)
-		}
-		text := figure(s, u, inY, true)
-		lines[name].Points = append(lines[name].Points, chart.SweepPoint{X: x / inX.Factor,
-			Mark: markOf(s, inY, c.of(v)+": "+text)})
-		t.Add(c.of(v), inX.Of(x), text)
-	}
-	points := 0
-	for _, name := range order {
-		slices.SortFunc(lines[name].Points, func(a, b chart.SweepPoint) int {
-			return cmp.Compare(a.X, b.X)
-		})
-		points = max(points, len(lines[name].Points))
-		f.Lines = append(f.Lines, *lines[name])
-	}
-	if points < fewestSwept {
-		return nil
-	}
-	return &document.Chart{
-		Name: "sweep", Drawing: chart.Sweep(f), Table: t,
-		Sentence: fmt.Sprintf("How %s depends on %s, with 95 %% intervals.", what, key),
-	}
 }

@@ -185,8 +185,12 @@ func Verdict(run *results.Run, opts Options) (string, error) {
 
 // plainVerdict returns the text of runVerdict without signs.
 func plainVerdict(run *results.Run, scenarios []*results.Scenario) string {
-	unsigned := strings.NewReplacer(signGood+" ", "", signBad+" ", "", signOpen+" ", "")
-	return unsigned.Replace(runVerdict(run, scenarios))
+	return unsigned(runVerdict(run, scenarios))
+}
+
+// unsigned removes the signs from a verdict. Not every reader of a page has a font with them.
+func unsigned(verdict string) string {
+	return strings.NewReplacer(signGood+" ", "", signBad+" ", "", signOpen+" ", "").Replace(verdict)
 }
 
 // runVerdict describes the outcomes of the gates. If something could not be measured, it says that

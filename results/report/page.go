@@ -1,9 +1,9 @@
 package report
 
 import (
+	"cmp"
 	"fmt"
 	"strconv"
-	"strings"
 
 	"reuseport-bench/results"
 	"reuseport-bench/results/command"
@@ -107,41 +107,51 @@ func measuredOn(run *results.Run) string {
 func repeatLine(run *results.Run, scenarios []*results.Scenario) string {
 	args := []string{"run"}
 	for _, s := range scenarios {
-		if strings.Contains(s.File, "/") {
-			args = append(args, s.File)
-		} else {
-			args = append(args, s.Name)
-		}
+		args = append(args, cmp.Or(s.File, s.Name))
 	}
 	return command.Line(append(args, "--seed", strconv.FormatUint(run.Seed, 10))...)
 }
 
 // maxPageLosses is the maximum number of losses that a page lists for a scenario.
-const maxPageLosses = 200
+const maxPageLosses = 100
 
-// pageLosses adds the first lost attempts of a scenario, folded away.
+// pageLosses adds the first lost attempts of each variant of a scenario, folded away.
 func pageLosses(d *document.Document, s *results.Scenario, opts Options) {
-	var lost, listed int64
+	var lost, lossy int64
+	for _, v := range s.Variants {
+		n := results.Total(v.Trials).Lost
+		if lost += n; n > 0 {
+			lossy++
+		}
+	}
+	if lossy == 0 {
+		return
+	}
+	each := int(max(1, maxPageLosses/lossy))
 	n := newNames(s)
 	t := lossTable()
 	t.Columns = append([]document.Column{document.Left("variant, block")}, t.Columns...)
 	for _, v := range s.Variants {
+		room := min(each, maxPageLosses-len(t.Rows))
 		for _, trial := range v.Trials {
-			lost += trial.Lost
-			for _, row := range lossRows(trial) {
-				if listed < maxPageLosses {
-					t.Add(append([]string{fmt.Sprintf("%s, %d", n.of(v), trial.Block)}, row...)...)
-					listed++
-				}
+			rows := lossRows(trial)
+			rows = rows[:min(room, len(rows))]
+			room -= len(rows)
+			for _, row := range rows {
+				t.Add(append([]string{fmt.Sprintf("%s, %d", n.of(v), trial.Block)}, row...)...)
 			}
 		}
 	}
-	if listed == 0 {
+	if len(t.Rows) == 0 {
 		return
 	}
-	d.Fold(fmt.Sprintf("%d of the %s lost attempts, one by one", listed, thousands(lost)))
-	if listed < lost {
-		d.Paragraph("The others: " + command.Line("report", "--losses", opts.Path) + ".")
+	d.Fold(fmt.Sprintf("%d of the %s lost attempts, one by one", len(t.Rows), thousands(lost)))
+	if int64(len(t.Rows)) < lost {
+		args := []string{"report", "--losses"}
+		if opts.Path != "" {
+			args = append(args, opts.Path)
+		}
+		d.Paragraph("The others: " + command.Line(args...) + ".")
 	}
 	d.Table(t)
 	d.EndFold()

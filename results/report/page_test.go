@@ -2,16 +2,23 @@ package report
 
 import (
 	"encoding/xml"
+	"fmt"
 	"io"
+	"math"
 	"regexp"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"reuseport-bench/results"
+	"reuseport-bench/results/cause"
+	"reuseport-bench/results/report/chart"
 	"reuseport-bench/results/report/reporttest"
 	"reuseport-bench/results/summary"
+	"reuseport-bench/results/unit"
 )
 
 // chartsOf returns the names of the charts on a page.
@@ -109,9 +116,214 @@ func TestPageLosses(t *testing.T) {
 	trial := run.Scenarios[0].Variants[0].Trials[0]
 	trial.Losses = slices.Repeat(trial.Losses[:1], 300)
 	trial.Lost, trial.Dropped = 300, 300
+	other := run.Scenarios[0].Variants[1].Trials[0]
+	other.Losses, other.Lost, other.Dropped = trial.Losses, 300, 300
 	page := reporttest.Printed(t, HTML, run)
-	if !strings.Contains(page, "200 of the ") || !strings.Contains(page, "report --losses") {
-		t.Error("200 losses, and a way to see the others, are not on the page")
+	if !strings.Contains(page, "of the 6") || !strings.Contains(page, "report --losses.") {
+		t.Error("the page does not say how to see the other losses")
+	}
+	// Each variant that lost attempts has its share of the list.
+	listed := page[strings.Index(page, "lost attempts, one by one"):]
+	listed = listed[:strings.Index(listed, "</table>")]
+	n := strings.Count(listed, "<tr>") - 1
+	first := strings.Count(listed, "reuseport · close, ")
+	if n != maxPageLosses || first != maxPageLosses/2 {
+		t.Errorf("%d losses on the page, %d of them of the first variant", n, first)
+	}
+}
+
+// The command that repeats the run names the scenario's file, wherever it is.
+func TestRepeatLine(t *testing.T) {
+	run := reporttest.FinishedRun()
+	s := run.Scenarios[0]
+	for file, want := range map[string]string{
+		"": "run rolling-restart --seed", "mine.yaml": "run mine.yaml --seed",
+		"./dir/mine.yaml": "run ./dir/mine.yaml --seed",
+	} {
+		s.File = file
+		if got := repeatLine(run, []*results.Scenario{s}); !strings.Contains(got, want) {
+			t.Errorf("file %q: got %s, want %s", file, got, want)
+		}
+	}
+}
+
+// Of many variants, charts have the best and the worst, and the page says so.
+func TestPageManyVariants(t *testing.T) {
+	run := reporttest.PagedRun()
+	s := run.Scenarios[0]
+	run.Scenarios = run.Scenarios[:1]
+	trials := s.Variants[0].Trials
+	s.Variants, s.Gates, s.Baseline = nil, nil, nil
+	for i := range 100 {
+		v := &results.Variant{Labels: reporttest.Labels("stop", fmt.Sprintf("way-%02d", i))}
+		for k, t := range trials {
+			one := *t
+			if k == 0 {
+				one.Steps = slices.Clone(t.Steps)
+				one.Steps[0].Dropped = new(int64(99 - i))
+			}
+			v.Trials = append(v.Trials, &one)
+		}
+		s.Variants = append(s.Variants, v)
+	}
+	summary.FillRun(run)
+	page := reporttest.Printed(t, HTML, run)
+	if !strings.Contains(page, "rows for 40 of the 100 variants") {
+		t.Error("the page does not say that variants are left out of charts")
+	}
+	from := strings.Index(page, `<figure id="rolling-restart-dropped">`)
+	svg := page[from : from+strings.Index(page[from:], "</svg>")]
+	for name, want := range map[string]bool{
+		"way-99": true, "way-80": true, "way-79": false, "way-20": false, "way-19": true,
+		"way-00": true,
+	} {
+		if got := strings.Contains(svg, ">"+name+"<"); got != want {
+			t.Errorf("%s has a row: %t, want %t", name, got, want)
+		}
+	}
+}
+
+// Each cause has a colour and a shade of its own, on all pages.
+func TestCauseColours(t *testing.T) {
+	seen := map[chart.Key]string{}
+	for _, c := range cause.All() {
+		key := keyOf(c.Name)
+		key.Name = ""
+		if c.Name == cause.Client {
+			continue
+		}
+		if other := seen[key]; other != "" || key.Colour == chart.Grey {
+			t.Errorf("%s has the colour of %q", c.Name, other)
+		}
+		seen[key] = c.Name
+	}
+}
+
+// A median of 0 is drawn as 0: some trials may have dropped attempts. Only a rate of 0 is an upper
+// bound.
+func TestMarkOf(t *testing.T) {
+	median := results.Summary{Method: results.MethodOrder, Lo: new(0.), Hi: new(2.)}
+	if got := markOf(median, unit.Plain(), ""); got.None || got.High != 2 {
+		t.Errorf("a median of 0: %+v", got)
+	}
+	rate := results.Summary{Method: results.MethodRuleOfThree, Lo: new(0.), Hi: new(0.1), N: 30}
+	if got := markOf(rate, unit.Plain(), ""); !got.None || got.High != 0.1 {
+		t.Errorf("a rate of 0: %+v", got)
+	}
+	rate.TooFew = true
+	if got := markOf(rate, unit.Plain(), ""); !got.None || !math.IsNaN(got.High) {
+		t.Errorf("too few restarts: %+v", got)
+	}
+}
+
+// The client's own failures are neither a panel of the overlay, nor do they change its scale.
+func TestOverlayLeavesOutClient(t *testing.T) {
+	run := reporttest.PagedRun()
+	s := run.Scenarios[0]
+	for _, v := range s.Variants {
+		for _, t := range v.Trials {
+			if t.AroundStops != nil {
+				t.AroundStops.Lost = results.Counts{cause.Client: {3: 7}}
+			}
+		}
+	}
+	if c := newCharting(s).overlay(); c != nil {
+		t.Errorf("client failures: %s", c.Sentence)
+	}
+	s.Variants[0].Trials[0].AroundStops.Lost[cause.ResetAtClose] = map[int]int64{-3: 2, 12: 1}
+	c := newCharting(s).overlay()
+	if c == nil || strings.Contains(c.Sentence, "scale of its own") {
+		t.Fatalf("got %+v", c)
+	}
+	want := [][]string{{newNames(s).of(s.Variants[0]), cause.ResetAtClose, "3", "-3", "-2", "13",
+		"0"}}
+	if diff := cmp.Diff(c.Table.Rows, want); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestPercentile(t *testing.T) {
+	h := results.NewHistogram()
+	for i := range 90 {
+		h.Record(int64(i+1) * 1e6)
+	}
+	for _, test := range []struct {
+		dropped int64
+		p       float64
+		want    string
+	}{
+		{0, 50, "45.0"}, {0, 99, missing}, {10, 50, "50.0"}, {10, 90, "90.0"},
+		{10, 91, droppedTime}, {10, 99, droppedTime},
+	} {
+		if got := percentile(h, test.dropped, test.p); got != test.want {
+			t.Errorf("p%g with %d dropped: got %s, want %s", test.p, test.dropped, got, test.want)
+		}
+	}
+}
+
+// An axis has values of one kind.
+func TestSweptKinds(t *testing.T) {
+	variants := func(values ...string) (all []*results.Variant) {
+		for _, value := range values {
+			all = append(all, &results.Variant{Labels: reporttest.Labels("key", value)})
+		}
+		return all
+	}
+	for _, test := range []struct {
+		values []string
+		want   bool
+		unit   string
+	}{
+		{[]string{"0s", "10ms", "1s"}, true, "ms"},
+		{[]string{"1000/s", "2000/s", "1_000_000/s"}, true, "1/s"},
+		{[]string{"0.5*capacity", "0.8*capacity", "1*capacity"}, true, "× capacity"},
+		{[]string{"0", "1", "2"}, true, ""},
+		{[]string{"1000/s", "2000/s", "0.5*capacity"}, false, ""},
+		{[]string{"1", "2", "two"}, false, ""},
+	} {
+		var s swept
+		if got := s.over("key", variants(test.values...)); got != test.want {
+			t.Errorf("%q: got %t, want %t", test.values, got, test.want)
+		} else if got && s.inX.Name != test.unit {
+			t.Errorf("%q: got the unit %q, want %q", test.values, s.inX.Name, test.unit)
+		}
+	}
+}
+
+// A worker takes the lane of the one that it replaces. A lane has at most two workers at a time.
+func TestLanes(t *testing.T) {
+	l := &lanes{steps: []results.Step{{AtNS: 100}, {AtNS: 200}}}
+	worker := func(started, stopped int64) results.Worker {
+		w := results.Worker{StartedNS: new(started)}
+		if stopped > 0 {
+			w.StopNS = new(stopped)
+		}
+		return w
+	}
+	for i, test := range []struct {
+		w    results.Worker
+		lane int
+	}{
+		{worker(-50, 110), 0}, {worker(-50, 112), 1}, {worker(-50, 0), 2}, // until the end
+		{worker(101, 210), 0}, {worker(102, 0), 1}, {worker(103, 104), 3},
+		{worker(201, 0), 0}, {worker(202, 0), 3},
+	} {
+		if got := l.of(test.w); got != test.lane {
+			t.Errorf("worker %d: lane %d, want %d", i, got, test.lane)
+		}
+	}
+}
+
+// A trial whose windows are empty, and many workers, are no trouble.
+func TestTimelineOdd(t *testing.T) {
+	trial := reporttest.PagedRun().Scenarios[0].Variants[0].Trials[0]
+	trial.Windows = &results.Windows{}
+	if got := medianTrial(&results.Variant{Trials: []*results.Trial{trial}}); got != nil {
+		t.Error("a trial without windows is drawn")
+	}
+	trial.Workers = slices.Repeat([]results.Worker{{StartedNS: new(int64(0))}}, 1024)
+	if all, left := timelineWorkers(trial); len(all) != mostLanes || left != 1024-mostLanes {
+		t.Errorf("%d workers are drawn, %d left out", len(all), left)
 	}
 }
 
