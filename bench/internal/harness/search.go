@@ -39,13 +39,14 @@ type searching struct {
 	try   func(value float64) (*results.Trial, error)
 	text  func(value float64) string // writes a value in a message
 	bound time.Duration              // of p99; 0 means none
+	// setting is the search for a setting. It is nil in a search for a rate.
+	setting *plan.Search
 
-	tries   []results.Try
-	setting bool           // the values are those of a setting
-	last    *results.Trial // the last try
-	best    *results.Trial // the last try that passed
-	found   float64        // its value; 0: none has passed
-	failed  *float64       // the last value that failed
+	tries  []results.Try
+	last   *results.Trial // the last try
+	best   *results.Trial // the last try that passed
+	found  float64        // its value; 0: none has passed
+	failed *float64       // the last value that failed
 }
 
 // search runs trials of the variant with one value after another. It returns the trial at the value
@@ -56,11 +57,11 @@ func search(
 	ctx context.Context, p *plan.Plan, v *plan.Variant, o trial.Options,
 ) (*trial.Outcome, error) {
 	resolve, sought := v.At, v.Search
-	if sought.Setting != "" {
-		resolve = v.With
-	}
 	outcomes := map[*results.Trial]*trial.Outcome{}
-	s := &searching{bound: sought.P99, setting: sought.Setting != "", text: sought.Text}
+	s := &searching{bound: sought.P99, text: sought.Text}
+	if sought.Setting != "" {
+		resolve, s.setting = v.With, sought
+	}
 	s.try = func(value float64) (*results.Trial, error) {
 		at, err := resolve(value)
 		if err != nil {
@@ -77,8 +78,8 @@ func search(
 		found *results.Trial
 		err   error
 	)
-	if s.setting {
-		found, err = s.between(sought)
+	if s.setting != nil {
+		found, err = s.between()
 	} else {
 		s.text = func(rate float64) string { return fmt.Sprintf("%.0f/s", rate) }
 		var estimate float64
@@ -120,12 +121,13 @@ func (s *searching) run(estimate, precision float64) (*results.Trial, error) {
 	if invalid != nil || err != nil {
 		return invalid, err
 	}
-	return s.result(nil), nil
+	return s.result(), nil
 }
 
 // between searches for a value of a setting. It tries the value that should pass first, because no
 // other value will do if that one fails.
-func (s *searching) between(sought *plan.Search) (*results.Trial, error) {
+func (s *searching) between() (*results.Trial, error) {
+	sought := s.setting
 	for _, end := range []float64{sought.To, sought.From} {
 		outcome, err := s.value(end)
 		switch {
@@ -137,7 +139,7 @@ func (s *searching) between(sought *plan.Search) (*results.Trial, error) {
 			return s.giveUp(fmt.Sprintf("%s %s, the end that should drop nothing, failed: %s",
 				sought.Setting, s.text(end), s.tries[len(s.tries)-1].Note)), nil
 		case outcome == results.TryPassed && end == sought.From:
-			return s.result(sought), nil
+			return s.result(), nil
 		}
 	}
 	middle := func(passed, failed float64) float64 { return sought.Round((passed + failed) / 2) }
@@ -149,7 +151,7 @@ func (s *searching) between(sought *plan.Search) (*results.Trial, error) {
 	if invalid != nil || err != nil {
 		return invalid, err
 	}
-	return s.result(sought), nil
+	return s.result(), nil
 }
 
 // bisect narrows the interval between a value that passed and one that failed, or would fail, until
@@ -185,7 +187,7 @@ func (s *searching) value(value float64) (outcome string, err error) {
 		}
 		outcome, note := s.judge(s.last)
 		try := results.Try{PerSecond: value, Outcome: outcome, Note: note}
-		if s.setting {
+		if s.setting != nil {
 			try.PerSecond, try.Value = 0, new(value)
 		}
 		s.tries = append(s.tries, try)
@@ -233,23 +235,30 @@ func (s *searching) giveUp(why string) *results.Trial {
 	t := s.last
 	t.Valid = false
 	t.InvalidReasons = append([]string{"the search found nothing: " + why}, t.InvalidReasons...)
-	t.Search = &results.Search{P99BoundNS: int64(s.bound), Tries: s.tries}
+	t.Search = s.record()
 	return t
 }
 
-// result returns the trial that was found, with the search in the form that run.json stores. sought
-// is nil in a search for a rate.
-func (s *searching) result(sought *plan.Search) *results.Trial {
-	r := &results.Search{P99BoundNS: int64(s.bound), Tries: s.tries}
-	if sought == nil {
+// result returns the trial that was found, with what was found.
+func (s *searching) result() *results.Trial {
+	r := s.record()
+	if s.setting == nil {
 		r.PerSecond = s.found
 	} else {
-		r.Setting, r.Greatest = sought.Setting, sought.To < sought.From
 		r.Value, r.Failed = new(s.found), s.failed
+	}
+	s.best.Search = r
+	return s.best
+}
+
+// record returns the search in the form that run.json stores, without what was found.
+func (s *searching) record() *results.Search {
+	r := &results.Search{P99BoundNS: int64(s.bound), Tries: s.tries}
+	if sought := s.setting; sought != nil {
+		r.Setting, r.Greatest = sought.Setting, sought.To < sought.From
 		if sought.Times {
 			r.Unit = "ns"
 		}
 	}
-	s.best.Search = r
-	return s.best
+	return r
 }

@@ -116,7 +116,7 @@ func TestSearchForASetting(t *testing.T) {
 		},
 	} {
 		test.sought.Precision = 0.01
-		s := &searching{setting: true, text: test.sought.Text}
+		s := &searching{setting: &test.sought, text: test.sought.Text}
 		s.try = func(x float64) (*results.Trial, error) {
 			trial := &results.Trial{Valid: true, Attempts: 50}
 			if !test.passes(x) {
@@ -124,12 +124,13 @@ func TestSearchForASetting(t *testing.T) {
 			}
 			return trial, nil
 		}
-		found, err := s.between(&test.sought)
+		found, err := s.between()
 		if err != nil {
 			t.Fatalf("%s: %v", name, err)
 		}
 		if test.want == 0 {
-			if found.Valid || found.Search.Value != nil ||
+			if found.Valid || found.Search.Value != nil || found.Search.Unit != "ns" ||
+				found.Search.Setting != test.sought.Setting ||
 				!strings.Contains(found.InvalidReasons[0], "200ms") {
 				t.Errorf("%s: %+v, want an invalid trial that names the value", name, found)
 			}
