@@ -137,9 +137,12 @@ func band(f *chart.ForestChart, s results.Summary, in unit.Scale) {
 	}
 }
 
-// forest compares the variants by what they lose or, if nothing was lost and there are no steps, by
-// their response time.
+// forest compares the variants by what they searched for or what they lose or, if nothing was lost
+// and there are no steps, by their response time.
 func (c *charting) forest() *document.Chart {
+	if found := c.found(); found != nil {
+		return found
+	}
 	m, of := c.lossMetric()
 	if results.Total(c.trials()).Dropped == 0 && !c.steps {
 		return c.response()
@@ -215,23 +218,44 @@ func forestSentence(of string, none, lost, others int) string {
 
 // response compares the variants by their p99.
 func (c *charting) response() *document.Chart {
+	return c.figures(metrics.ResponseP99, "p99", "p99 of the response time", "Nothing was dropped. "+
+		"Each row is a variant: 99 of 100 requests were answered within this time. Farther to "+
+		"the left is better.")
+}
+
+// found compares the variants by what their searches found, or returns nil if they searched for
+// nothing. The trial that a search found dropped nothing by definition, so its losses say nothing.
+func (c *charting) found() *document.Chart {
+	if s := searchFor(c.all); s != nil {
+		return c.figures(s.metric, "found", s.what, fmt.Sprintf(
+			"The %s with which nothing was dropped, of each variant.", s.what))
+	}
+	if c.has(metrics.HighestRate) {
+		return c.figures(metrics.HighestRate, "found", "highest rate [1/s]", "The highest rate at which "+
+			"nothing was dropped, of each variant. Farther to the right is better.")
+	}
+	return nil
+}
+
+// figures compares the variants by a metric.
+func (c *charting) figures(metric, name, what, sentence string) *document.Chart {
+	m, _ := metrics.Find(metric)
 	var values []float64
 	for _, v := range c.all {
-		if s, ok := v.Summary[metrics.ResponseP99]; ok {
+		if s, ok := v.Summary[metric]; ok {
 			values = append(values, s.Center)
 		}
 	}
-	in := unit.Nanoseconds.Scale(values...)
+	in := scaleOf(m.Unit, values...)
 	f := chart.ForestChart{
-		Title: c.s.Name + ": p99 of the response time, by variant",
-		Axis:  headIn("p99 of the response time", in) + " [95 %]",
+		Title: c.s.Name + ": " + what + ", by variant", Axis: headIn(what, in) + " [95 %]",
 	}
 	t := &document.Table{Columns: []document.Column{
-		document.Left("variant"), document.Right(headIn("p99", in) + " [95 %]"),
+		document.Left("variant"), document.Right(f.Axis),
 	}}
 	for _, v := range c.all {
-		s, ok := v.Summary[metrics.ResponseP99]
-		if !ok || s.Center == 0 {
+		s, ok := v.Summary[metric]
+		if !ok {
 			continue
 		}
 		if v == c.s.BaselineVariant() {
@@ -240,19 +264,15 @@ func (c *charting) response() *document.Chart {
 		if !slices.Contains(c.variants, v) {
 			continue
 		}
-		text := figure(s, unit.Nanoseconds, in, true)
+		text := figure(s, m.Unit, in, true)
 		f.Rows = append(f.Rows, forestRow(c.of(v), text, in.Name,
-			markOf(s, in, c.of(v)+": p99 "+text+" "+in.Name)))
+			markOf(s, in, strings.TrimSpace(c.of(v)+": "+text+" "+in.Name))))
 		t.Add(c.of(v), text)
 	}
 	if len(f.Rows) == 0 {
 		return nil
 	}
-	return &document.Chart{
-		Name: "p99", Drawing: chart.Forest(f), Table: t,
-		Sentence: "Nothing was dropped. Each row is a variant: 99 of 100 requests were answered " +
-			"within this time. Farther to the left is better.",
-	}
+	return &document.Chart{Name: name, Drawing: chart.Forest(f), Table: t, Sentence: sentence}
 }
 
 // trials returns the valid trials of all variants.

@@ -183,6 +183,27 @@ func TestPageManyVariants(t *testing.T) {
 	}
 }
 
+// What a search found is the figure of its variant. Its trial dropped nothing by definition.
+func TestPageSearch(t *testing.T) {
+	run := reporttest.PagedRun()
+	s := run.Scenarios[0]
+	run.Scenarios = run.Scenarios[:1]
+	for i, trial := range s.Variants[1].Trials {
+		trial.Search = &results.Search{Setting: "kube.pre_stop", Unit: "ns",
+			Value: new(float64(i+1) * 100e6)}
+	}
+	s.Variants, s.Gates = s.Variants[1:2], nil
+	summary.FillRun(run)
+	page := reporttest.Printed(t, HTML, run)
+	if got := chartsOf(page); got[0] != "rolling-restart-found" ||
+		slices.Contains(got, "rolling-restart-dropped") {
+		t.Errorf("charts %q", got)
+	}
+	if !strings.Contains(page, "least kube.pre_stop [ms] [95 %]") {
+		t.Error("the axis does not say what was searched for")
+	}
+}
+
 // Each cause has a colour and a shade of its own, on all pages.
 func TestCauseColours(t *testing.T) {
 	seen := map[chart.Key]string{}
