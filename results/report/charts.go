@@ -218,9 +218,9 @@ func forestSentence(of string, none, lost, others int) string {
 
 // response compares the variants by their p99.
 func (c *charting) response() *document.Chart {
-	return c.figures(metrics.ResponseP99, "p99", "p99 of the response time", "Nothing was dropped. "+
-		"Each row is a variant: 99 of 100 requests were answered within this time. Farther to "+
-		"the left is better.")
+	return c.figures(metrics.ResponseP99, "p99", "p99 of the response time",
+		"Nothing was dropped. Each row is a variant: 99 of 100 requests were answered within "+
+			"this time. Farther to the left is better.")
 }
 
 // found compares the variants by what their searches found, or returns nil if they searched for
@@ -231,8 +231,9 @@ func (c *charting) found() *document.Chart {
 			"The %s with which nothing was dropped, of each variant.", s.what))
 	}
 	if c.has(metrics.HighestRate) {
-		return c.figures(metrics.HighestRate, "found", "highest rate [1/s]", "The highest rate at which "+
-			"nothing was dropped, of each variant. Farther to the right is better.")
+		return c.figures(metrics.HighestRate, "found", "highest rate [1/s]",
+			"The highest rate at which nothing was dropped, of each variant. Farther to the "+
+				"right is better.")
 	}
 	return nil
 }

@@ -333,6 +333,12 @@ func TestLanes(t *testing.T) {
 			t.Errorf("worker %d: lane %d, want %d", i, got, test.lane)
 		}
 	}
+	l = &lanes{steps: l.steps[:1]}
+	for i, w := range []results.Worker{worker(-50, 110), worker(101, 104), worker(102, 0)} {
+		if got, want := l.of(w), []int{0, 0, 1}[i]; got != want {
+			t.Errorf("three workers in turn: worker %d in lane %d, want %d", i, got, want)
+		}
+	}
 }
 
 // A trial whose windows are empty, and many workers, are no trouble.

@@ -21,8 +21,8 @@ type SpreadRow struct {
 	Counts []float64 // for each worker
 }
 
-// mostShare is the largest multiple of a fair share that the axis can have. A single worker that got
-// everything would otherwise squeeze all others into one place.
+// mostShare is the largest multiple of a fair share that the axis can have. A single worker that
+// got everything would otherwise squeeze all others into one place.
 const mostShare = 5
 
 // Spread draws the chart. Its axis has shares as multiples of a fair share.
@@ -58,8 +58,8 @@ func Spread(f SpreadChart) Drawing {
 	return d
 }
 
-// fair returns a worker's fair share of the whole, and by which part of it 95 % of the workers would
-// differ at most if a fair die chose among them. A worker's count is then binomial.
+// fair returns a worker's fair share of the whole, and by which part of it 95 % of the workers
+// would differ at most if a fair die chose among them. A worker's count is then binomial.
 func (r SpreadRow) fair() (mean, half float64) {
 	whole, workers := total(r.Counts), float64(len(r.Counts))
 	if whole == 0 {
