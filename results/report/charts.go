@@ -44,14 +44,19 @@ func newCharting(s *results.Scenario) *charting {
 			cmp.Compare(a.Summary[metrics.ResponseP99].Center,
 				b.Summary[metrics.ResponseP99].Center))
 	})
-	c.variants = c.all
-	if len(c.all) > mostRows {
-		middle := c.ranked[mostRows/2 : len(c.all)-mostRows/2]
-		c.variants = slices.DeleteFunc(slices.Clone(c.all), func(v *results.Variant) bool {
-			return slices.Contains(middle, v)
-		})
-	}
+	c.variants = c.extremes(mostRows)
 	return c
+}
+
+// extremes returns all variants or, if there are more than n, the n/2 best and the n/2 worst.
+func (c *charting) extremes(n int) []*results.Variant {
+	if len(c.all) <= n {
+		return c.all
+	}
+	middle := c.ranked[n/2 : len(c.all)-n/2]
+	return slices.DeleteFunc(slices.Clone(c.all), func(v *results.Variant) bool {
+		return slices.Contains(middle, v)
+	})
 }
 
 // chartBlocks adds the charts of a scenario: what it loses, why, when, how long it takes, and who

@@ -17,6 +17,9 @@ import (
 	"reuseport-bench/results/unit"
 )
 
+// mostCurves is the number of curves whose signs fit beside a chart.
+const mostCurves = 20
+
 // spectrum shows how long attempts took.
 func (c *charting) spectrum() *document.Chart {
 	f := chart.SpectrumChart{
@@ -29,6 +32,7 @@ func (c *charting) spectrum() *document.Chart {
 	}
 	t.Columns = append(t.Columns, document.Right("dropped"))
 	anyLost := false
+	drawn := c.extremes(mostCurves)
 	for _, v := range c.variants {
 		all := results.NewHistogram()
 		var dropped int64
@@ -57,7 +61,9 @@ func (c *charting) spectrum() *document.Chart {
 				chart.Count{Value: float64(value.NS) / 1e6, N: float64(value.N)})
 		}
 		anyLost = anyLost || dropped > 0
-		f.Lines = append(f.Lines, line)
+		if slices.Contains(drawn, v) {
+			f.Lines = append(f.Lines, line)
+		}
 		cells := []string{c.of(v)}
 		for _, p := range percentiles {
 			cells = append(cells, percentile(all, dropped, p))
@@ -72,6 +78,10 @@ func (c *charting) spectrum() *document.Chart {
 	if anyLost {
 		sentence += " Dropped requests count as longer than the timeout: a line rises where they " +
 			"begin."
+	}
+	if left := len(c.variants) - len(drawn); left > 0 {
+		sentence += fmt.Sprintf(" %s between the best and the worst are only in the table.",
+			unit.Plural(left, "variant"))
 	}
 	return &document.Chart{
 		Name: "response", Sentence: sentence, Drawing: chart.Spectrum(f), Table: t,

@@ -171,6 +171,9 @@ func TestPageManyVariants(t *testing.T) {
 	if !strings.Contains(page, "rows for 40 of the 100 variants") {
 		t.Error("the page does not say that variants are left out of charts")
 	}
+	if !strings.Contains(page, "20 variants between the best and the worst are only in") {
+		t.Error("the page does not say that curves are left out")
+	}
 	from := strings.Index(page, `<figure id="rolling-restart-dropped">`)
 	svg := page[from : from+strings.Index(page[from:], "</svg>")]
 	for name, want := range map[string]bool{
