@@ -34,20 +34,11 @@ func (c *charting) spectrum() *document.Chart {
 	anyLost := false
 	drawn := c.extremes(mostCurves)
 	for _, v := range c.variants {
-		all := results.NewHistogram()
-		var dropped int64
-		for _, trial := range v.ValidTrials() {
-			one, err := results.DecodeHistogram(trial.Histogram)
-			if err != nil {
-				continue // older runs have none
-			}
-			all.Merge(one)
-			dropped += trial.Dropped
-			f.Timeout = max(f.Timeout, float64(trial.TimeoutNS)/1e6)
-		}
+		all, dropped, timeout := responses(v)
 		if all.Count() == 0 {
 			continue
 		}
+		f.Timeout = max(f.Timeout, inMS(timeout))
 		line := chart.SpectrumLine{Label: c.of(v), Lost: float64(dropped),
 			Strong: v == c.s.BaselineVariant() && len(c.variants) > 1}
 		if p99 := percentile(all, dropped, 99); p99 != missing {
@@ -86,6 +77,22 @@ func (c *charting) spectrum() *document.Chart {
 	return &document.Chart{
 		Name: "response", Sentence: sentence, Drawing: chart.Spectrum(f), Table: t,
 	}
+}
+
+// responses returns the response times of all valid trials that have them, the number of attempts
+// that these trials dropped, and their longest timeout in nanoseconds.
+func responses(v *results.Variant) (all *results.Histogram, dropped, timeoutNS int64) {
+	all = results.NewHistogram()
+	for _, trial := range v.ValidTrials() {
+		one, err := results.DecodeHistogram(trial.Histogram)
+		if err != nil {
+			continue // older runs have none
+		}
+		all.Merge(one)
+		dropped += trial.Dropped
+		timeoutNS = max(timeoutNS, trial.TimeoutNS)
+	}
+	return all, dropped, timeoutNS
 }
 
 // droppedTime is written in place of a percentile if the attempts up to it include dropped ones.
