@@ -12,13 +12,13 @@ import (
 // mostLines has the maximum number of lines of some documents. For other documents in docs the
 // maximum is documentLines.
 var mostLines = map[string]int{
-	"README.md": 150, "ARCHITECTURE.md": 150,
+	"README.md": 155, "ARCHITECTURE.md": 150,
 	// The lists of scenarios are generated. The other two are searched rather than read.
 	"docs/scenarios.md": 230, "docs/own-server.md": 220, "docs/glossary.md": 1000,
 	"docs/reference.md": 1100,
 }
 
-const documentLines = 200
+const documentLines = 205
 
 // Documents are short, and their links to each other and to files in the repository work.
 func TestDocumentLinks(t *testing.T) {
