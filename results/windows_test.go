@@ -93,7 +93,6 @@ func TestAroundStopsOfVariant(t *testing.T) {
 	if diff := cmp.Diff(want, v.AroundStops()); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
-	run := newRun()
 	s := create(t)
 	for i, trial := range v.Trials {
 		if trial = inBlock(i, trial); trial == invalid {
