@@ -32,11 +32,12 @@ func commandSettings() []strictyaml.Setting {
 				"(Type=forking in systemd.service(5))."},
 		{Path: "server.pid_file", Needs: aCommand, Example: "nginx.pid",
 			Unset: "the main process is the one that server.start makes",
-			Doc: "The file, below the server's directory, with the PID of the main process. It " +
-				"may change in a restart."},
+			Doc: "The file with the PID of the main process, relative to the working directory " +
+				"of the server's commands. It may change in a restart."},
 		{Path: "server.directory", Needs: aCommand, Example: "/srv/app",
-			Unset: "a new directory for each trial",
-			Doc:   "The working directory of the server's commands."},
+			Unset: "{{directory}}, see server.files",
+			Doc: "The working directory of the server's commands, relative to the directory of " +
+				"the scenario file."},
 		{Path: "server.user", Needs: aCommand, Example: "www-data", Unset: "www-data, or nobody",
 			Doc: "The user under whose id the server runs, as root. For another user the server " +
 				"sees this user's id, or 0 with root."},
@@ -78,7 +79,8 @@ func commandSettings() []strictyaml.Setting {
 			Needs: "server.identify.generation",
 			Doc:   "The new generation answers."},
 		{Path: wait + "file", Example: "nginx.pid.oldbin",
-			Doc: "The file exists, below the server's directory."},
+			Doc: "The file exists. Its path is relative to the working directory of the " +
+				"server's commands."},
 		{Path: wait + "pid_file", Choices: choices("changed"), Needs: "server.pid_file",
 			Doc: "The file names a process that did not run before the restart."},
 		{Path: wait + "gone", Choices: targets, Doc: "These processes have ended."},

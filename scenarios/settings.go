@@ -495,10 +495,10 @@ func sections() []section {
 		{"search", "Looks for the highest rate that the servers can serve within a limit, or " +
 			"for the least or greatest value of a setting with which nothing is dropped. Each " +
 			"trial is then a bisection.", ""},
-		{"server.files", "Files of the server, by their names below its directory. They are " +
-			"written before the start and again before each restart. A text may contain " +
-			"variables; a name that ends in / makes a directory; {copy: PATH} copies a file as " +
-			"it is.", "none"},
+		{"server.files", "Files of the server, by their names below {{directory}}, which is new " +
+			"and in memory for each trial. They are written before the start and again before " +
+			"each restart. A text may contain variables; a name that ends in / makes a " +
+			"directory; {copy: PATH} copies a file as it is.", "none"},
 		{"server.env", "Environment variables of the server, in addition to PATH, LANG, HOME, " +
 			"TMPDIR, USER, HOST, PORT, WORKERS and GENERATION.", "none"},
 		{"server.vars", "Variables of your own: {{vars.NAME}} in texts of server. The matrix " +

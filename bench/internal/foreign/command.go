@@ -136,7 +136,7 @@ func (e *startError) Error() string {
 	case errors.Is(e.errno, unix.ENOENT) && e.path == e.args[0] && !strings.Contains(e.path, "/"):
 		return fmt.Sprintf("%s: not found in PATH; install it, or give its path", e.path)
 	case errors.Is(e.errno, unix.ENOENT) && e.path == e.args[0]:
-		return fmt.Sprintf("%s: not found; relative paths start at the server's directory, "+
+		return fmt.Sprintf("%s: not found; relative paths start at the working directory, "+
 			"then at that of the scenario", e.path)
 	case errors.Is(e.errno, unix.ENOENT):
 		return fmt.Sprintf("%s: its interpreter or loader is missing "+

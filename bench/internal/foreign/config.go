@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/netip"
 	"os/exec"
+	"path/filepath"
 	"regexp"
 	"time"
 
@@ -20,14 +21,14 @@ type Config struct {
 	Start Command
 	// Forks is true if Start exits with status 0 once the server runs in the background.
 	Forks bool
-	// PIDFile is a file that holds the PID of the main process, relative to the home directory.
+	// PIDFile is a file that holds the PID of the main process, relative to the working directory.
 	// Empty: the main process is the process of Start itself or, with Forks, the only process of
 	// the server whose parent does not belong to the server.
 	PIDFile string
-	// Directory is the working directory. Empty: the home directory.
+	// Directory is the working directory, relative to Base. Empty: the home directory.
 	Directory string
-	// Base is the directory at which relative paths of copied files start. Relative paths of
-	// programs are looked up in the working directory first, and then in Base.
+	// Base is the directory at which relative paths of copied files and of Directory start.
+	// Relative paths of programs are looked up in the working directory first, and then in Base.
 	Base string
 	// Files are written to the home directory before the start, and again before each restart.
 	Files []File
@@ -167,6 +168,17 @@ func (c Config) withDefaults() Config {
 		c.Stop.Grace = defaultGrace
 	}
 	return c
+}
+
+// workingDirectory returns the absolute path of the working directory.
+func (c Config) workingDirectory() (string, error) {
+	switch {
+	case c.Directory == "":
+		return homeDirectory, nil
+	case filepath.IsAbs(c.Directory):
+		return c.Directory, nil
+	}
+	return filepath.Abs(filepath.Join(c.Base, c.Directory))
 }
 
 // checkReady returns an error if Ready is ambiguous or sets no condition. Defaults must be filled

@@ -66,7 +66,7 @@ type Condition struct {
 	// a path: until a request for it is answered with a status that Config.Ready accepts
 	HTTP       string
 	Generation bool   // until the new generation answers (Identify.Generation)
-	File       string // until this file exists; relative to the home directory
+	File       string // until this file exists; relative to the working directory
 	PIDFile    bool   // until the pid file names a process that did not run before the restart
 	Gone       Target // until these processes have exited
 	Stdout     *regexp.Regexp
@@ -448,7 +448,7 @@ func (r *restarting) holds(ctx context.Context, c *Condition) error {
 	case c.Generation:
 		return r.generationAnswers(ctx)
 	case c.File != "":
-		f, err := r.home.open(c.File, unix.O_PATH, 0)
+		f, err := r.home.open(r.absolute(c.File), unix.O_PATH, 0)
 		if err != nil {
 			return fmt.Errorf("file %s: %w", c.File, errors.Unwrap(err))
 		}

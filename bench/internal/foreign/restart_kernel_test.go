@@ -3,7 +3,9 @@ package foreign
 import (
 	"errors"
 	"fmt"
+	"os"
 	"os/exec"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -50,6 +52,12 @@ func wait(c Condition) Action { return Action{Wait: &c, Within: 10 * time.Second
 func TestKernelRestarts(t *testing.T) {
 	t.Parallel()
 	overlap := []Action{{Start: true}, wait(Condition{Ready: true}), {Stop: true}}
+	dir := t.TempDir()
+	// The server's user must be able to write its pid file there.
+	err := errors.Join(os.Chmod(filepath.Dir(dir), 0o755), os.Chmod(dir, 0o777))
+	if err != nil {
+		t.Fatal(err)
+	}
 	for name, test := range map[string]struct {
 		change  func(*Config)
 		actions []Action
@@ -58,6 +66,16 @@ func TestKernelRestarts(t *testing.T) {
 		"stop, start": {
 			func(*Config) {}, []Action{{Stop: true}, {Start: true}},
 			[]ChangeKind{ChangeGeneration, ChangeListener, ChangeProcess},
+		},
+		"pid file in the working directory": {
+			func(c *Config) {
+				c.Base, c.Directory = filepath.Split(dir)
+				c.Start.Line = "{{directory}}/helper serve background"
+				c.Forks, c.PIDFile = true, "server.pid"
+			},
+			[]Action{{Stop: true}, {Start: true}, wait(Condition{File: "server.pid"}),
+				wait(Condition{PIDFile: true})},
+			[]ChangeKind{ChangeGeneration, ChangeListener, ChangePIDFile, ChangeProcess},
 		},
 		"held socket": {
 			func(c *Config) { c.Sockets = vocabulary.SocketsShared }, overlap,

@@ -67,6 +67,12 @@ func New(ctx context.Context, cfg Config, env Env) (_ *Server, err error) {
 		return nil, err
 	}
 	s := &Server{cfg: cfg.withDefaults(), env: env, output: &output{}, set: map[string]string{}}
+	if s.cfg.Directory, err = s.cfg.workingDirectory(); err != nil {
+		return nil, err
+	}
+	if s.cfg.PIDFile != "" {
+		s.cfg.PIDFile = s.absolute(s.cfg.PIDFile)
+	}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, s.Close())
@@ -176,9 +182,16 @@ func (s *Server) run(
 		return nil, err
 	}
 	return s.home.start(ctx, launch{
-		args: args, env: env, dir: cmp.Or(s.cfg.Directory, homeDirectory), sockets: sockets,
-		outputs: outputs,
+		args: args, env: env, dir: s.cfg.Directory, sockets: sockets, outputs: outputs,
 	})
+}
+
+// absolute returns the absolute path of a file that is relative to the working directory.
+func (s *Server) absolute(path string) string {
+	if filepath.IsAbs(path) {
+		return path
+	}
+	return filepath.Join(s.cfg.Directory, path)
 }
 
 // program returns the path of a program. A relative path with a slash is looked up in the working
@@ -188,8 +201,7 @@ func (s *Server) program(name string) (string, error) {
 	if !strings.Contains(name, "/") || filepath.IsAbs(name) || s.cfg.Base == "" {
 		return name, nil
 	}
-	path := filepath.Join(cmp.Or(s.cfg.Directory, homeDirectory), name)
-	if f, err := s.home.open(path, unix.O_PATH, 0); err == nil {
+	if f, err := s.home.open(s.absolute(name), unix.O_PATH, 0); err == nil {
 		_ = f.Close()
 		return name, nil
 	}
