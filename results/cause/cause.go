@@ -114,8 +114,10 @@ func All() []Cause {
 				"without a response to the request.",
 			Do: "Finish accepted connections before you exit. Go's http.Server.Shutdown closes a " +
 				"connection if it reads the request only after the call. So drain before you " +
-				"call Shutdown.",
-			Source: "https://pkg.go.dev/net/http#Server.Shutdown",
+				"call Shutdown. A server that closes idle kept connections at a reload, as " +
+				"nginx does, also closes those on which a request is arriving: let clients " +
+				"retry idempotent requests.",
+			Source: "https://pkg.go.dev/net/http#Server.Shutdown; RFC 9112, 9.3.1 and 9.5",
 		},
 		{
 			Name: WorkerCrash,
