@@ -117,7 +117,8 @@ under load, and says what that loses. The scenario is kept with the results.`,
 	c.Flags().Uint64Var(&f.seed, "seed", 0,
 		"seed of the order of trials (default: random, and recorded)")
 	c.Flags().BoolVar(&f.quick, "quick", false, "at most a minute per scenario: fewer blocks, "+
-		"wider intervals; gates need as many as ever")
+		"wider intervals; gates need as many as ever; a run that is shorter, as --server's "+
+		"usually is, stays as it is")
 	c.Flags().StringArrayVar(&f.only, "only", nil,
 		"only variants with this label, KEY=VALUE, or of this name, \"reuseport · close\"; "+
 			"may be repeated")
