@@ -114,6 +114,42 @@ class Server(HTTPServer):
 Server((os.environ["HOST"], int(os.environ["PORT"])), Handler).serve_forever()
 `
 
+// The first example of docs/own-server.md works: gunicorn is started and restarted in both ways.
+func TestKernelOwnServerExample(t *testing.T) {
+	requireLab(t)
+	t.Parallel()
+	installed(t, "gunicorn")
+	text, err := os.ReadFile("../docs/own-server.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	example := scenarioBlock.FindSubmatch(text)
+	if example == nil {
+		t.Fatal("docs/own-server.md has no example")
+	}
+	p := newProgram(t)
+	open(t, p.dir)
+	write(t, filepath.Join(p.dir, "app.py"), `import os
+def app(environ, start_response):
+    start_response("200 OK", [("Content-Length", "0"), ("Worker", str(os.getpid()))])
+    return []
+`)
+	changed := strings.NewReplacer(
+		"/srv/app", p.dir, "duration: 10s", "duration: 1500ms", "trials: 4", "trials: 1",
+	).Replace(string(example[1]))
+	run, stderr, _ := p.run(t, changed+lenient)
+	for _, v := range run.Scenarios[0].Variants {
+		if len(v.Trials) == 0 {
+			t.Fatalf("%s: no trial:\n%s", v.Labels["restart"], stderr)
+		}
+		// The stop takes a while, and loses what arrives meanwhile.
+		if tr := lastTrial(v); len(tr.Steps) != 1 || tr.Served < tr.Attempts/4 {
+			t.Errorf("%s: %d steps, %d of %d served: %v", v.Labels["restart"], len(tr.Steps),
+				tr.Served, tr.Attempts, tr.InvalidReasons)
+		}
+	}
+}
+
 // The command run --server needs no scenario file. It stores the scenario that it makes in the run
 // directory.
 func TestKernelRunServer(t *testing.T) {

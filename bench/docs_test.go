@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 	"unicode"
+
+	"reuseport-bench/scenarios"
 )
 
 // mostLines has the maximum number of lines of some documents. For other documents in docs the
@@ -47,8 +49,10 @@ func TestDocumentLinks(t *testing.T) {
 }
 
 var (
-	codeBlock  = regexp.MustCompile("(?ms)^```.*?^```$")
-	inlineLink = regexp.MustCompile(`\]\(([^)\s]+)\)`)
+	codeBlock = regexp.MustCompile("(?ms)^```.*?^```$")
+	// scenarioBlock matches a code block that contains a whole scenario.
+	scenarioBlock = regexp.MustCompile("(?ms)^```yaml\n(name: .*?)^```$")
+	inlineLink    = regexp.MustCompile(`\]\(([^)\s]+)\)`)
 )
 
 // links returns the targets of a document's links, except for web addresses.
@@ -59,6 +63,22 @@ func links(text string) (targets []string) {
 		}
 	}
 	return targets
+}
+
+// Documents' examples of whole scenarios are valid.
+func TestDocumentScenarios(t *testing.T) {
+	examples := 0
+	for path, text := range repositoryFiles(t, ".md") {
+		for _, m := range scenarioBlock.FindAllStringSubmatch(text, -1) {
+			examples++
+			if _, err := scenarios.Parse(path, []byte(m[1])); err != nil {
+				t.Errorf("%s: %v\n%s", path, err, m[1])
+			}
+		}
+	}
+	if examples == 0 {
+		t.Error("no examples")
+	}
 }
 
 // anchors returns the anchors that GitHub makes from a document's headings: lower case, with spaces
