@@ -391,3 +391,18 @@ func TestPageSweep(t *testing.T) {
 		t.Errorf("charts of two values: %q", got)
 	}
 }
+
+// The name of a scenario in a damaged run cannot lead a chart's file out of its directory.
+func TestChartFileNames(t *testing.T) {
+	run := reporttest.PagedRun()
+	run.Scenarios[0].Name = "../../etc/\x1b[31mpasswd"
+	files, err := Charts(run, Options{})
+	if err != nil || len(files) == 0 {
+		t.Fatalf("%d charts, %v", len(files), err)
+	}
+	for _, f := range files {
+		if !regexp.MustCompile(`^[a-z0-9-]+\.svg$`).MatchString(f.Name) {
+			t.Errorf("a chart's file is named %q", f.Name)
+		}
+	}
+}

@@ -21,6 +21,7 @@ func (d *Document) Chart(c *Chart) {
 	if c.Drawing.Empty() {
 		return
 	}
+	c.Name = slug(c.Name) // it becomes the name of a file
 	c.Sentence, c.Drawing.Title = Clean(c.Sentence), Clean(c.Drawing.Title)
 	if c.Table != nil {
 		c.Table.Caption = Clean(c.Table.Caption)
