@@ -95,20 +95,21 @@ load: {rate: 0.5*capacity, duration: 500ms}
 }
 
 // app is a server in Python for run --server. With the argument "many", several instances can
-// listen at the same address.
+// listen at the same address. With "keep", it keeps connections.
 const app = `
 import os, socket, sys
-from http.server import BaseHTTPRequestHandler, HTTPServer
+from http.server import BaseHTTPRequestHandler, HTTPServer, ThreadingHTTPServer
 class Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1" if "keep" in sys.argv else "HTTP/1.0"
     def do_GET(self):
         self.send_response(404 if self.path == "/none" else 200)
         self.send_header("Content-Length", "0")
         self.end_headers()
     def log_message(self, *args): pass
-class Server(HTTPServer):
+class Server(ThreadingHTTPServer if "keep" in sys.argv else HTTPServer):
     request_queue_size = 1024
     def server_bind(self):
-        if sys.argv[1:] == ["many"]:
+        if "many" in sys.argv:
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         HTTPServer.server_bind(self)
 Server((os.environ["HOST"], int(os.environ["PORT"])), Handler).serve_forever()
@@ -155,13 +156,17 @@ def app(environ, start_response):
 func TestKernelRunServer(t *testing.T) {
 	requireLab(t)
 	installed(t, "/usr/bin/python3")
-	for _, user := range users(t) {
+	for i, user := range users(t) {
+		server, connections := "/usr/bin/python3 app.py many", "connections: new ones only: the"
+		if i == 0 {
+			server, connections = server+" keep", "connections: new ones, and "
+		}
 		t.Run(user.name, func(t *testing.T) {
 			p := newProgram(t)
 			p.actAs(t, user.credential)
 			open(t, p.dir)
 			write(t, filepath.Join(p.dir, "app.py"), app)
-			c := p.command(t.Context(), "run", "--server", "/usr/bin/python3 app.py many",
+			c := p.command(t.Context(), "run", "--server", server,
 				"--every", "200ms", "--rate", "200/s", "--trials", "1", "--out", "run")
 			var stderr bytes.Buffer
 			c.Stderr = &stderr
@@ -184,8 +189,8 @@ func TestKernelRunServer(t *testing.T) {
 				t.Errorf("the scenario that was kept: %v, %+v", err, kept)
 			}
 			for _, want := range []string{
-				"app.py many, in " + p.dir, "stop the previous one with SIGTERM", "tried once",
-				"run run/scenario.yaml",
+				server + ", in " + p.dir, connections, "stop the previous one with SIGTERM",
+				"tried once", "run run/scenario.yaml",
 			} {
 				if !strings.Contains(stderr.String(), want) {
 					t.Errorf("no %q in\n%s", want, stderr.String())
@@ -193,6 +198,10 @@ func TestKernelRunServer(t *testing.T) {
 			}
 			if !strings.Contains(string(stdout), "my-python3: What is lost") {
 				t.Errorf("no question in\n%s", stdout)
+			}
+			if n := len(kept.Variants); i == 0 && (n != 2 ||
+				kept.Variants[1].Setup.Load.Connections.Count == 0) || i > 0 && n != 1 {
+				t.Errorf("%d variants: %+v", n, kept.Variants)
 			}
 			p.gone(t)
 		})

@@ -29,7 +29,10 @@ type serverFlags struct {
 	starter.Server
 	rate  string
 	every time.Duration
-	file  string // the path of the scenario in the run directory; "": not known yet
+	// connections is the value of --connections; "" measures new and kept connections.
+	connections string
+	perSecond   float64 // the load's rate; 0: not known yet
+	file        string  // the path of the scenario in the run directory; "": not known yet
 }
 
 func (f *serverFlags) add(c *cobra.Command) {
@@ -50,6 +53,9 @@ func (f *serverFlags) add(c *cobra.Command) {
 		"half of what it answers, at most %d/s)", starter.MostRate))
 	flags.DurationVar(&f.every, "every", time.Second,
 		"with --server, the time from one restart to the next")
+	flags.StringVar(&f.connections, "connections", "", fmt.Sprintf("with --server, new, or the "+
+		"number of connections that clients keep (default: both, at most %d kept)",
+		starter.MostKept))
 }
 
 // given reports whether the flag --server is set.
@@ -58,13 +64,18 @@ func (f *serverFlags) given() bool { return f.Start != "" }
 // maxServerRate is the maximum of --rate, in requests per second.
 const maxServerRate = 100_000
 
+// maxKept is the maximum of --connections. Scenario files have the same maximum.
+const maxKept = 10_000
+
 // capitals matches a word that looks like the name of a signal.
 var capitals = regexp.MustCompile(`^[A-Z][A-Z0-9]+$`)
 
 // check returns an error if the value of a flag is invalid, or if the flags and arguments cannot be
-// combined. It also sets f.Rate, f.Every and f.Directory.
+// combined. It also sets f.Rate, f.Connections, f.Every and f.Directory.
 func (f *serverFlags) check(c *cobra.Command, names []string) error {
-	for _, name := range []string{"restart", "ready", "path", "user", "rate", "every"} {
+	for _, name := range []string{
+		"restart", "ready", "path", "user", "rate", "every", "connections",
+	} {
 		if c.Flags().Changed(name) && !f.given() {
 			return usagef(c, "--%s goes with --server", name)
 		}
@@ -94,7 +105,15 @@ func (f *serverFlags) check(c *cobra.Command, names []string) error {
 			return usagef(c, "--rate %s: must be a number from 1 to %d, for example 400/s",
 				quoted(f.rate), maxServerRate)
 		}
-		f.Rate = perSecond(rate)
+		f.perSecond, f.Rate = rate, perSecond(rate)
+	}
+	switch n, err := strconv.Atoi(f.connections); {
+	case f.connections == "":
+	case f.connections != starter.NewConnections && (err != nil || n < 1 || n > maxKept):
+		return usagef(c, "--connections %s: must be %s, or a number from 1 to %d",
+			quoted(f.connections), starter.NewConnections, maxKept)
+	default:
+		f.Connections = []string{f.connections}
 	}
 	f.Every = f.every
 	var err error
@@ -119,8 +138,8 @@ func (f *serverFlags) scenario() (_ *scenarios.Scenario, text []byte, err error)
 }
 
 // rehearse starts and restarts the server once. It sets f.Every to --every plus the time that the
-// restart took. Unless --rate is set, it also chooses the load's rate, from the rate at which the
-// server answered.
+// restart took. Unless flags say so, it also chooses the load's rate, from the rate at which the
+// server answered, and its connections, from the number that the server kept.
 func (f *serverFlags) rehearse(
 	ctx context.Context, stderr io.Writer, planned *plan.Plan, dir string,
 ) error {
@@ -133,7 +152,8 @@ func (f *serverFlags) rehearse(
 	fmt.Fprintf(stderr, "server: %s, in %s; HOST=%v PORT=%d\n", f.Start,
 		command.Quote(f.Directory), v.Servers.Address.Addr(), v.Servers.Address.Port())
 	fmt.Fprintf(stderr, "restart: %s\n", f.Describe())
-	r, err := harness.Rehearse(ctx, planned, v, roles())
+	r, err := harness.Rehearse(ctx, planned, v, roles(),
+		harness.Tries{Path: f.Asked(), Keep: f.mostKept()})
 	switch {
 	case ctx.Err() != nil:
 		return errInterrupted
@@ -149,12 +169,59 @@ func (f *serverFlags) rehearse(
 		r.Restart.Round(time.Millisecond))
 	f.Every = f.every + roundUp(r.Restart, 100*time.Millisecond)
 	if f.rate == "" {
-		rate := math.Min(starter.MostRate, roundDown(starter.MostOfCapacity*r.PerSecond))
-		f.Rate = perSecond(rate)
+		share := starter.MostOfCapacity
+		if f.connections == "" && 1 < r.Kept && r.Kept < starter.MostKept {
+			share /= 2 // because half of the connections that it keeps are used
+		}
+		f.perSecond = math.Min(starter.MostRate, roundDown(share*r.PerSecond))
+		f.Rate = perSecond(f.perSecond)
 		f.Note = fmt.Sprintf("At most half of the %s%s requests/s that it answered on this "+
 			"machine.", least, unit.Digits(r.PerSecond, 3))
 	}
+	if f.connections != starter.NewConnections {
+		f.keep(r.Kept)
+		fmt.Fprintln(stderr, "connections: "+f.KeptNote)
+	}
 	return nil
+}
+
+// mostKept returns the number of connections that Rehearse tries to keep. If the user gives the
+// number, one shows whether the server keeps any.
+func (f *serverFlags) mostKept() int {
+	switch f.connections {
+	case "":
+		return starter.MostKept
+	case starter.NewConnections:
+		return 0
+	}
+	return 1
+}
+
+// keep chooses the connections of the load, and says why in f.KeptNote. kept is the number of
+// connections, at most mostKept, that the server kept open at the same time. Each kept connection
+// is used about once a second or more often, before a server takes it for idle and closes it.
+func (f *serverFlags) keep(kept int) {
+	f.Connections = []string{starter.NewConnections}
+	switch {
+	case kept == 0:
+		f.KeptNote = "new ones only: the server keeps none after its answer"
+	case f.connections != "":
+		f.Connections = []string{f.connections}
+		f.KeptNote = f.connections + " kept"
+	case kept == 1:
+		f.KeptNote = "new ones only: the server serves one at a time, so a client that keeps " +
+			"it leaves none for others"
+	default:
+		some, why := kept, ""
+		if kept < starter.MostKept {
+			some, why = kept/2, fmt.Sprintf(", half of the %d that the server kept", kept)
+		}
+		if each := max(1, int(f.perSecond)); each < some {
+			some, why = each, ", so that each is used once a second"
+		}
+		f.Connections = append(f.Connections, strconv.Itoa(some))
+		f.KeptNote = fmt.Sprintf("new ones, and %d kept%s", some, why)
+	}
 }
 
 func roundUp(d, to time.Duration) time.Duration { return (d + to - 1) / to * to }

@@ -118,6 +118,24 @@ func TestAnswers(t *testing.T) {
 			"Replacing the workers with round_trip 0s lost none in 40 restarts (at most 3 in 40).",
 			"Replacing the workers with round_trip 5ms loses 2.2 requests per restart [1.8, 2.8].",
 		}},
+		{"new and kept connections alike", scenarioOf(nil,
+			restartVariant(labels("load.connections", "new")),
+			restartVariant(labels("load.connections", "200")),
+		), []string{
+			"Replacing the workers on new connections and 200 kept connections lost none in 40 " +
+				"restarts each (at most 3 in 40).",
+		}},
+		{"new and kept connections", scenarioOf(nil,
+			restartVariant(labels("load.connections", "new")),
+			restartVariant(labels("load.connections", "200"), nines...),
+		), []string{
+			"Replacing the workers on new connections lost none in 40 restarts (at most 3 in 40).",
+			"Replacing the workers on 200 kept connections loses 2.2 requests per restart " +
+				"[1.8, 2.8].",
+		}},
+		{"new connections only", scenarioOf(nil, restartVariant(labels("load.connections", "new"))),
+			[]string{"Replacing the workers on new connections lost none in 40 restarts (at most " +
+				"3 in 40)."}},
 		{"too few restarts", few, []string{
 			"Closing the listener lost 2 in 8 restarts: too few to say how many.",
 		}},

@@ -91,7 +91,7 @@ var tellingKeys = []string{
 // label writes a label. It leaves out the key if the value is clear without it.
 func (n names) label(key, value string) string {
 	_, isWord := wordOf(key, value)
-	if slices.Contains(tellingKeys, key) || key == "load.connections" && isWord {
+	if slices.Contains(tellingKeys, key) || key == connectionsKey && isWord {
 		return results.LabelValue(value)
 	}
 	return n.shortKey(key) + "=" + results.LabelValue(value)

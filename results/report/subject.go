@@ -140,8 +140,8 @@ func (n names) with(labels map[string]string) string {
 		case value == "" || key == "stop":
 		case key == "load.rate":
 			end += " at " + strings.Replace(value, "*capacity", " of capacity", 1)
-		case key == "load.connections" && phrase != "":
-			end += " on " + phrase
+		case key == connectionsKey:
+			end += " on " + connectionsText(value)
 		case key == "workers" && value == "1":
 			parts = append(parts, "1 worker")
 		case key == "workers":
@@ -158,11 +158,40 @@ func (n names) with(labels map[string]string) string {
 	return strings.TrimSpace(end)
 }
 
+// connectionsKey is the label for the way in which attempts get a connection.
+const connectionsKey = "load.connections"
+
+// connectionsText writes a value of connectionsKey: "new connections", "200 kept connections".
+func connectionsText(value string) string {
+	if phrase, _ := wordOf(connectionsKey, value); phrase != "" {
+		return phrase
+	}
+	if value == "1" {
+		return "1 kept connection"
+	}
+	return value + " kept connections"
+}
+
 // doing returns the subject of a sentence for a condition: the way in which workers are stopped, or
-// what the step does.
+// what the step does. If the variants differ in nothing but their connections, the subject always
+// names these.
 func (n names) doing(c condition, step string) string {
 	stop := cmp.Or(c["stop"], n.shared["stop"])
 	subject := cmp.Or(vocabulary.Phrase("stop", stop), stop, step)
+	others := func(key string) bool { return key != connectionsKey }
+	if c[connectionsKey] != "" || slices.ContainsFunc(n.varying, others) {
+		return strings.TrimSpace(subject + " " + n.with(c))
+	}
+	var on []string
+	for _, v := range n.scenario.Variants {
+		value := v.Labels[connectionsKey]
+		if text := connectionsText(value); value != "" && !slices.Contains(on, text) {
+			on = append(on, text)
+		}
+	}
+	if len(on) > 0 {
+		subject += " on " + enumerate(on)
+	}
 	return strings.TrimSpace(subject + " " + n.with(c))
 }
 

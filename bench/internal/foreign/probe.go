@@ -60,8 +60,7 @@ func (s *Server) ask(ctx context.Context, path string) (a answer, err error) {
 	if err := conn.SetDeadline(deadline); err != nil {
 		return a, err
 	}
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet,
-		"http://"+s.cfg.Address.String()+path, nil)
+	request, err := s.request(ctx, path)
 	if err != nil {
 		return a, err
 	}
@@ -84,6 +83,53 @@ func (s *Server) ask(ctx context.Context, path string) (a answer, err error) {
 		a.generation = strings.TrimSpace(response.Header.Get(name))
 	}
 	return a, nil
+}
+
+func (s *Server) request(ctx context.Context, path string) (*http.Request, error) {
+	return http.NewRequestWithContext(ctx, http.MethodGet, "http://"+s.cfg.Address.String()+path,
+		nil)
+}
+
+// keepLimit is the maximum time for which Keeps tests the server.
+const keepLimit = time.Second
+
+// Keeps opens connections one after another, at most the given number, and sends a request on each.
+// It returns the number of connections that the server answered and kept open, up to the first that
+// it did not. Finally it closes all connections.
+func (s *Server) Keeps(ctx context.Context, path string, most int) (n int) {
+	ctx, cancel := context.WithTimeout(ctx, keepLimit)
+	defer cancel()
+	for ; n < most; n++ {
+		conn, err := s.connect(ctx)
+		if err != nil {
+			break
+		}
+		defer conn.Close()
+		if !s.keeps(ctx, conn, path) {
+			break
+		}
+	}
+	return n
+}
+
+// keeps reports whether the server answers a request on the connection and keeps the connection.
+func (s *Server) keeps(ctx context.Context, conn net.Conn, path string) bool {
+	deadline, _ := ctx.Deadline()
+	request, err := s.request(ctx, path)
+	err = errors.Join(err, conn.SetDeadline(deadline))
+	if err != nil || request.Write(conn) != nil {
+		return false
+	}
+	response, err := http.ReadResponse(bufio.NewReader(conn), request)
+	if err != nil {
+		return false
+	}
+	defer response.Body.Close()
+	if response.Close { // also with HTTP/1.0, and for a body that the end of the connection ends
+		return false
+	}
+	_, err = io.Copy(io.Discard, response.Body)
+	return err == nil
 }
 
 func firstLine(b []byte) []string {

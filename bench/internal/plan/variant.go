@@ -278,6 +278,15 @@ func (v *Variant) FlatOut(duration time.Duration) (*Variant, error) {
 	return busy.resolved(cmp.Or(v.setup.Load.Processes, len(v.machine.Place().Load)))
 }
 
+// OnNewConnections returns the variant with a load that opens a connection for each attempt. Its
+// Load is nil: call At or FlatOut.
+func (v *Variant) OnNewConnections() *Variant {
+	p := *v
+	p.setup.Load.Connections = scenarios.Connections{How: vocabulary.ConnectionsNew}
+	p.Load = nil
+	return &p
+}
+
 // resolved returns the variant with the configurations of the given number of load processes. If
 // there are fewer kept connections than processes, it uses one process per connection, because each
 // process needs one.

@@ -26,7 +26,18 @@ type Server struct {
 	Rate    string        // the load's rate, as in a scenario; "" means MostOfCapacity
 	Note    string        // the reason for the rate, for a comment
 	Every   time.Duration // the time between two restarts; 0 means 1 s
+	// Connections are values of load.connections, one for each variant: "new", or a number of
+	// connections that are kept. Without any, they are NewConnections and MostKept.
+	Connections []string
+	KeptNote    string // what Connections are, and why, for a comment
 }
+
+const (
+	// NewConnections is the value of Server.Connections that opens a connection for each request.
+	NewConnections = "new"
+	// MostKept is the largest number of connections that are kept if the user gives none.
+	MostKept = 200
+)
 
 // StopStart is the value of Server.Restart that stops the server and then starts it again.
 const StopStart = "stop-start"
@@ -38,12 +49,14 @@ const (
 	MostRate       = 1000
 )
 
-// A trial has as many restarts as fit into about trialLimit, but at most mostRestarts.
+// A block, one trial of each variant, has as many restarts as fit into about blockLimit, but at
+// most mostRestarts in each of its trials; mostOfTwo, if there are two.
 const (
 	serverTrials   = 4
 	mostRestarts   = 5
-	trialLimit     = 12 * time.Second
-	beforeRestarts = time.Second // the time under load before the first restart
+	mostOfTwo      = 3
+	blockLimit     = 12 * time.Second
+	beforeRestarts = 500 * time.Millisecond // the time under load before the first restart
 )
 
 // Signal returns the name, without SIG, of the signal that restarts the server. It returns "" if
@@ -115,13 +128,21 @@ func (s Server) Scenario() (string, error) {
 	if s.Every == 0 {
 		s.Every = time.Second
 	}
-	restarts := max(1, min(int((trialLimit-beforeRestarts)/s.Every), mostRestarts))
+	if len(s.Connections) == 0 {
+		s.Connections = []string{NewConnections, strconv.Itoa(MostKept)}
+	}
+	variants, most := len(s.Connections), mostRestarts
+	if variants > 1 {
+		most = mostOfTwo
+	}
+	inTrial := blockLimit/time.Duration(variants) - beforeRestarts
+	restarts := max(1, min(int(inTrial/s.Every), most))
 	if s.Rate == "" {
 		s.Rate = strconv.FormatFloat(MostOfCapacity, 'f', -1, 64) + "*capacity"
 	}
 	var b bytes.Buffer
 	err := template.Must(template.New("server").
-		Funcs(template.FuncMap{"quote": strconv.Quote, "text": text}).
+		Funcs(template.FuncMap{"quote": strconv.Quote, "text": text, "join": strings.Join}).
 		Parse(serverText)).
 		Execute(&b, map[string]any{
 			"Server": s, "At": beforeRestarts, "Trials": serverTrials,
@@ -164,5 +185,11 @@ request: {path: {{quote .Asked}}}
 {{- end}}
 load: {rate: {{.Rate}}, duration: {{text $.Duration}}}
 timeline: [{at: {{text $.At}}, every: {{text .Every}}, do: restart}]
+# new: each request opens a connection. A number: as many connections are opened before the load, and
+# kept.
+{{- if .KeptNote}}
+# Here: {{.KeptNote}}.
+{{- end}}
+matrix: [{load.connections: [{{join .Connections ", "}}]}]
 trials: {{$.Trials}}
 {{end}}`

@@ -20,12 +20,14 @@ func TestServerScenario(t *testing.T) {
 		path    string
 		steps   int // number of restarts in a trial
 	}{
-		{Server{Start: "python3 app.py"}, "my-python3", "start stop", "/", 5},
+		{Server{Start: "python3 app.py"}, "my-python3", "start stop", "/", 3},
 		{Server{Start: "./My_Service -p {{port}}", Restart: "stop-start", Ready: "/health"},
-			"my-my-service", "stop start", "/health", 5},
-		{Server{Start: `sh -c 'exec "x" # \'`, Restart: "sighup", Path: "/a?b=\"c\""},
+			"my-my-service", "stop start", "/health", 3},
+		{Server{Start: `sh -c 'exec "x" # \'`, Restart: "sighup", Path: "/a?b=\"c\"",
+			Connections: []string{"new"}, KeptNote: "new ones only"},
 			"my-sh", "HUP", "/a?b=\"c\"", 5},
-		{Server{Start: "nginx -c x", Restart: "nginx -s reload", Every: 3 * time.Second},
+		{Server{Start: "nginx -c x", Restart: "nginx -s reload", Every: 3 * time.Second,
+			Connections: []string{"50"}},
 			"my-nginx", "nginx -s reload", "/", 3},
 		{Server{Start: "/", Restart: "USR2", Every: time.Minute, Rate: "7/s", Note: "n"},
 			"my", "USR2", "/", 1},
@@ -57,6 +59,12 @@ func TestServerScenario(t *testing.T) {
 			s.Server.Start.Line, s.Server.Directory}
 		want := []string{test.name, test.actions, test.path, fmt.Sprint(test.steps),
 			test.server.Start, "/srv/a b"}
+		for _, v := range s.Variants {
+			got = append(got, v.Setup.Load.Connections.String())
+		}
+		if want = append(want, test.server.Connections...); len(test.server.Connections) == 0 {
+			want = append(want, "new", "200")
+		}
 		if diff := cmp.Diff(got, want); diff != "" {
 			t.Errorf("%+v (-got +want):\n%s\n%s", test.server, diff, text)
 		}

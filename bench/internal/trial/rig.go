@@ -140,6 +140,12 @@ func (r *Rig) StartTime() time.Duration { return r.command.took }
 // ServerErr returns the reason why the third-party server no longer runs, or nil if it runs.
 func (r *Rig) ServerErr() error { return r.command.Err() }
 
+// Keeps returns the number of connections, at most the given number, that the third-party server
+// keeps open at the same time after it has answered a request for path on each.
+func (r *Rig) Keeps(ctx context.Context, path string, most int) int {
+	return r.command.Keeps(ctx, path, most)
+}
+
 // Restart restarts the third-party server in the same way as the step restart.
 func (r *Rig) Restart(ctx context.Context) (*foreign.Restart, error) {
 	return r.command.Restart(ctx, r.command.plan.Restart)
