@@ -63,10 +63,30 @@ func (v *Variant) InvalidTrials() (trials int, reasons []Invalid) {
 	return trials, reasons
 }
 
+// lastLines precedes the server's output in a reason. wroteNothing says that there is none.
+const (
+	lastLines    = "; its last lines: "
+	wroteNothing = "; it wrote nothing"
+)
+
+// OfServer returns the server's last lines in a reason, and reports whether the reason is about a
+// server that failed: it has such lines, or says that the server wrote nothing.
+func OfServer(reason string) (lines string, ok bool) {
+	_, lines, ok = strings.Cut(reason, lastLines)
+	return lines, ok || strings.Contains(reason, wroteNothing)
+}
+
+// withoutParentheses returns a reason without its parentheses, and without the server's last lines,
+// whose parentheses are the server's own.
+func withoutParentheses(reason string) string {
+	reason, _, _ = strings.Cut(reason, lastLines)
+	return parentheses.ReplaceAllString(reason, "")
+}
+
 // ShortReason returns a reason without its parentheses, its consequence (", so …", ", which …") and
 // its remedy ("; …").
 func ShortReason(reason string) string {
-	reason = parentheses.ReplaceAllString(reason, "")
+	reason = withoutParentheses(reason)
 	for _, rest := range []string{";", ", so ", ", which "} {
 		reason, _, _ = strings.Cut(reason, rest)
 	}
@@ -75,7 +95,7 @@ func ShortReason(reason string) string {
 
 // Remedy returns the remedy in a reason, or "".
 func Remedy(reason string) string {
-	_, remedy, _ := strings.Cut(parentheses.ReplaceAllString(reason, ""), "; ")
+	_, remedy, _ := strings.Cut(withoutParentheses(reason), "; ")
 	return remedy
 }
 

@@ -28,6 +28,31 @@ func TestInvalidTrials(t *testing.T) {
 	}
 }
 
+// A reason is shortened. What it quotes of a server's output stays as the server wrote it.
+func TestQuotedOutput(t *testing.T) {
+	const quoted = "server: x: exit status 1 (at once); install it (by apt); its last lines: " +
+		"return f(x); Listening at (80)"
+	for _, test := range []struct{ got, want string }{
+		{ShortReason("late (3 ms), so nothing follows; wait (a bit)"), "late"},
+		{Remedy("late (3 ms), so nothing follows; wait (a bit)"), "wait"},
+		{ShortReason(quoted), "server: x: exit status 1"},
+		{Remedy(quoted), "install it"},
+	} {
+		if test.got != test.want {
+			t.Errorf("%q, want %q", test.got, test.want)
+		}
+	}
+	for reason, want := range map[string]string{quoted: "return f(x); Listening at (80)",
+		"server: exit status 1; it wrote nothing": ""} {
+		if lines, ok := OfServer(reason); lines != want || !ok {
+			t.Errorf("%q: %q, %t; want %q", reason, lines, ok, want)
+		}
+	}
+	if _, ok := OfServer("late; wait"); ok {
+		t.Error("a late load is not the server's failure")
+	}
+}
+
 func TestLabelString(t *testing.T) {
 	for want, labels := range map[string]map[string]string{
 		"(no labels)": nil,

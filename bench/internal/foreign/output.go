@@ -115,15 +115,16 @@ func (o *output) last(n int) []string {
 	return lastLines(o.kept, n)
 }
 
-// lastLines returns the last n lines of b that are not blank. It shortens each to lineLimit bytes,
-// and replaces unprintable characters.
+// lastLines returns the last n lines of b that are neither blank nor only marks under the line
+// before, such as the "^^^^" of Python's tracebacks. It shortens each to lineLimit bytes, and
+// replaces unprintable characters.
 func lastLines(b []byte, n int) (lines []string) {
 	for len(b) > 0 && len(lines) < n {
 		b = bytes.TrimRight(b, "\n")
 		i := bytes.LastIndexByte(b, '\n') + 1
 		line := strings.TrimSpace(strings.ToValidUTF8(string(b[i:min(len(b), i+lineLimit)]), "�"))
 		b = b[:i]
-		if line != "" {
+		if strings.Trim(line, "^~ ") != "" {
 			lines = append([]string{strings.Map(printable, line)}, lines...)
 		}
 	}

@@ -255,7 +255,12 @@ func (s *Server) writeFiles() error {
 // findMain returns the current main process of the server. st must be the latest start, and ready.
 func (s *Server) findMain(st *start) (Process, error) {
 	if s.cfg.PIDFile != "" {
-		return s.home.pidFile(s.cfg.PIDFile)
+		p, err := s.home.pidFile(s.cfg.PIDFile)
+		if errors.Is(err, fs.ErrNotExist) {
+			err = fmt.Errorf("%w; commands run in %s", err,
+				cmp.Or(s.cfg.Directory, homeDirectory))
+		}
+		return p, err
 	}
 	if s.notify != nil {
 		if pid := s.notify.mainPID(); pid != 0 {

@@ -467,7 +467,8 @@ func TestKernelFaults(t *testing.T) {
 		},
 		"no pid file": {
 			short(with(helper("ok"), func(c *Config) { c.PIDFile = "server.pid" })),
-			[]string{"pid_file: open /run/server/server.pid: no such file or directory"},
+			[]string{"pid_file: open /run/server/server.pid: no such file or directory; " +
+				"commands run in /run/server"},
 		},
 		"no notification": {
 			short(with(helper("ok"), func(c *Config) { c.Ready = Ready{Notify: true} })),

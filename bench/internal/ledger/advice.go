@@ -14,8 +14,8 @@ import (
 
 // Advice suggests how to get more valid trials. It names validity settings computed from the
 // trials. If no setting helps, Advice says so, and names the most common reason for which trials
-// are invalid. If all trials are valid, it returns "". limits are the limits by which the trials
-// were judged.
+// are invalid. If that is a failure of the server, Advice quotes the server's last lines instead.
+// If all trials are valid, it returns "". limits are the limits by which the trials were judged.
 func Advice(limits scenarios.Validity, serverCPUs int, trials []*results.Trial) string {
 	// remaining returns the reasons for which trial t is invalid under the limits l. The first
 	// elements of InvalidReasons, such as a failed step, do not come from Invalid. They apply under
@@ -62,8 +62,16 @@ func Advice(limits scenarios.Validity, serverCPUs int, trials []*results.Trial) 
 	if n == valid {
 		text := fmt.Sprintf("no setting helps: %s in %d of %s",
 			results.ShortReason(reason), of, unit.Plural(len(trials), "trial"))
+		lines, ofServer := results.OfServer(reason)
+		if ofServer {
+			text = fmt.Sprintf("%d of %s: %s", of, unit.Plural(len(trials), "trial"),
+				results.ShortReason(reason))
+		}
 		if remedy := results.Remedy(reason); remedy != "" {
 			text += "; " + remedy
+		}
+		if lines != "" {
+			text += "; look at its last lines: " + lines
 		}
 		return text
 	}

@@ -32,6 +32,11 @@ func TestAdvice(t *testing.T) {
 	lateStep, busy := trial(138*ms, 300*ms, 0), trial(138*ms, ms, 9e8)
 	failed := trial(ms, ms, 0)
 	failed.Valid, failed.InvalidReasons = false, []string{"a worker (3) died"}
+	unready := trial(ms, ms, 0)
+	unready.Valid, unready.InvalidReasons = false, []string{"server: not ready within 1s (now): " +
+		"nothing of it listens; name a user; its last lines: return f(x); Listening at (80)"}
+	mute := trial(ms, ms, 0)
+	mute.Valid, mute.InvalidReasons = false, []string{"server: x: exit status 1; it wrote nothing"}
 	const noCPU = "something else kept the workers waiting for a CPU"
 	for _, tt := range []struct {
 		name   string
@@ -52,6 +57,11 @@ func TestAdvice(t *testing.T) {
 			"no setting helps: " + noCPU + " in 3 of 3 trials; end other programs, or wait"},
 		{"failed", []*results.Trial{failed, failed, good},
 			"no setting helps: a worker died in 2 of 3 trials"},
+		{"server not ready", []*results.Trial{unready, unready, good},
+			"2 of 3 trials: server: not ready within 1s: nothing of it listens; name a user; " +
+				"look at its last lines: return f(x); Listening at (80)"},
+		{"server that says nothing", []*results.Trial{mute, good},
+			"1 of 2 trials: server: x: exit status 1; it wrote nothing"},
 	} {
 		got := Advice(limits, 1, tt.trials)
 		if tt.want == "" && got != "" || !strings.HasPrefix(got, tt.want) {
