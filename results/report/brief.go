@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"maps"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -474,12 +475,14 @@ func firstLines(lines []line, most int, noun string) []line {
 	return append(slices.Clone(lines[:most]), last)
 }
 
-// invalidLines lists the trials and variants that do not count, with a line for each reason.
+// invalidLines lists the trials and variants that do not count, with a line for each reason. A
+// line counts the trials that it adds to those of the lines before, so that the sum is the number
+// of invalid trials.
 func invalidLines(s *results.Scenario, prefix string, most int) (lines []line) {
 	n := newNames(s)
 	trials := 0
-	spoilt := map[string]int{}       // reason → number of trials
-	skipped := map[string][]string{} // reason → names of variants
+	spoilt := map[string]map[*results.Trial]bool{} // reason → trials
+	skipped := map[string][]string{}               // reason → names of variants
 	var reasons, why []string
 	for _, v := range s.Variants {
 		if v.SkippedReason != nil {
@@ -490,22 +493,36 @@ func invalidLines(s *results.Scenario, prefix string, most int) (lines []line) {
 			continue
 		}
 		trials += len(v.Trials)
-		_, invalid := v.InvalidTrials()
-		for _, i := range invalid {
-			reason := results.ShortReason(i.Reason)
-			same := func(known string) bool { return document.SameButNumbers(known, reason) }
-			if at := slices.IndexFunc(reasons, same); at >= 0 {
-				reason = reasons[at]
-			} else {
-				reasons = append(reasons, reason)
+		for _, t := range v.Trials {
+			for _, reason := range t.Reasons() {
+				reason = results.ShortReason(reason)
+				same := func(known string) bool { return document.SameButNumbers(known, reason) }
+				if at := slices.IndexFunc(reasons, same); at >= 0 {
+					reason = reasons[at]
+				} else {
+					reasons = append(reasons, reason)
+					spoilt[reason] = map[*results.Trial]bool{}
+				}
+				spoilt[reason][t] = true
 			}
-			spoilt[reason] += i.Trials
 		}
 	}
-	slices.SortStableFunc(reasons, func(a, b string) int { return spoilt[b] - spoilt[a] })
+	slices.SortStableFunc(reasons, func(a, b string) int { return len(spoilt[b]) - len(spoilt[a]) })
+	counted := map[*results.Trial]bool{} // the trials of the lines so far
 	for _, reason := range reasons {
-		lines = append(lines, line{"invalid", fmt.Sprintf("%s%d of %s: %s",
-			prefix, spoilt[reason], unit.Plural(trials, "trial"), reason)})
+		before := len(counted)
+		maps.Copy(counted, spoilt[reason])
+		var text string
+		switch added, all := len(counted)-before, len(spoilt[reason]); {
+		case added == all:
+			text = fmt.Sprintf("%d of %s", all, unit.Plural(trials, "trial"))
+		case added == 0:
+			text = fmt.Sprintf("%d of these also", all)
+		default:
+			text = fmt.Sprintf("%d of %s, and %d of these", added, unit.Plural(trials, "trial"),
+				all-added)
+		}
+		lines = append(lines, line{"invalid", prefix + text + ": " + reason})
 	}
 	lines = firstLines(lines, most, "reason")
 	for _, reason := range why {

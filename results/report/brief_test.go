@@ -140,6 +140,31 @@ func storedRuns(t *testing.T) map[string]*results.Run {
 	return runs
 }
 
+// A trial with several reasons is counted once.
+func TestInvalidLines(t *testing.T) {
+	s := reporttest.FinishedRun().Scenarios[0]
+	s.Variants = s.Variants[:1]
+	trials := s.Variants[0].Trials[:6]
+	s.Variants[0].Trials = trials
+	for i, reasons := range [][]string{
+		{"late (by 3 ms)", "busy"}, {"late (by 4 ms)", "busy"}, {"late"}, {"busy", "dead"}, nil,
+		{"odd"},
+	} {
+		trials[i].Valid, trials[i].InvalidReasons = reasons == nil, reasons
+	}
+	var got []string
+	for _, line := range invalidLines(s, "", 9) {
+		if line.word == "invalid" {
+			got = append(got, line.text)
+		}
+	}
+	want := []string{"3 of 6 trials: late", "1 of 6 trials, and 2 of these: busy",
+		"1 of these also: dead", "1 of 6 trials: odd"}
+	if diff := cmp.Diff(got, want); diff != "" {
+		t.Errorf("(-got +want):\n%s", diff)
+	}
+}
+
 // The screen of every stored run has at most 40 lines, at any width of 80 columns or more. It has a
 // sentence for each scenario that decided something, and no character that moves the cursor.
 func TestBriefFitsAScreen(t *testing.T) {
