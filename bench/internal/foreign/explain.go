@@ -7,8 +7,10 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -31,12 +33,52 @@ func (s *Server) explain(err error) error {
 		add.WriteString("; " + limit)
 	}
 	lines := s.LastWords()
+	if text := hintAt(lines, s.cfg.Address.String(), s.home.account.name); text != "" {
+		add.WriteString("; " + text)
+	}
 	if len(lines) == 0 {
 		add.WriteString("; it wrote nothing")
 	} else {
 		add.WriteString("; its last lines:\n\t" + strings.Join(lines, "\n\t"))
 	}
 	return fmt.Errorf("%w%s", err, add.String())
+}
+
+// nginxDocs is where the documents say how to use an nginx.conf of the user's own.
+const nginxDocs = "see docs/own-server.md#nginx-with-your-own-nginxconf"
+
+// A hint is what to do about a failure that a line of the server's output describes.
+type hint struct {
+	pattern *regexp.Regexp
+	text    string // %s is the user under whose id the server runs
+}
+
+// hints returns all hints. The first that matches a line applies.
+var hints = sync.OnceValue(func() []hint {
+	return []hint{
+		{regexp.MustCompile(`/var/lib/nginx/.*Permission denied`), "user %s may not write there: " +
+			"set client_body_temp_path and the other _temp_path directives to paths below /run, " +
+			nginxDocs},
+		{regexp.MustCompile(`bind\(\) to .* failed \(\d+`), "user %s cannot listen there: delete " +
+			"or change every other listen directive, " + nginxDocs},
+		{regexp.MustCompile(`(?i)(listen|bind).*(permission denied|EACCES)`), "user %s may not " +
+			"listen there: let it listen at HOST and PORT"},
+		{regexp.MustCompile(`(?i)permission denied|\bEACCES\b`), "it runs as user %s: give it a " +
+			"path below /run, or another user (server.user, --user)"},
+	}
+})
+
+// hintAt returns what the user can do about the failure that the lines describe, or "". Lines about
+// the address that the server is to have do not count.
+func hintAt(lines []string, address, user string) string {
+	for _, h := range hints() {
+		for _, line := range lines {
+			if h.pattern.MatchString(line) && !strings.Contains(line, address+" ") {
+				return fmt.Sprintf(h.text, user)
+			}
+		}
+	}
+	return ""
 }
 
 // LastWords returns the last lines of the server's output and of its newest log file.
