@@ -302,7 +302,7 @@ func TestKernelLoadFails(t *testing.T) {
 	}{
 		{"stopped, with a step before", replace, stopped,
 			"the load generator never sent attempts due in a step's window (%d, the first after " +
-				"step 0, replace)", false},
+				"step 1, replace)", false},
 		{"stopped, without steps", "", stopped,
 			"the load generator never sent attempts (%d of 900 outside any step's window", false},
 		{"out of descriptors", replace, outOfDescriptors,

@@ -209,7 +209,7 @@ func (c *charting) lags() *document.Chart {
 				points = append(points, point{float64(lag), y})
 				xs = append(xs, float64(lag), y)
 				titles = append(titles, fmt.Sprintf("%s, block %d: an outage of %s", c.of(v),
-					trial.Block, unit.Duration(y)))
+					trial.Block+1, unit.Duration(y)))
 			}
 		}
 	}

@@ -332,7 +332,8 @@ func counterLine(trials []*results.Trial) string {
 }
 
 // Losses lists every lost attempt that the run recorded, by trial, including invalid trials.
-// Instants are measured from the trial's first scheduled attempt.
+// Instants are measured from the trial's first scheduled attempt. Blocks and steps are counted from
+// 1, unlike in run.json.
 func Losses(w io.Writer, run *results.Run, opts Options) error {
 	scenarios, err := opts.Select(run)
 	if err != nil {
@@ -358,7 +359,7 @@ func Losses(w io.Writer, run *results.Run, opts Options) error {
 }
 
 func lossBlocks(d *document.Document, v *results.Variant, t *results.Trial) {
-	title := fmt.Sprintf("%s, block %d", loopText(v), t.Block)
+	title := fmt.Sprintf("%s, block %d", loopText(v), t.Block+1)
 	if t.Target != "" {
 		title += ", to " + t.Target
 	}
@@ -398,7 +399,7 @@ func lossRows(t *results.Trial) (rows [][]string) {
 			worker = strconv.Itoa(*l.Worker)
 		}
 		if l.Step != nil {
-			step = strconv.Itoa(*l.Step)
+			step = strconv.Itoa(*l.Step + 1)
 		}
 		cause := l.Cause + "\n(" + l.Evidence + ")"
 		if l.Kernel != "" {
@@ -454,7 +455,7 @@ func seriesBlock(d *document.Document, t *results.Trial) {
 		var steps []string
 		for n, step := range t.Steps {
 			if when := step.StopNS; when != nil && *when >= from && *when < from+s.WindowNS {
-				steps = append(steps, fmt.Sprintf("%d (%s)", n, step.Do))
+				steps = append(steps, fmt.Sprintf("%d (%s)", n+1, step.Do))
 			}
 		}
 		cells := []string{milliseconds(from), count(lost)}

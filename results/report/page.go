@@ -138,7 +138,7 @@ func pageLosses(d *document.Document, s *results.Scenario, opts Options) {
 			rows = rows[:min(room, len(rows))]
 			room -= len(rows)
 			for _, row := range rows {
-				t.Add(append([]string{fmt.Sprintf("%s, %d", n.of(v), trial.Block)}, row...)...)
+				t.Add(append([]string{fmt.Sprintf("%s, %d", n.of(v), trial.Block+1)}, row...)...)
 			}
 		}
 	}

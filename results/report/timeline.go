@@ -90,7 +90,7 @@ func (c *charting) timeline(v *results.Variant, trial *results.Trial, name strin
 		f.Host = machineSeries(m, end)
 	}
 	sentence := fmt.Sprintf("One trial in time: %s, block %d, the median by what its trials "+
-		"dropped. All lanes have the same time axis.", c.of(v), trial.Block)
+		"dropped. All lanes have the same time axis.", c.of(v), trial.Block+1)
 	if left > 0 {
 		sentence += fmt.Sprintf(" %s are left out.", unit.Plural(left, "worker"))
 	}

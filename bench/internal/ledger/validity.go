@@ -42,7 +42,7 @@ func Invalid(limits scenarios.Validity, serverCPUs int, t *results.Trial) []stri
 		if lag := time.Duration(*step.ScheduleLagMaxNS); lag > limits.StepLag {
 			invalid("the load generator ran late after a step "+
 				"(%v in the window of step %d, %s; allowed %v), so the step's cost is unknown",
-				Rounded(lag), i, step.Do, limits.StepLag)
+				Rounded(lag), i+1, step.Do, limits.StepLag)
 			break
 		}
 	}
@@ -141,7 +141,7 @@ func loadInvalid(t *results.Trial) []string {
 	if inWindows > 0 {
 		invalid("the load generator never sent attempts due in a step's window "+
 			"(%d, the first after step %d, %s), which might have been lost there; %s",
-			inWindows, first, t.Steps[first].Do, remedy)
+			inWindows, first+1, t.Steps[first].Do, remedy)
 	}
 	all, _ := t.Unsent()
 	if outside := all - inWindows; float64(outside) > mayNeverSend*float64(t.Attempts) {
@@ -177,7 +177,7 @@ func machineInvalid(v scenarios.Validity, serverCPUs int, t *results.Trial) []st
 		}
 	}
 	for i, step := range t.Steps {
-		where := fmt.Sprintf("in the window of step %d, %s", i, step.Do)
+		where := fmt.Sprintf("in the window of step %d, %s", i+1, step.Do)
 		look(where, step.WindowNS, step.StealNS, step.RunQueueDelayNS)
 	}
 	look("during the trial", t.CPU.WatchedNS, t.CPU.StealNS, t.CPU.RunQueueDelayNS)

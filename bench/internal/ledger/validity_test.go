@@ -58,7 +58,7 @@ func TestValidity(t *testing.T) {
 		{"late in a step", func(t *results.Trial) {
 			t.Steps = []results.Step{{Do: "replace", ScheduleLagMaxNS: new(21 * nsMS)}}
 		}, []string{"the load generator ran late after a step " +
-			"(21ms in the window of step 0, replace; allowed 20ms), " +
+			"(21ms in the window of step 1, replace; allowed 20ms), " +
 			"so the step's cost is unknown"}},
 		{"TIME_WAIT overflow", func(t *results.Trial) {
 			t.Kernel = map[string]int64{"TcpExtTCPTimeWaitOverflow": 12}
@@ -75,12 +75,12 @@ func TestValidity(t *testing.T) {
 			[]string{"the ledger does not balance (residual 3); 'report --ledger' shows the rows"}},
 		{"a step's CPU stolen", func(t *results.Trial) { t.Steps = machine(100, 210*nsMS, 0) },
 			[]string{"the host took CPU time from the servers " +
-				"(210ms of 400ms in the window of step 1, replace, allowed 0.5)"}},
+				"(210ms of 400ms in the window of step 2, replace, allowed 0.5)"}},
 		{"shares within the limits", func(t *results.Trial) { t.Steps = machine(100, 190*nsMS, 24*nsMS) }, nil},
 		{"a window too short to judge", func(t *results.Trial) { t.Steps = machine(20, 60*nsMS, 20*nsMS) }, nil},
 		{"a neighbour in a step", func(t *results.Trial) { t.Steps = machine(100, 0, 30*nsMS) },
 			[]string{"something else kept the workers waiting for a CPU " +
-				"(30ms of 100ms in the window of step 1, replace, allowed 0.25); " +
+				"(30ms of 100ms in the window of step 2, replace, allowed 0.25); " +
 				"end other programs, or wait"}},
 		{"the harness, beside busy servers",
 			func(t *results.Trial) { t.CPU = harness(32, 1, new(1500*nsMS)) },
@@ -172,13 +172,13 @@ func TestLoadFailures(t *testing.T) {
 		{"aborts, which are on purpose",
 			map[int]account{100: aborted, 1102: aborted, 1600: aborted}, nil, nil, []int64{0, 0}},
 		{"one never sent, in a step's window", nil, []int{1000},
-			[]string{inWindow + "(1, the first after step 0, replace)"},
+			[]string{inWindow + "(1, the first after step 1, replace)"},
 			[]int64{1, 0}},
 		{"some, in the second step's window", nil, []int{1500, 1501, 1999},
-			[]string{inWindow + "(3, the first after step 1, replace)"},
+			[]string{inWindow + "(3, the first after step 2, replace)"},
 			[]int64{0, 3}},
 		{"in both windows", nil, []int{1499, 1500},
-			[]string{inWindow + "(2, the first after step 0, replace)"},
+			[]string{inWindow + "(2, the first after step 1, replace)"},
 			[]int64{1, 1}},
 		{"0.1 % before the first step", nil, []int{0, 999}, nil, []int64{0, 0}},
 		{"more than that", nil, []int{0, 1, 999},

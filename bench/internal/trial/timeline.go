@@ -124,13 +124,13 @@ func (t *timeline) run(ctx context.Context, begin clock.Instant) error {
 			if t.command != nil && s.trigger != 0 { // it may have caused losses
 				t.steps = append(t.steps, s)
 			}
-			return fmt.Errorf("step %d (%s at %v): %w", i, f.Do, f.At, err)
+			return fmt.Errorf("step %d (%s at %v): %w", i+1, f.Do, f.At, err)
 		}
 		t.steps = append(t.steps, s)
 		used, err = t.meter.Uncounted(t.parking.fill)
 		t.used += used
 		if err != nil {
-			return fmt.Errorf("after step %d: %w", i, err)
+			return fmt.Errorf("after step %d: %w", i+1, err)
 		}
 	}
 	return t.holder.finish()
