@@ -16,7 +16,7 @@ import (
 var mostLines = map[string]int{
 	"README.md": 155, "ARCHITECTURE.md": 150,
 	// The lists of scenarios are generated. The other two are searched rather than read.
-	"docs/scenarios.md": 230, "docs/own-server.md": 220, "docs/glossary.md": 1000,
+	"docs/scenarios.md": 230, "docs/own-server.md": 225, "docs/glossary.md": 1000,
 	"docs/reference.md": 1100,
 }
 

@@ -79,8 +79,8 @@ func adviceCases() []adviceCase {
 		}},
 		{"readiness-probe", VerdictHolds, figures{"probe": few, "started": many}},
 		{"readiness-probe", VerdictFails, figures{"probe": many, "started": few}},
-		{"pre-stop", VerdictHolds, figures{"without": many, "delayed": zero, "needed": slow}},
-		{"pre-stop", VerdictFails, figures{"without": many, "delayed": few, "needed": slow}},
+		{"pre-stop-outlasts-rules", VerdictHolds, figures{"without": many, "delayed": zero, "needed": slow}},
+		{"pre-stop-outlasts-rules", VerdictFails, figures{"without": many, "delayed": few, "needed": slow}},
 		{"same-node-sharing", VerdictConditional, figures{
 			"pods": one, "containers": three, "containers_least": {0.3, 0.3, 0.3},
 			"host_network": three, "host_network_least": {0.3, 0.3, 0.3}, "users_listening": one,

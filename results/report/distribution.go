@@ -6,6 +6,7 @@ import (
 	"maps"
 	"math"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -28,7 +29,8 @@ func (c *charting) spectrum() *document.Chart {
 	t := &document.Table{Columns: []document.Column{document.Left("variant")}}
 	percentiles := []float64{50, 90, 99, 99.9, 99.99}
 	for _, p := range percentiles {
-		t.Columns = append(t.Columns, document.Right(fmt.Sprintf("p%g [ms]", p)))
+		name := "p" + strconv.FormatFloat(p, 'g', -1, 64)
+		t.Columns = append(t.Columns, document.Right(headIn(name, unit.Milliseconds())))
 	}
 	t.Columns = append(t.Columns, document.Right("dropped"))
 	anyLost := false

@@ -51,8 +51,8 @@ func (c *charting) overlay() *document.Chart {
 	}
 	t := &document.Table{Columns: []document.Column{
 		document.Left("variant"), document.Left("cause"), document.Right("dropped"),
-		document.Right("the first due\n[ms after the stop]"), document.Right("half by"),
-		document.Right("all by"), document.Right("outside\nof the chart"),
+		document.Right("the first due [ms]"), document.Right("half by [ms]"),
+		document.Right("all by [ms]"), document.Right("outside of the chart"),
 	}}
 	var tallest []float64
 	for i, v := range shown {

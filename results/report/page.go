@@ -130,7 +130,7 @@ func pageLosses(d *document.Document, s *results.Scenario, opts Options) {
 	each := int(max(1, maxPageLosses/lossy))
 	n := newNames(s)
 	t := lossTable()
-	t.Columns = append([]document.Column{document.Left("variant, block")}, t.Columns...)
+	t.Columns = append([]document.Column{document.Left("variant")}, t.Columns...)
 	for _, v := range s.Variants {
 		room := min(each, maxPageLosses-len(t.Rows))
 		for _, trial := range v.Trials {
@@ -138,7 +138,8 @@ func pageLosses(d *document.Document, s *results.Scenario, opts Options) {
 			rows = rows[:min(room, len(rows))]
 			room -= len(rows)
 			for _, row := range rows {
-				t.Add(append([]string{fmt.Sprintf("%s, %d", n.of(v), trial.Block+1)}, row...)...)
+				first := fmt.Sprintf("%s, block %d", n.of(v), trial.Block+1)
+				t.Add(append([]string{first}, row...)...)
 			}
 		}
 	}

@@ -49,7 +49,7 @@ func (s *sought) columns() []figureColumn {
 		trialsColumn,
 		{head: s.what + " [95 %]", metric: s.metric, interval: true},
 		{head: "dropped some at", text: nearestFailed},
-		{head: "steps in\neach try", text: stepsPerTry},
+		{head: "steps in each try", text: stepsPerTry},
 	}
 }
 

@@ -96,6 +96,13 @@ var all = []Term{
 		Related: []string{"parked", "server.start", "server.cold", "cold-start"},
 	},
 	{
+		Name: "connections of each worker",
+		Doc: "The number of connections that each worker accepted in one trial, in the order of " +
+			"the workers. Its chart shows each as a share, beside the shares to expect if a fair " +
+			"die chose the worker.",
+		Related: []string{"busiest worker ÷ mean", "max_over_mean"},
+	},
+	{
 		Name: "context switches/connection", Also: []string{"context switches"},
 		Doc: "The number of times that the kernel put a worker's thread on a CPU, divided by the " +
 			"number of connections. The value is high if workers wake up and get no connection.",
@@ -127,6 +134,13 @@ var all = []Term{
 			"Gates, claims and comparisons also use dropped attempts.",
 		Unit:    "attempts",
 		Related: []string{"lost", "dropped/restart", "dropped_per_attempt", "client"},
+	},
+	{
+		Name: "dropped some at", Also: []string{"dropped some", "steps in each try"},
+		Doc: "In a search for a setting, the value nearest to the one that was found with which " +
+			"attempts were dropped. The true limit is between the two. The column beside it has " +
+			"the number of steps in each try.",
+		Related: []string{"search", "least_found_ns"},
 	},
 	{
 		Name: "dropped/restart", Also: []string{"dropped per restart"},
@@ -164,6 +178,14 @@ var all = []Term{
 		Doc: "The workers that serve together. A restart replaces a generation. The workers are " +
 			"replaced all at once or one by one.",
 		Related: []string{"worker", "restart", "replace", "roll"},
+	},
+	{
+		Name: "half by", Also: []string{"all by", "the first due", "outside of the chart"},
+		Doc: "When attempts were dropped, counted from the stop signal to the instant at which " +
+			"they were due: half of them, and all of them, were due by then. Outside of the " +
+			"chart are those that were due further than 50 ms from the stop.",
+		Unit:    "milliseconds",
+		Related: []string{"dropped", "drop window"},
 	},
 	{
 		Name: "half-open", Also: []string{"half-open lost/held", "handshake"},

@@ -47,6 +47,9 @@ func Plain() Scale { return Scale{"", 1} }
 // Seconds returns the scale that converts times to seconds, for formats that require them.
 func Seconds() Scale { return Scale{"s", 1e9} }
 
+// Milliseconds returns the scale that converts times to milliseconds.
+func Milliseconds() Scale { return Scale{"ms", 1e6} }
+
 // Scale returns one scale for all the values, which are in base units. For times it is the largest
 // unit in which the largest value is at least 1, but no unit larger than milliseconds for values up
 // to 10 s, because readers compare milliseconds. If all times are 0, it is milliseconds.
