@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"reuseport-bench/results"
+	"reuseport-bench/results/unit"
 )
 
 // median sorts values and returns their median. It returns false if there are none.
@@ -245,15 +246,37 @@ func highestRate(t *results.Trial) (float64, bool) {
 	return t.Search.PerSecond, true
 }
 
-// foundValue returns the value that a search for a setting found, in the unit of Search.Unit.
-func foundValue(greatest bool, in string) func(*results.Trial) (float64, bool) {
-	return func(t *results.Trial) (float64, bool) {
+// The values of a setting that a search can look for.
+const (
+	least    = "least"
+	greatest = "greatest"
+)
+
+// found returns the metric of the values that searches for the least or the greatest value of a
+// setting found. u is unit.Nanoseconds if the setting is a duration, and unit.None if it is a
+// number.
+func found(name, which string, u unit.Unit) Metric {
+	m := Metric{
+		Name: name, Unit: u, Loop: OpenLoop, Better: Lower, Scale: difference, Threshold: 1,
+		Bench: which + "-found",
+	}
+	kind, in := "number", ""
+	if u == unit.Nanoseconds {
+		kind, in, m.Threshold, m.Bench = "duration", "ns", 1e6, m.Bench+"-sec"
+	}
+	if which == greatest {
+		m.Better = Higher
+	}
+	m.Doc = "the " + which + " value of a search's setting with which nothing was dropped, if it " +
+		"is a " + kind
+	m.Pool = func(t *results.Trial) (float64, bool) {
 		s := t.Search
-		if s == nil || s.Value == nil || s.Greatest != greatest || s.Unit != in {
+		if s == nil || s.Value == nil || s.Greatest != (which == greatest) || s.Unit != in {
 			return 0, false
 		}
 		return *s.Value, true
 	}
+	return m
 }
 
 func halfOpenLost(t *results.Trial) (float64, bool) {

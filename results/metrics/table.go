@@ -21,34 +21,10 @@ var registry = []Metric{
 		Bench: "highest-rate/s", Pool: highestRate,
 	},
 
-	{
-		Name: LeastDuration,
-		Doc: "the least value of a search's setting with which nothing was dropped, if it " +
-			"is a duration",
-		Unit: unit.Nanoseconds, Loop: OpenLoop, Better: Lower, Scale: difference, Threshold: 1e6,
-		Bench: "least-found-sec", Pool: foundValue(false, "ns"),
-	},
-	{
-		Name: LeastNumber,
-		Doc: "the least value of a search's setting with which nothing was dropped, if it " +
-			"is a number",
-		Unit: unit.None, Loop: OpenLoop, Better: Lower, Scale: difference, Threshold: 1,
-		Bench: "least-found", Pool: foundValue(false, ""),
-	},
-	{
-		Name: GreatestDuration,
-		Doc: "the greatest value of a search's setting with which nothing was dropped, if it " +
-			"is a duration",
-		Unit: unit.Nanoseconds, Loop: OpenLoop, Better: Higher, Scale: difference, Threshold: 1e6,
-		Bench: "greatest-found-sec", Pool: foundValue(true, "ns"),
-	},
-	{
-		Name: GreatestNumber,
-		Doc: "the greatest value of a search's setting with which nothing was dropped, if it " +
-			"is a number",
-		Unit: unit.None, Loop: OpenLoop, Better: Higher, Scale: difference, Threshold: 1,
-		Bench: "greatest-found", Pool: foundValue(true, ""),
-	},
+	found(LeastDuration, least, unit.Nanoseconds),
+	found(LeastNumber, least, unit.None),
+	found(GreatestDuration, greatest, unit.Nanoseconds),
+	found(GreatestNumber, greatest, unit.None),
 	{
 		Name: DroppedPerRestart,
 		Doc:  "attempts lost per restart, without the load's own failures",

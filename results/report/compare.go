@@ -41,17 +41,25 @@ const (
 	// would be too wide.
 	layoutText compareLayout = iota
 	layoutWide               // layoutWide puts the name in a column
+	layoutPage               // layoutPage is layoutWide with charts, and the verdict as title
 )
 
 func compareDocument(c *compare.Comparison, layout compareLayout) *document.Document {
 	d := &document.Document{}
-	d.Heading(1, sidesText(c))
-	d.Paragraph(changes(c))
+	if layout == layoutPage {
+		d.Heading(1, unsigned(compareVerdict(c)))
+	} else {
+		d.Heading(1, sidesText(c))
+		d.Paragraph(changes(c))
+	}
 	d.List([]string{"base: " + sideText(c.Base), "head: " + sideText(c.Head)})
 	d.List(c.Warnings)
 	for _, s := range c.Scenarios {
 		d.Heading(2, s.Name)
 		d.Paragraph(methodText(c, s))
+		if layout == layoutPage {
+			comparedCharts(d, s)
+		}
 		d.Table(deltaTable(s, layout, func(*results.Delta) bool { return true }))
 		d.Paragraph(thresholdText(s))
 		responseBlock(d, s)

@@ -16,28 +16,16 @@ import (
 // CompareHTML prints the comparison as one page with charts: each variant with two marks, the
 // head's filled and the base's hollow.
 func CompareHTML(w io.Writer, c *compare.Comparison) error {
-	return comparePage(c).HTML(w)
+	return compareDocument(c, layoutPage).HTML(w)
 }
 
-func comparePage(c *compare.Comparison) *document.Document {
-	d := &document.Document{}
-	d.Heading(1, unsigned(compareVerdict(c)))
-	d.List([]string{"base: " + sideText(c.Base), "head: " + sideText(c.Head)})
-	d.List(c.Warnings)
-	for _, s := range c.Scenarios {
-		d.Heading(2, s.Name)
-		d.Paragraph(methodText(c, s))
-		for _, metric := range metricsIn(s) {
-			if one := comparedForest(s, metric); one != nil {
-				d.Chart(one)
-			}
+// comparedCharts adds a chart for each metric of a scenario that was compared.
+func comparedCharts(d *document.Document, s *compare.ScenarioComparison) {
+	for _, metric := range metricsIn(s) {
+		if one := comparedForest(s, metric); one != nil {
+			d.Chart(one)
 		}
-		d.Table(deltaTable(s, layoutWide, func(*results.Delta) bool { return true }))
-		d.Paragraph(thresholdText(s))
-		responseBlock(d, s)
-		missingBlocks(d, s)
 	}
-	return d
 }
 
 // metricsIn returns the metrics that were compared, in the order of the registry.

@@ -27,14 +27,13 @@ func searchFor(variants []*results.Variant) *sought {
 				continue
 			}
 			s := &sought{setting: r.Setting, greatest: r.Greatest, what: "least " + r.Setting}
-			s.metric = metrics.LeastNumber
-			if r.Unit == "ns" {
-				s.metric = metrics.LeastDuration
-			}
 			if r.Greatest {
-				s.what, s.metric = "greatest "+r.Setting, metrics.GreatestNumber
-				if r.Unit == "ns" {
-					s.metric = metrics.GreatestDuration
+				s.what = "greatest " + r.Setting
+			}
+			for _, name := range metrics.Gating([]*results.Trial{t}) {
+				m, _ := metrics.Find(name)
+				if _, found := m.Of(t); found {
+					s.metric = name
 				}
 			}
 			return s

@@ -345,7 +345,7 @@ func TestKernelOrdinaryUser(t *testing.T) {
 	}
 }
 
-// examineAsNobody runs Examine in a child process that belongs to the user nobody.
+// examineAsNobody runs Examine in a child process, as the user nobody.
 func examineAsNobody(t *testing.T) (results []Result, err error) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)

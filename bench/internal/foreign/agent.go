@@ -295,7 +295,7 @@ func (a *agent) reap() {
 // executes the command in that process. The agent cannot set LISTEN_PID itself, because it does not
 // know the PID before the fork. The script's first argument is the number of candidates, the paths
 // that follow it. The script executes the first candidate that the server's user may execute. If
-// there is none, it executes the last candidate, whose error the program then reports.
+// there is none, it executes the last candidate, and the program reports its error.
 var setListenPID = []string{"/bin/sh", "-c", `
 	LISTEN_PID=$$; export LISTEN_PID
 	n=$1; shift

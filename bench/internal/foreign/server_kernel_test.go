@@ -324,7 +324,7 @@ func TestKernelAgentKilled(t *testing.T) {
 		kill(s)
 		containsAll(t, s.Err(), want, "(signal: killed)")
 		if !s.Main().alive() {
-			t.Error("the server is not seen any more")
+			t.Error("the server is no longer seen")
 		}
 		_, err := s.Restart(t.Context(), []Action{{Signal: unix.SIGHUP}})
 		containsAll(t, err, want)

@@ -185,8 +185,8 @@ request: {path: {{quote .Asked}}}
 {{- end}}
 load: {rate: {{.Rate}}, duration: {{text $.Duration}}}
 timeline: [{at: {{text $.At}}, every: {{text .Every}}, do: restart}]
-# new: each request opens a connection. A number: as many connections are opened before the load, and
-# kept.
+# new: each request opens a connection. A number: as many connections are opened before the load,
+# and kept.
 {{- if .KeptNote}}
 # Here: {{.KeptNote}}.
 {{- end}}
