@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"net"
 	"net/netip"
+	"os"
 	"unsafe"
 
 	"github.com/vishvananda/netlink"
@@ -62,13 +63,15 @@ type node struct {
 	down  bool
 }
 
-// A Pod is a host behind a node. The caller removes it with RemovePod, or Lab.Close does.
+// A Pod is a host behind a node. AddPod makes it; AdoptPod takes one that others have made. The
+// caller removes it with RemovePod, or Lab.Close does.
 type Pod struct {
 	*Host
 	Addr netip.Addr
 	Node int // 0: node A, 1: node B
 
-	link string // name of the node's end
+	link    string // name of the node's end
+	adopted bool   // AdoptPod returned it, and it has not been removed
 }
 
 // setupCluster makes the hosts of a cluster and joins each pair of them by a routed point-to-point
@@ -350,6 +353,27 @@ func (l *Lab) connectPod(n *node, p *Pod) error {
 	return l.enter(n.host)
 }
 
+// AdoptPod returns a pod whose network others have made: the network namespace of the process with
+// that PID, which must be alive. The pod is on that node and has that address already. RemovePod
+// only closes the lab's descriptor of the namespace.
+func (l *Lab) AdoptPod(pid, node int, name string, addr netip.Addr) (*Pod, error) {
+	p := &Pod{Host: &Host{Name: name}, Addr: addr, Node: node, adopted: true}
+	err := l.call(func() (err error) {
+		if _, err := l.node(node); err != nil {
+			return err
+		}
+		if p.ns, err = os.Open(fmt.Sprintf("/proc/%d/ns/net", pid)); err != nil {
+			return err
+		}
+		l.hosts = append(l.hosts, p.Host)
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("pod %s: %w", name, err)
+	}
+	return p, nil
+}
+
 func (l *Lab) node(i int) (*node, error) {
 	if i < 0 || i >= len(l.nodes) {
 		return nil, fmt.Errorf("no node %d: the lab has %d", i, len(l.nodes))
@@ -394,12 +418,16 @@ func (l *Lab) RemovePod(p *Pod) error {
 }
 
 func (l *Lab) removePod(p *Pod) error {
-	if l.pods[p.Addr] != p {
+	if l.pods[p.Addr] != p && !p.adopted {
 		return nil
 	}
 	n := l.nodes[p.Node]
-	if err := l.enter(n.host); err != nil {
+	if err := l.enter(n.host); err != nil { // a thread in the namespace would keep it
 		return err
+	}
+	if p.adopted {
+		p.adopted = false
+		return l.dropHost(p.Host)
 	}
 	link, err := netlink.LinkByName(p.link)
 	if err == nil {

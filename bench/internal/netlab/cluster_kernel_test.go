@@ -5,12 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net"
 	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -90,6 +92,53 @@ func accepted(t *testing.T, l *net.TCPListener) netip.AddrPort {
 	}
 	defer c.Close()
 	return netip.MustParseAddrPort(c.RemoteAddr().String())
+}
+
+// TestKernelAdoptPod checks that the lab reaches the network of a process that made it itself, and
+// that RemovePod leaves no descriptor of it.
+func TestKernelAdoptPod(t *testing.T) {
+	l := newLab(t, vocabulary.NetworkCluster)
+	owner := exec.Command("sleep", "60")
+	owner.SysProcAttr = &syscall.SysProcAttr{Cloneflags: unix.CLONE_NEWNET}
+	if err := l.Start(l.Node(1), owner, nil); err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _, _ = owner.Process.Kill(), owner.Wait() }()
+	addr := AddressesOfCluster().Pods[1].Addr().Next()
+	p, err := l.AdoptPod(owner.Process.Pid, 1, "adopted", addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var ns unix.Stat_t
+	if err := unix.Stat(fmt.Sprintf("/proc/%d/ns/net", owner.Process.Pid), &ns); err != nil {
+		t.Fatal(err)
+	}
+	inode, err := p.Inode()
+	if err != nil || uint64(inode) != ns.Ino || p.Addr != addr || p.Node != 1 {
+		t.Errorf("pod %v on node %d in namespace %d, error %v; want %v on node 1 in namespace %d",
+			p.Addr, p.Node, inode, err, addr, ns.Ino)
+	}
+	var links []netlink.Link
+	err = l.Do(p.Host, func() (err error) { links, err = netlink.LinkList(); return err })
+	if err != nil || len(links) != 1 {
+		t.Errorf("%d links in the pod's network, error %v; want only lo", len(links), err)
+	}
+	for range 2 {
+		if err := l.RemovePod(p); err != nil {
+			t.Error(err)
+		}
+	}
+	if err := l.Do(p.Host, func() error { return nil }); err == nil {
+		t.Error("no error for a call in a removed pod")
+	}
+	// The node is still reachable: RemovePod closed no descriptor of another host.
+	if err := l.Do(l.Node(1), func() error { return nil }); err != nil {
+		t.Error(err)
+	}
+	const nobody = 1 << 22 // the greatest PID is less (PID_MAX_LIMIT in include/linux/threads.h)
+	if _, err := l.AdoptPod(nobody, 0, "gone", addr); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("without a process: %v, want %v", err, fs.ErrNotExist)
+	}
 }
 
 func TestKernelClusterReachesPods(t *testing.T) {
