@@ -63,9 +63,9 @@ type Options struct {
 type Process struct {
 	handle  *os.Process
 	pid     int
-	control *os.File // write end, or nil
-	events  *os.File // read end, or nil
-	stderr  *os.File
+	control *os.File    // write end, or nil
+	events  *os.File    // read end, or nil
+	stderr  *os.File    // nil: the process writes elsewhere
 	owned   []io.Closer // in order of creation; release closes them in reverse
 
 	killed  atomic.Bool // set by Kill and Close
@@ -124,28 +124,37 @@ func Start(o Options) (*Process, error) {
 	return p, nil
 }
 
-// Adopt returns the parent's side of a process that another child, by, has started. pid is the
-// number of that process in the caller's PID namespace. The process must be alive, or another
-// process may have reused pid.
+// Adopt returns the parent's side of a process that another process has started. pid is the number
+// of that process in the caller's PID namespace.
 //
 // Adopt makes the pipes and calls give with the child's ends of control and events, followed by
-// files. give passes them to the process and does not keep them. The process writes to the same
-// standard error file as by, and its exit status is unknown. After an error the process is killed
-// and every descriptor that Adopt opened is closed. The caller ends the process with Close.
+// files. give passes them to the process and does not keep them. give must return
+// os.ErrProcessDone if the process has exited, because another process may have reused pid.
+//
+// If by is not nil, it is the child that started the process, and the process writes to the same
+// standard error file as by. The exit status of the process is unknown. After an error the process
+// is killed and every descriptor that Adopt opened is closed. The caller ends the process with
+// Close.
 func Adopt(pid int, by *Process, files []*os.File, give func([]*os.File) error) (*Process, error) {
 	handle, err := os.FindProcess(pid)
 	if err != nil {
 		return nil, err
 	}
 	abandon := func(err error) error {
-		return errors.Join(err, unlessDone(handle.Kill()), handle.Release())
+		if !errors.Is(err, os.ErrProcessDone) {
+			err = errors.Join(err, unlessDone(handle.Kill()))
+		}
+		return errors.Join(err, handle.Release())
 	}
-	fd, err := unix.FcntlInt(by.stderr.Fd(), unix.F_DUPFD_CLOEXEC, 0)
-	if err != nil {
-		return nil, abandon(fmt.Errorf("standard error: %w", err))
+	var stderr *os.File
+	if by != nil {
+		fd, err := unix.FcntlInt(by.stderr.Fd(), unix.F_DUPFD_CLOEXEC, 0)
+		if err != nil {
+			return nil, abandon(fmt.Errorf("standard error: %w", err))
+		}
+		stderr = os.NewFile(uintptr(fd), "stderr")
 	}
 	var ended func() error
-	stderr := os.NewFile(uintptr(fd), "stderr")
 	p, err := connect(stderr, true, true, func(pipes []*os.File) (err error) {
 		if err := give(append(pipes, files...)); err != nil {
 			return err
@@ -166,12 +175,15 @@ type closer func() error
 
 func (c closer) Close() error { return c() }
 
-// connect makes the pipes and calls begin with the child's ends. It takes ownership of stderr.
-// After an error, it closes stderr and the pipes.
+// connect makes the pipes and calls begin with the child's ends. It takes ownership of stderr,
+// which may be nil. After an error, it closes stderr and the pipes.
 func connect(
 	stderr *os.File, control, events bool, begin func([]*os.File) error,
 ) (p *Process, err error) {
-	p = &Process{stderr: stderr, owned: []io.Closer{stderr}, exited: make(chan struct{})}
+	p = &Process{stderr: stderr, exited: make(chan struct{})}
+	if stderr != nil {
+		p.owned = append(p.owned, stderr)
+	}
 	var theirs []*os.File
 	defer func() {
 		for _, f := range theirs {
@@ -361,7 +373,8 @@ func (p *Process) Reaping() time.Duration {
 }
 
 // Stderr returns what the process wrote to its standard error, up to StderrLimit, with surrounding
-// space trimmed. It is empty until the process has exited.
+// space trimmed. It is empty until the process has exited, and for an adopted process that no child
+// started.
 func (p *Process) Stderr() string {
 	select {
 	case <-p.exited:
@@ -381,8 +394,12 @@ func explain(err error, said string) error {
 	return fmt.Errorf("%w: %s", err, said)
 }
 
-// read returns what the process wrote to the standard error file. The rest of the file is zeros.
+// read returns what the process wrote to the standard error file, if there is one. The rest of the
+// file is zeros.
 func (p *Process) read() string {
+	if p.stderr == nil {
+		return ""
+	}
 	b := make([]byte, StderrLimit)
 	n, _ := p.stderr.ReadAt(b, 0) // fails only after a Close that timed out
 	return strings.TrimSpace(strings.TrimRight(string(b[:n]), "\x00"))

@@ -400,6 +400,21 @@ func TestKillAdopted(t *testing.T) {
 	}
 }
 
+// TestAdoptGone checks that no process is killed if the one to adopt has exited: another process
+// may have its PID.
+func TestAdoptGone(t *testing.T) {
+	other := started(t, "hang", Options{})
+	p, err := Adopt(other.PID(), nil, nil, func([]*os.File) error { return os.ErrProcessDone })
+	if p != nil || !errors.Is(err, os.ErrProcessDone) {
+		t.Errorf("got process %v, error %v", p, err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	if err := other.Wait(ctx); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("wait: %v, want a process that still runs", err)
+	}
+}
+
 // TestAdoptFails checks that a process is killed if it cannot be given its pipes.
 func TestAdoptFails(t *testing.T) {
 	by := started(t, "parent", Options{Events: true, Control: true})
