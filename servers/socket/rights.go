@@ -3,6 +3,7 @@ package socket
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -52,10 +53,25 @@ func Give(to int, fds ...int) error {
 	return nil
 }
 
+// address returns the name of a Unix socket as package unix takes it: a path if the name begins
+// with a slash, and an abstract name otherwise.
+func address(name string) string {
+	if strings.HasPrefix(name, "/") {
+		return name
+	}
+	return "@" + name
+}
+
 // Ask requests n descriptors at the offer with that name and waits for them, at most for the limit.
-// The descriptors are close-on-exec. The caller closes them, including any that are returned with
-// an error.
-func Ask(name string, n int, limit time.Duration) (fds []int, err error) {
+// A name that begins with a slash is the path of a socket; it is valid in every network namespace.
+// If the request is not empty, Ask sends it first. The descriptors are close-on-exec. The caller
+// closes them, including any that are returned with an error.
+func Ask(name string, request []byte, n int, limit time.Duration) (fds []int, err error) {
+	defer func() {
+		if err != nil {
+			err = fmt.Errorf("ask for a socket at %s: %w", address(name), err)
+		}
+	}()
 	s, err := unix.Socket(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return nil, fmt.Errorf("unix socket: %w", err)
@@ -65,21 +81,37 @@ func Ask(name string, n int, limit time.Duration) (fds []int, err error) {
 	if err := unix.SetsockoptTimeval(s, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &timeout); err != nil {
 		return nil, fmt.Errorf("SO_RCVTIMEO: %w", err)
 	}
-	if err := unix.Connect(s, &unix.SockaddrUnix{Name: "@" + name}); err != nil {
-		return nil, fmt.Errorf("ask for a socket at @%s: %w", name, err)
+	if err := unix.Connect(s, &unix.SockaddrUnix{Name: address(name)}); err != nil {
+		return nil, err
 	}
+	if len(request) > 0 {
+		if _, err := Send(s, request); err != nil {
+			return nil, err
+		}
+	}
+	return receive(s, n)
+}
+
+// receive receives n descriptors in one message.
+func receive(s, n int) (fds []int, err error) {
 	data, space := make([]byte, 1), make([]byte, unix.CmsgSpace(4*n))
-	_, size, _, _, err := unix.Recvmsg(s, data, space, unix.MSG_CMSG_CLOEXEC)
+	size := 0
+	for {
+		_, size, _, _, err = unix.Recvmsg(s, data, space, unix.MSG_CMSG_CLOEXEC)
+		// A signal handler interrupts the call, because the socket has a timeout (signal(7)).
+		if !errors.Is(err, unix.EINTR) {
+			break
+		}
+	}
 	if err != nil {
-		return nil, fmt.Errorf("ask for a socket at @%s: %w", name, err)
+		return nil, err
 	}
 	messages, err := unix.ParseSocketControlMessage(space[:size])
 	if err == nil && len(messages) == 1 {
 		fds, err = unix.ParseUnixRights(&messages[0])
 	}
 	if err != nil || len(fds) != n {
-		wrong := fmt.Errorf("got %d descriptors, want %d", len(fds), n)
-		return fds, fmt.Errorf("ask for a socket at @%s: %w", name, errors.Join(wrong, err))
+		return fds, errors.Join(fmt.Errorf("got %d descriptors, want %d", len(fds), n), err)
 	}
 	return fds, nil
 }

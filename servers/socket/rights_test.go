@@ -3,7 +3,10 @@ package socket
 import (
 	"crypto/rand"
 	"errors"
+	"net"
 	"os"
+	"path/filepath"
+	"runtime"
 	"testing"
 	"time"
 
@@ -42,7 +45,7 @@ func TestGive(t *testing.T) {
 		}
 		given <- GiveNext(offer, int(r.Fd()), int(w.Fd()))
 	}()
-	fds, err := Ask(name, 2, 5*time.Second)
+	fds, err := Ask(name, nil, 2, 5*time.Second)
 	if err := errors.Join(err, <-given); err != nil {
 		t.Fatal(err)
 	}
@@ -60,6 +63,54 @@ func TestGive(t *testing.T) {
 		if err := unix.Close(fd); err != nil {
 			t.Error(err)
 		}
+	}
+}
+
+// TestAskByPath checks that Ask finds a socket by its path and sends the request, and that signals
+// do not end its wait.
+func TestAskByPath(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "offer")
+	l, err := net.ListenUnix("unixpacket", &net.UnixAddr{Name: path, Net: "unixpacket"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	thread := unix.Gettid()
+	given := make(chan error, 1)
+	request := make([]byte, 16)
+	go func() {
+		given <- func() error {
+			c, err := l.AcceptUnix()
+			if err != nil {
+				return err
+			}
+			defer c.Close()
+			n, err := c.Read(request)
+			if err != nil {
+				return err
+			}
+			request = request[:n]
+			for range 20 {
+				if err := unix.Tgkill(os.Getpid(), thread, unix.SIGURG); err != nil {
+					return err
+				}
+				time.Sleep(time.Millisecond)
+			}
+			_, _, err = c.WriteMsgUnix([]byte{1}, unix.UnixRights(int(os.Stderr.Fd())), nil)
+			return err
+		}()
+	}()
+	fds, err := Ask(path, []byte("please"), 1, 5*time.Second)
+	if err := errors.Join(err, <-given); err != nil {
+		t.Fatal(err)
+	}
+	if string(request) != "please" {
+		t.Errorf("the request was %q", request)
+	}
+	if err := unix.Close(fds[0]); err != nil {
+		t.Error(err)
 	}
 }
 
@@ -85,10 +136,10 @@ func TestGiveWithoutAsker(t *testing.T) {
 
 func TestAskFails(t *testing.T) {
 	_, name := offered(t)
-	if fds, err := Ask(name, 1, 20*time.Millisecond); !errors.Is(err, unix.EAGAIN) {
+	if fds, err := Ask(name, nil, 1, 20*time.Millisecond); !errors.Is(err, unix.EAGAIN) {
 		t.Errorf("offer that gives nothing: got %v, error %v, want EAGAIN", fds, err)
 	}
-	if fds, err := Ask(name+"-other", 1, time.Second); !errors.Is(err, unix.ECONNREFUSED) {
+	if fds, err := Ask(name+"-other", nil, 1, time.Second); !errors.Is(err, unix.ECONNREFUSED) {
 		t.Errorf("no offer: got %v, error %v, want ECONNREFUSED", fds, err)
 	}
 }

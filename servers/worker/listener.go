@@ -153,7 +153,7 @@ const passTimeout = 5 * time.Second
 
 // takeListener asks the predecessor for its listener.
 func takeListener(from string) (int, error) {
-	fds, err := socket.Ask(from, 1, passTimeout)
+	fds, err := socket.Ask(from, nil, 1, passTimeout)
 	if err != nil {
 		return -1, err
 	}

@@ -90,7 +90,7 @@ func (w *worker) openPipes() (err error) {
 // askForPipes asks the parent for the pipes and the journal of a worker that another worker
 // started.
 func askForPipes(name string) (control, events, journal int, err error) {
-	fds, err := socket.Ask(name, 3, passTimeout)
+	fds, err := socket.Ask(name, nil, 3, passTimeout)
 	if err != nil {
 		return -1, -1, -1, err
 	}
