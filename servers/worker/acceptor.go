@@ -12,7 +12,6 @@ import (
 
 	"reuseport-bench/scenarios/vocabulary"
 	"reuseport-bench/servers"
-	"reuseport-bench/servers/child"
 	"reuseport-bench/servers/clock"
 	"reuseport-bench/servers/socket"
 )
@@ -50,7 +49,7 @@ func newAcceptor(w *worker) (*acceptor, error) {
 		a.free = append(a.free, servers.FDListener+1+i)
 	}
 	// Edge-triggered: while no worker is free, epoll does not report the listener again and again.
-	err = errors.Join(a.watch(w.listener, unix.EPOLLET), a.watch(child.ControlFD, 0))
+	err = errors.Join(a.watch(w.listener, unix.EPOLLET), a.watch(a.controlFD, 0))
 	if a.acknowledged {
 		for _, channel := range a.free {
 			err = errors.Join(err, a.watch(channel, 0))
@@ -100,7 +99,7 @@ func (a *acceptor) handle(fd int) error {
 	switch fd {
 	case a.listener:
 		return nil
-	case child.ControlFD:
+	case a.controlFD:
 		return a.stop()
 	}
 	var acknowledgement [1]byte

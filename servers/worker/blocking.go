@@ -10,7 +10,6 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"reuseport-bench/servers/child"
 	"reuseport-bench/servers/clock"
 	"reuseport-bench/servers/socket"
 )
@@ -42,7 +41,9 @@ func (l *loop) runBlocking() error {
 	// A second goroutine watches for commands. It needs a P while this goroutine is in a raw system
 	// call.
 	runtime.GOMAXPROCS(2)
-	interrupt := &interrupter{thread: unix.Gettid(), offer: l.offer, listener: l.listener}
+	interrupt := &interrupter{
+		thread: unix.Gettid(), control: l.controlFD, offer: l.offer, listener: l.listener,
+	}
 	go interrupt.watch()
 	for !l.stopping {
 		if interrupt.pending.Swap(false) {
@@ -86,7 +87,7 @@ func (l *loop) serveToEnd(fd int, from netip.AddrPort, interrupt *interrupter) e
 		}
 		wait := []unix.PollFd{
 			{Fd: int32(fd), Events: unix.POLLIN},
-			{Fd: child.ControlFD, Events: unix.POLLIN},
+			{Fd: int32(l.controlFD), Events: unix.POLLIN},
 		}
 		if _, err := unix.Poll(wait, -1); err != nil && !errors.Is(err, unix.EINTR) {
 			return fmt.Errorf("worker %d: poll: %w", l.cfg.ID, err)
@@ -100,6 +101,7 @@ func (l *loop) serveToEnd(fd int, from netip.AddrPort, interrupt *interrupter) e
 // interrupter interrupts a thread in accept(2) when a command arrives.
 type interrupter struct {
 	thread  int
+	control int
 	pending atomic.Bool // a command may be waiting to be read
 	// offer is the socket at which a successor asks for the listener, or -1. poll ignores it once
 	// the loop has closed it.
@@ -110,7 +112,7 @@ type interrupter struct {
 // successors that ask for it.
 func (i *interrupter) watch() {
 	wait := []unix.PollFd{
-		{Fd: child.ControlFD, Events: unix.POLLIN},
+		{Fd: int32(i.control), Events: unix.POLLIN},
 		{Fd: int32(i.offer), Events: unix.POLLIN},
 	}
 	for {

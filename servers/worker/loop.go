@@ -14,7 +14,6 @@ import (
 
 	"reuseport-bench/scenarios/vocabulary"
 	"reuseport-bench/servers"
-	"reuseport-bench/servers/child"
 	"reuseport-bench/servers/clock"
 	"reuseport-bench/servers/journal"
 	"reuseport-bench/servers/selector"
@@ -76,7 +75,7 @@ func newLoop(w *worker) (*loop, error) {
 	if w.cfg.IdleTimeout > 0 {
 		l.idle = list.New()
 	}
-	if err := l.watch(child.ControlFD, 0); err != nil {
+	if err := l.watch(l.controlFD, 0); err != nil {
 		return nil, err
 	}
 	if w.cfg.Accept == vocabulary.AcceptBlocking {
@@ -262,7 +261,7 @@ func (l *loop) turn(events []unix.EpollEvent) {
 
 func (l *loop) handle(e unix.EpollEvent) error {
 	switch int(e.Fd) {
-	case child.ControlFD:
+	case l.controlFD:
 		return l.commands()
 	case l.listener:
 		more, err := l.accept()

@@ -63,6 +63,7 @@ type worker struct {
 	works    *works
 	readyAt  clock.Instant
 
+	controlFD     int
 	journalFD     int
 	inherited     []*os.File // files that a service manager passed
 	listenerInode uint64
@@ -71,17 +72,17 @@ type worker struct {
 // openPipes finds the worker's pipes and journal. A worker inherits them at fixed descriptors. If
 // another worker started this one, openPipes asks the parent for them.
 func (w *worker) openPipes() (err error) {
-	control, events := child.ControlFD, child.EventsFD
-	w.journalFD = servers.FDJournal
+	w.controlFD, w.journalFD = child.ControlFD, servers.FDJournal
+	events := child.EventsFD
 	switch name := os.Getenv(servers.EnvAdopt); {
 	case name != "":
-		if control, events, w.journalFD, err = askForPipes(name); err != nil {
+		if w.controlFD, events, w.journalFD, err = askForPipes(name); err != nil {
 			return err
 		}
 	case os.Getenv(servers.EnvListenFDs) != "" && os.Getenv(servers.EnvListenPID) == "":
 		return becomeActivated()
 	}
-	w.control = os.NewFile(uintptr(control), "control")
+	w.control = os.NewFile(uintptr(w.controlFD), "control")
 	w.events = os.NewFile(uintptr(events), "events")
 	w.lines = bufio.NewReaderSize(w.control, 4096)
 	return nil
@@ -210,7 +211,7 @@ func (w *worker) commandPending() bool {
 	if w.lines.Buffered() > 0 {
 		return true // a complete line: the parent writes each line in one call
 	}
-	control := []unix.PollFd{{Fd: child.ControlFD, Events: unix.POLLIN}}
+	control := []unix.PollFd{{Fd: int32(w.controlFD), Events: unix.POLLIN}}
 	n, _ := unix.Poll(control, 0) // EINTR: nothing has arrived
 	return n > 0
 }
