@@ -74,6 +74,9 @@ type Config struct {
 	// Then the worker closes those that are left. If it still runs one second after that, it is
 	// killed. Default 1 s.
 	Grace time.Duration
+	// TermMode is the mode in which an adopted worker stops when it gets SIGTERM. Default
+	// StopClose.
+	TermMode vocabulary.StopMode `json:",omitempty"`
 }
 
 // Work is the service time of a request. At most one of Sleep and Burn is nonzero.

@@ -7,6 +7,7 @@
 //
 // Each file has one task of the group: config.go says what can be configured; group.go holds the
 // workers; generation.go and start.go start them; park.go starts their processes in advance;
+// adopt.go makes workers of processes that others have started, such as the containers of pods;
 // stop.go stops workers (the stop modes are rows of scenarios/vocabulary); handover.go and
 // upgrade.go pass listening sockets on; held.go holds the parent's own sockets; selection.go
 // decides which workers the selector may choose; acceptor.go starts the process that accepts

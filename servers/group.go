@@ -100,6 +100,7 @@ type Group struct {
 // NewGroup returns a group without workers. A shared socket listens once NewGroup returns.
 func NewGroup(cfg Config, env Env) (*Group, error) {
 	cfg.Grace = cmp.Or(cfg.Grace, time.Second)
+	cfg.TermMode = cmp.Or(cfg.TermMode, vocabulary.StopClose)
 	cfg.Accept = cmp.Or(cfg.Accept, cfg.Kind.Row().Accept)
 	cfg.Selection = cmp.Or(cfg.Selection, vocabulary.SelectorHash)
 	g := &Group{

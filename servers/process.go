@@ -54,6 +54,8 @@ type Worker struct {
 
 	mu        sync.Mutex
 	toldAt    clock.Instant // when it was told to stop, or killed; 0: neither
+	termAt    clock.Instant // when it got SIGTERM, if it is adopted; 0: not yet
+	awaitedAt clock.Instant // when Expect was called; 0: not yet
 	goneAt    clock.Instant // when the exit of its process was noticed; 0: not yet
 	closing   Closing
 	stopped   bool
@@ -138,6 +140,8 @@ func (w *Worker) readEvents() {
 			close(w.ready)
 		case EventJournal:
 			w.group.readEarly(w)
+		case EventTerm:
+			w.terminate(e.At)
 		case EventClosed:
 			w.mu.Lock()
 			w.closing.From, w.closing.To = e.From, e.At
@@ -170,13 +174,14 @@ func (w *Worker) readEvents() {
 	if w.killTimer != nil {
 		w.killTimer.Stop()
 	}
-	if !w.stopped && w.err == nil {
+	if !w.stopped && w.awaitedAt == 0 && w.err == nil {
 		unasked := errors.New("exited without being told to")
 		w.err = cmp.Or(w.process.Err(), w.process.Explain(unasked))
 	}
 	if !isClosed { // so the kernel closed it when the process died
-		if !w.stopped { // the time of the unexpected death is unknown
-			w.closing.From = w.readyAt
+		if !w.stopped { // the time of the death is unknown
+			w.closing.From = max(w.readyAt, w.awaitedAt)
+			w.toldAt = w.awaitedAt
 		}
 		w.closing.Mode, w.closing.To = vocabulary.StopKill, gone
 		close(w.closed)
@@ -241,10 +246,22 @@ func (w *Worker) stop(mode vocabulary.StopMode, grace time.Duration) error {
 	if mode == vocabulary.StopKill {
 		return w.kill()
 	}
+	err := w.stopSince(w.clock.Now(), mode, grace)
+	if errors.Is(err, unix.EPIPE) && w.isExpected() {
+		return nil // it has just exited
+	}
+	return err
+}
+
+// stopSince is like stop, for a worker that was told to stop at an earlier instant. The mode is not
+// StopKill.
+func (w *Worker) stopSince(
+	told clock.Instant, mode vocabulary.StopMode, grace time.Duration,
+) error {
 	w.mu.Lock()
 	w.stopped, w.mode = true, mode
-	w.toldAt = w.clock.Now()
-	w.closing = Closing{Mode: mode, From: w.toldAt}
+	w.toldAt = told
+	w.closing = Closing{Mode: mode, From: told}
 	w.killTimer = time.AfterFunc(grace+graceSlack, func() {
 		if err := w.kill(); err != nil {
 			w.fail(err)
@@ -382,12 +399,14 @@ func (w *Worker) Closing() Closing {
 // A Life has the instants of a worker's life. 0 means that it did not happen, or not yet.
 type Life struct {
 	// Started is just before the worker's process was started or, if the process was parked, just
-	// before it became this worker.
+	// before it became this worker. A process that was adopted asked for it at that time.
 	Started clock.Instant
 	Ready   clock.Instant
-	Told    clock.Instant // just before the worker was told to stop, or killed
-	Closed  clock.Instant // its listener was closed
-	Gone    clock.Instant // its process had exited
+	// Told is just before the worker was told to stop, or killed. If others killed it, Told is the
+	// time at which Expect was called.
+	Told   clock.Instant
+	Closed clock.Instant // its listener was closed
+	Gone   clock.Instant // its process had exited
 }
 
 // Life returns the instants of the worker's life so far.

@@ -71,7 +71,8 @@ type Command struct {
 
 // Event is a line on the events pipe. A parked process sends "parked" once. A worker sends "ready"
 // once and, after a stop command, "closed" and finally "stopped". It sends "journal" whenever its
-// journal must be read. It may send "failed" at any time, and nothing after that.
+// journal must be read. An Applicant that has become a worker sends "term" when it first gets
+// SIGTERM. A worker may send "failed" at any time, and nothing after that.
 type Event struct {
 	Event string        `json:"event"`
 	At    clock.Instant `json:"at"`
@@ -91,6 +92,7 @@ const (
 	EventParked  = "parked"
 	EventReady   = "ready"
 	EventJournal = "journal"
+	EventTerm    = "term"
 	EventClosed  = "closed"
 	EventStopped = "stopped"
 	EventFailed  = "failed"
@@ -98,9 +100,15 @@ const (
 
 // Environment variables of a worker.
 const (
-	// EnvAdopt holds the address at which a worker that another worker started asks for its pipes
-	// and its journal.
+	// EnvAdopt holds the address at which a process that the Group did not start asks for a
+	// worker's pipes and journal: an abstract name if another worker started the process, and the
+	// path of an Adopter otherwise.
 	EnvAdopt = "REUSEPORT_BENCH_ADOPT"
+
+	// Set together with the path of an Adopter: the fields Pod and Generation of the Applicant. A
+	// pod's template sets EnvPod from metadata.name.
+	EnvPod        = "POD_NAME"
+	EnvGeneration = "REUSEPORT_BENCH_GENERATION"
 
 	// Set with SocketActivation (sd_listen_fds(3)).
 	EnvListenPID   = "LISTEN_PID"

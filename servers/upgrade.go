@@ -43,13 +43,7 @@ func (g *Group) upgrade(ctx context.Context, w, from *Worker) (err error) {
 	if err != nil {
 		return fmt.Errorf("SO_PEERCRED: %w", err)
 	}
-	give := func(all []*os.File) error {
-		var fds []int
-		for _, f := range all {
-			fds = append(fds, int(f.Fd()))
-		}
-		return socket.Give(reporting, fds...)
-	}
+	give := func(all []*os.File) error { return give(reporting, all) }
 	return w.begin(func(journal *os.File) (*child.Process, error) {
 		return child.Adopt(int(peer.Pid), from.process, []*os.File{journal}, give)
 	})
@@ -81,4 +75,18 @@ func (g *Group) awaitReport(ctx context.Context, at int, from *Worker) (int, err
 			return -1, err
 		}
 	}
+}
+
+// give sends files to the process at the other end of a Unix socket. It returns os.ErrProcessDone
+// if that process has exited.
+func give(to int, files []*os.File) error {
+	var fds []int
+	for _, f := range files {
+		fds = append(fds, int(f.Fd()))
+	}
+	err := socket.Give(to, fds...)
+	if errors.Is(err, unix.EPIPE) || errors.Is(err, unix.ECONNRESET) {
+		return fmt.Errorf("hand over: %w", os.ErrProcessDone)
+	}
+	return err
 }

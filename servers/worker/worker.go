@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"runtime/debug"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -31,8 +32,11 @@ func Main() error {
 	debug.SetMemoryLimit(64 << 20) // collect before memory grows without bound
 
 	w := &worker{listener: -1, offer: -1}
-	err := w.openPipes()
-	if err == nil {
+	var err error
+	if w.clock, err = clock.New(); err != nil {
+		return fmt.Errorf("worker: %w", err)
+	}
+	if err = w.openPipes(); err == nil {
 		err = w.run()
 	}
 	if err != nil && w.events != nil && !errors.Is(err, errOrphaned) {
@@ -65,18 +69,24 @@ type worker struct {
 
 	controlFD     int
 	journalFD     int
-	inherited     []*os.File // files that a service manager passed
+	terms         chan os.Signal // gets SIGTERM; nil unless the process has applied to an Adopter
+	inherited     []*os.File     // files that a service manager passed
 	listenerInode uint64
 }
 
 // openPipes finds the worker's pipes and journal. A worker inherits them at fixed descriptors. If
-// another worker started this one, openPipes asks the parent for them.
+// the parent did not start this process, openPipes asks the parent for them.
 func (w *worker) openPipes() (err error) {
 	w.controlFD, w.journalFD = child.ControlFD, servers.FDJournal
 	events := child.EventsFD
 	switch name := os.Getenv(servers.EnvAdopt); {
+	case strings.HasPrefix(name, "/"):
+		if w.controlFD, events, w.journalFD, err = w.apply(name); err != nil {
+			return err
+		}
 	case name != "":
-		if w.controlFD, events, w.journalFD, err = askForPipes(name); err != nil {
+		w.controlFD, events, w.journalFD, err = askForPipes(name, nil, passTimeout)
+		if err != nil {
 			return err
 		}
 	case os.Getenv(servers.EnvListenFDs) != "" && os.Getenv(servers.EnvListenPID) == "":
@@ -88,10 +98,11 @@ func (w *worker) openPipes() (err error) {
 	return nil
 }
 
-// askForPipes asks the parent for the pipes and the journal of a worker that another worker
-// started.
-func askForPipes(name string) (control, events, journal int, err error) {
-	fds, err := socket.Ask(name, nil, 3, passTimeout)
+// askForPipes asks the parent for the pipes and the journal of a worker.
+func askForPipes(
+	name string, request []byte, limit time.Duration,
+) (control, events, journal int, err error) {
+	fds, err := socket.Ask(name, request, 3, limit)
 	if err != nil {
 		return -1, -1, -1, err
 	}
@@ -103,11 +114,11 @@ func (w *worker) run() (err error) {
 	if err := w.configure(); err != nil {
 		return err
 	}
-	if w.clock, err = clock.New(); err != nil {
-		return fmt.Errorf("worker %d: %w", w.cfg.ID, err)
-	}
 	if w.journal, err = journal.Map(w.journalFD); err != nil {
 		return fmt.Errorf("worker %d: %w", w.cfg.ID, err)
+	}
+	if w.terms != nil {
+		go w.reportTerm()
 	}
 	if w.cfg.Parked {
 		if err := w.park(); err != nil {
