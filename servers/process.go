@@ -212,13 +212,19 @@ func (w *Worker) failure() error {
 	return w.err
 }
 
-// awaitReady returns when the worker has reported that it is ready.
+// awaitReady returns when the worker has reported that it is ready, even if it has exited since.
 func (w *Worker) awaitReady(ctx context.Context) error {
 	select {
 	case <-w.ready:
 		return nil
 	case <-w.exited:
-		return fmt.Errorf("worker %d did not become ready: %w", w.ID, w.failure())
+		select {
+		case <-w.ready:
+			return nil
+		default:
+		}
+		err := cmp.Or(w.failure(), errors.New("its process was ended"))
+		return fmt.Errorf("worker %d did not become ready: %w", w.ID, err)
 	case <-ctx.Done():
 		return fmt.Errorf("worker %d was not ready in time: %w", w.ID, context.Cause(ctx))
 	}
