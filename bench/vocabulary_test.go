@@ -127,7 +127,7 @@ func wordScenario(t *testing.T, setting, value string) *scenarios.Scenario {
 		set("path", string(vocabulary.PathHAProxy))
 	case "dns.cache":
 		inPods(vocabulary.PathDNS)
-	case "kube.readiness":
+	case "kube.control", "kube.readiness":
 		inPods(vocabulary.PathService)
 	case "kube.placement", "kube.users":
 		inPods(vocabulary.PathPod)

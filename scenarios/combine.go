@@ -56,6 +56,7 @@ func (c *setupCheck) ownWorkers() {
 	c.proxy()
 	c.cluster()
 	c.placement()
+	c.realControl()
 	c.coldStart()
 	c.start()
 	c.steps()
@@ -411,6 +412,7 @@ func (c *setupCheck) rollout() {
 	deletes := c.doesAny(func(k vocabulary.StepKind) bool { return k.Pods && k.Stops })
 	switch {
 	case k.ProbePeriod > 0 && k.Readiness != vocabulary.ReadinessProbe && !c.ByCommand() &&
+		!k.real() &&
 		k.Readiness != vocabulary.ReadinessStarted: // a matrix may vary between the two
 		c.add("kube.probe_period", ": only readiness: probe has a probe period",
 			"use kube.readiness: probe, or remove probe_period")
@@ -517,6 +519,10 @@ func (c *setupCheck) start() {
 		c.d.Trusts("path", "kube"):
 		c.add("server.start", ": parked needs kube.users: one",
 			"another user's process may not enter a pod's network namespace; use cold")
+	case c.InPods() && c.Kube.real() && c.Server.Start.When == vocabulary.StartParked &&
+		c.d.Trusts("path", "kube"):
+		c.add("server.start", ": parked needs kube.control: embedded",
+			"a kubelet starts the process of a new pod itself; use cold")
 	}
 }
 

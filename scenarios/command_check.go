@@ -126,6 +126,8 @@ func (c *setupCheck) commandPods() {
 		{"kube.placement", k.Placement.Row().SharesNetwork,
 			": " + string(k.Placement) + " does not go with server.kind: command",
 			"each server needs a network of its own; use pods or one-node"},
+		{"kube.control", k.real(), ": real does not go with server.kind: command yet",
+			"use embedded"},
 		{"kube.users", k.otherUsers(), ": does not go with server.kind: command",
 			"use server.user"},
 		{"kube.readiness", k.Readiness == vocabulary.ReadinessListening,

@@ -136,7 +136,7 @@ func (s *Setup) complete() {
 		s.Server.Start.When = vocabulary.StartParked
 		if only := s.Stop.Row().Start; !only.Allows(vocabulary.StartParked) {
 			s.Server.Start.When = only.Values[0]
-		} else if s.InPods() && s.Kube.otherUsers() {
+		} else if s.InPods() && (s.Kube.otherUsers() || s.Kube.real()) {
 			s.Server.Start.When = vocabulary.StartCold
 		}
 	}
@@ -150,6 +150,7 @@ func (s *Setup) complete() {
 		s.DNS.Cache = vocabulary.DNSCacheTTL
 	}
 	if s.InPods() {
+		s.Kube.Control = cmp.Or(s.Kube.Control, vocabulary.ControlEmbedded)
 		s.Kube.Placement = cmp.Or(s.Kube.Placement, vocabulary.PlacementPods)
 		s.Kube.Users = cmp.Or(s.Kube.Users, vocabulary.UsersOne)
 	}

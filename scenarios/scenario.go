@@ -85,14 +85,15 @@ type DNS struct {
 	Clients int                 `yaml:"clients,omitempty"` // 0 means 16
 }
 
-// Kube configures the embedded control plane, which stands in for that of Kubernetes and has
-// configurable lags.
+// Kube configures the control plane and its pods. The lags, NodeLag and Teardown are those of the
+// embedded control plane. The durations have whole seconds with the real one.
 type Kube struct {
+	Control       vocabulary.Control   `yaml:"control,omitempty"`
 	Placement     vocabulary.Placement `yaml:"placement,omitempty"`
 	Users         vocabulary.Users     `yaml:"users,omitempty"`
 	EndpointLag   Lag                  `yaml:"endpoint_lag,omitempty"`
 	RulesLag      Lag                  `yaml:"rules_lag,omitempty"`
-	MinSyncPeriod time.Duration        `yaml:"min_sync_period,omitempty"`
+	MinSyncPeriod time.Duration        `yaml:"min_sync_period,omitempty"` // real: 0 means 1 s
 	Readiness     vocabulary.Readiness `yaml:"readiness,omitempty"`
 	ProbePeriod   time.Duration        `yaml:"probe_period,omitempty"` // 0 means 1 s
 	MinReady      time.Duration        `yaml:"min_ready,omitempty"`

@@ -45,18 +45,19 @@ const (
 
 // Units in which the kernel or a protocol counts, and the durations that must be multiples of them.
 const (
-	oneSecond = time.Second          // dns.ttl, server.defer_accept
+	oneSecond = time.Second          // dns.ttl, server.defer_accept, fields of a real pod
 	twoHalves = 2 * time.Microsecond // round_trip: half of it in each direction
 )
 
 // Values of Needs that several settings share.
 const (
-	aService = "path: service"
-	aCluster = "path: service, dns or pod"
-	aProxy   = "path: haproxy"
-	aUpdate  = "a step rolling-update"
-	retries  = "load.retry.max"
-	kept     = "load.connections: reused, mixed or a number"
+	aService   = "path: service"
+	aCluster   = "path: service, dns or pod"
+	ownControl = "kube.control: embedded"
+	aProxy     = "path: haproxy"
+	aUpdate    = "a step rolling-update"
+	retries    = "load.retry.max"
+	kept       = "load.connections: reused, mixed or a number"
 )
 
 // labSettings returns the settings of the network between clients and workers, and of the observers
@@ -93,24 +94,30 @@ func labSettings() []strictyaml.Setting {
 	}
 }
 
-// podSettings returns the settings of the embedded control plane and its pods.
+// podSettings returns the settings of the control plane and its pods.
 func podSettings() []strictyaml.Setting {
 	return []strictyaml.Setting{
+		{Path: "kube.control", Needs: aCluster, Unset: string(vocabulary.ControlEmbedded),
+			Doc: "The control plane of the pods. With real, kube.pre_stop, grace, probe_period " +
+				"and min_ready are whole seconds, and the settings of delays are not allowed."},
 		{Path: "kube.placement", Needs: aCluster, Unset: string(vocabulary.PlacementPods),
 			Doc: "Where the pods are placed."},
 		{Path: "kube.users", Needs: aCluster, Unset: string(vocabulary.UsersOne),
 			Doc: "The user ids that workers in pods run under."},
-		{Path: "kube.endpoint_lag", Max: minute, Default: "0s", Example: "100ms", Needs: aCluster,
+		{Path: "kube.endpoint_lag", Max: minute, Default: "0s", Example: "100ms",
+			Needs: aCluster + "; " + ownControl,
 			Doc: "The delay between a pod's becoming ready, or its deletion, and the change of " +
 				"its Service's endpoints: fixed, or drawn anew for each change."},
-		{Path: "kube.rules_lag", Max: minute, Default: "0s", Example: "100ms", Needs: aService,
+		{Path: "kube.rules_lag", Max: minute, Default: "0s", Example: "100ms",
+			Needs: aService + "; " + ownControl,
 			Doc: "The delay between a change of endpoints and the start of the node's sync of " +
 				"its rules: fixed, or drawn anew for each change."},
 		{Path: "kube.min_sync_period", Max: minute, Default: "0s", Example: "1s", Needs: aService,
+			Unset: "no minimum; 1s with kube.control: real",
 			Doc: "The minimum time between two syncs of a node's rules: kube-proxy's " +
 				"minSyncPeriod (1 s by default in Kubernetes)."},
 		{Path: "kube.readiness", Needs: aCluster,
-			Unset: "listening, or probe with server.kind: command",
+			Unset: "listening; probe with server.kind: command or kube.control: real",
 			Doc:   "When a pod counts as ready."},
 		{Path: "kube.probe_period", Max: minute, Default: "0s", Example: "1s",
 			Needs: "kube.readiness: probe", Unset: "1s, the minimum in Kubernetes (10s by default)",
@@ -140,10 +147,11 @@ func podSettings() []strictyaml.Setting {
 				"(terminationGracePeriodSeconds), but at least 2 s after SIGTERM. See " +
 				"server.grace."},
 		{Path: "kube.node_lag", Max: minute, Default: "0s", Example: "2s",
-			Needs: "a step node-down",
+			Needs: "a step node-down; " + ownControl,
 			Doc: "The time after which the pods of a node that has gone down become unready " +
 				"(node-monitor-grace-period: 50 s by default in Kubernetes, 40 s before 1.32)."},
-		{Path: "kube.teardown", Max: minute, Default: "0s", Example: "200ms", Needs: aCluster,
+		{Path: "kube.teardown", Max: minute, Default: "0s", Example: "200ms",
+			Needs: aCluster + "; " + ownControl,
 			Unset: "200ms, about what containerd takes",
 			Doc: "The time for which a pod's network outlives its processes. In this time it " +
 				"refuses connections; afterwards it does not answer."},
@@ -224,7 +232,8 @@ func serverSettings() []strictyaml.Setting {
 		{Path: "server.kind", Default: string(vocabulary.ServerLoop),
 			Doc: "The architecture of a worker."},
 		{Path: "server.start", Needs: "a step that starts workers, or server.kind: command",
-			Unset: "parked; cold with stop: tableflip, or if kube.users is not one",
+			Unset: "parked; cold with stop: tableflip or kube.control: real, or if kube.users " +
+				"is not one",
 			Doc: "When the processes of workers that steps start are started. With server.kind: " +
 				"command, it is the command that starts the server: a text, which is split at " +
 				"spaces as a shell would split it, or a list of words. No shell runs the " +
@@ -476,8 +485,8 @@ func sections() []section {
 		{"about", "The question that the scenario answers, in a sentence or two.", ""},
 		{"haproxy", "How the HAProxy of path: haproxy is configured.", ""},
 		{"dns", "How clients find the pods of path: dns, or the address of path: service.", ""},
-		{"kube", "The settings of the embedded control plane, which replaces Kubernetes' " +
-			"control plane. Its lags can be set.", ""},
+		{"kube", "The settings of pods and of their control plane. The embedded control plane " +
+			"replaces that of Kubernetes; its lags can be set.", ""},
 		{"sysctl", "Kernel parameters of the lab's network namespaces. They do not " +
 			"change anything outside the lab.", ""},
 		{"server", "The process under test.", ""},

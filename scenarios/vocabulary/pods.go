@@ -2,6 +2,47 @@ package vocabulary
 
 import "slices"
 
+// Control is the control plane that the pods of a trial belong to.
+type Control string
+
+// The control planes.
+const (
+	ControlEmbedded Control = "embedded"
+	ControlReal     Control = "real"
+)
+
+// A ControlRow is the row of a control plane.
+type ControlRow struct {
+	Name  Control
+	Doc   string
+	Needs []Capability
+}
+
+var controls = []ControlRow{
+	{Name: ControlEmbedded,
+		Doc: "a control plane in this program, with delays that the scenario sets"},
+	{Name: ControlReal, Needs: []Capability{Kubernetes},
+		Doc: "Kubernetes itself: etcd, kube-apiserver, kube-controller-manager, kube-scheduler, " +
+			"and two nodes with kubelet, containerd and kube-proxy; they start once per run, and " +
+			"decide every delay themselves"},
+}
+
+func (r ControlRow) value() Value {
+	var path []string
+	if r.Name == ControlReal {
+		path = []string{"path: " + string(PathService) + ", or kube.placement: " +
+			string(PlacementHostNetwork)}
+	}
+	return Value{Name: string(r.Name), Doc: r.Doc,
+		Needs: slices.Concat(path, capabilityNeeds(r.Needs))}
+}
+
+// Controls returns the table of control planes.
+func Controls() []ControlRow { return slices.Clone(controls) }
+
+// Row returns the row of c, or the zero row if c has none.
+func (c Control) Row() ControlRow { return rowOf(controls, c) }
+
 // Placement determines the nodes and the network namespaces in which pods run.
 type Placement string
 
@@ -94,7 +135,7 @@ const (
 
 var readinesses = []Row[Readiness]{
 	{ReadinessListening, "as soon as its process listens, which is the earliest time that a " +
-		"probe could report"},
+		"probe could report; with kube.control: embedded only"},
 	{ReadinessStarted, "as soon as its process has started, even if it does not listen yet, " +
 		"like a pod without a readiness probe"},
 	{ReadinessProbe, "when it answers an HTTP request, which its node sends every " +

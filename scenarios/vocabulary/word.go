@@ -36,6 +36,7 @@ func Words() []Word {
 		{"haproxy.checks", "health check", values(healthChecks)},
 		{"haproxy.redispatch", "switch", values(redispatches)},
 		{"dns.cache", "DNS cache", values(dnsCaches)},
+		{"kube.control", "control plane", values(controls)},
 		{"kube.placement", "placement of pods", values(placements)},
 		{"kube.users", "user ids", values(users)},
 		{"kube.readiness", "readiness of pods", values(readinesses)},
@@ -151,7 +152,7 @@ type Capability string
 // capability with the help of a user namespace.
 func (c Capability) NeedsRoot() bool {
 	return slices.Contains([]Capability{
-		UserIDs, SKReuseport, SKMigrate, SockArray, TraceIterTCP,
+		Kubernetes, UserIDs, SKReuseport, SKMigrate, SockArray, TraceIterTCP,
 	}, c)
 }
 
@@ -179,6 +180,7 @@ const (
 	Conntrack       Capability = "conntrack"
 	NFTablesCommand Capability = "nft"
 	HAProxyCommand  Capability = "haproxy"
+	Kubernetes      Capability = "kubernetes"
 	UserIDs         Capability = "user_ids"
 	EpollExclusive  Capability = "epollexclusive"
 	IncomingCPU     Capability = "so_incoming_cpu"

@@ -75,6 +75,7 @@ const (
 	Timer           = "timer"
 	HAProxyCommand  = string(vocabulary.HAProxyCommand)
 	NFTablesCommand = string(vocabulary.NFTablesCommand)
+	Kubernetes      = string(vocabulary.Kubernetes)
 	UserIDs         = string(vocabulary.UserIDs)
 )
 
@@ -168,6 +169,7 @@ func probes() []probe {
 			NFTablesCommand, "pods: rules as kube-proxy writes them", false,
 			simple(probeNFTablesCommand),
 		},
+		{Kubernetes, "kube.control: real", false, simple(probeKubernetes)},
 		{UserIDs, "server.users, kube.users", false, simple(probeUserIDs)},
 	}
 }

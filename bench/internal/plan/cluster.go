@@ -21,11 +21,24 @@ const (
 	defaultTeardown = 200 * time.Millisecond
 	// defaultProbePeriod is the shortest period that Kubernetes allows.
 	defaultProbePeriod = time.Second
+
+	// realMinSyncPeriod is kube-proxy's default. It also replaces a minSyncPeriod of 0
+	// (pkg/proxy/apis/config/v1alpha1/defaults.go).
+	realMinSyncPeriod = time.Second
+	// realLags is a time within which a real Kubernetes of this size lets nearly every change of a
+	// pod reach kube-proxy.
+	realLags = 10 * time.Second
+	// realPods is about the time that a real Kubernetes takes to start the pods of a trial and to
+	// remove them.
+	realPods = 10 * time.Second
 )
 
 // A Cluster configures how the pods of a trial start and end, and how clients find them.
 type Cluster struct {
-	Path vocabulary.Path
+	// Control is the control plane. The real one decides the lags, Teardown and NodeLag, which are
+	// then 0, except Lags.MinSyncPeriod.
+	Control vocabulary.Control
+	Path    vocabulary.Path
 	// Service is the Service's address. It is the zero value if clients do not connect to the
 	// Service.
 	Service netip.AddrPort
@@ -66,7 +79,7 @@ func newCluster(s scenarios.Setup) *Cluster {
 	}
 	k := s.Kube
 	c := &Cluster{
-		Path: s.Path, FirstPod: firstPodAddress(k.Placement),
+		Control: k.Control, Path: s.Path, FirstPod: firstPodAddress(k.Placement),
 		Lags: kube.Lags{
 			ReadyToEndpoint: distribution(k.EndpointLag), EndpointToRules: distribution(k.RulesLag),
 			MinSyncPeriod: k.MinSyncPeriod,
@@ -84,6 +97,12 @@ func newCluster(s scenarios.Setup) *Cluster {
 		c.Command = true
 		c.Readiness = cmp.Or(k.Readiness, vocabulary.ReadinessProbe)
 		c.Startup = cmp.Or(s.Server.Ready.Within, foreign.ReadyWithin)
+	}
+	if c.Control == vocabulary.ControlReal {
+		c.Readiness = cmp.Or(k.Readiness, vocabulary.ReadinessProbe)
+		c.Lags = kube.Lags{MinSyncPeriod: cmp.Or(k.MinSyncPeriod, realMinSyncPeriod)}
+		c.LongestLags = realLags + c.Lags.MinSyncPeriod
+		c.Teardown = 0
 	}
 	if c.MaxSurge == 0 && c.MaxUnavailable == 0 {
 		c.MaxSurge = 1 // if MaxUnavailable is 0, too, no pod could be replaced

@@ -13,6 +13,7 @@ import (
 
 	"reuseport-bench/bench/internal/doctor"
 	"reuseport-bench/bench/internal/gates/gatestest"
+	"reuseport-bench/bench/internal/kube"
 	"reuseport-bench/bench/internal/load"
 	"reuseport-bench/results"
 	"reuseport-bench/scenarios"
@@ -457,6 +458,40 @@ func TestPlanPodDefaults(t *testing.T) {
 	}
 }
 
+// With a real Kubernetes, a probe determines readiness, kube-proxy's default applies, and a plan
+// has no value for what Kubernetes decides.
+func TestPlanRealDefaults(t *testing.T) {
+	const text = "name: x\nnetwork: cluster\npath: service\nload: {rate: 100/s, duration: 1s}\n" +
+		"stop: close\ntimeline: [{at: 0s, do: rolling-update}]\n" +
+		"matrix: [{kube.control: [embedded, real]}]\n"
+	s, err := scenarios.Parse("f", []byte(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := New([]*scenarios.Scenario{s}, 1, Machine{CPUs: []int{0}}, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	embedded, kubernetes := p.Scenarios[0].Variants[0], p.Scenarios[0].Variants[1]
+	if got := embedded.Cluster.Control; got != vocabulary.ControlEmbedded {
+		t.Errorf("the first variant has control plane %q", got)
+	}
+	c := kubernetes.Cluster
+	if c.Control != vocabulary.ControlReal || c.Readiness != vocabulary.ReadinessProbe ||
+		c.ProbePeriod != time.Second || c.Teardown != 0 ||
+		c.Lags != (kube.Lags{MinSyncPeriod: time.Second}) {
+		t.Errorf("got %+v; want readiness by probe each second, a min sync period of 1s, and "+
+			"neither lags nor teardown", c)
+	}
+	if kubernetes.Start != vocabulary.StartCold {
+		t.Errorf("workers start %s, want cold", kubernetes.Start)
+	}
+	if kubernetes.Takes() <= embedded.Takes() {
+		t.Errorf("a trial takes %v, and %v with the embedded control plane; want more",
+			kubernetes.Takes(), embedded.Takes())
+	}
+}
+
 // The grace periods of workers and of pods have defaults. Sysctls that the scenario sets override
 // those of the lab.
 func TestPlanGraceAndSysctls(t *testing.T) {
@@ -464,7 +499,7 @@ func TestPlanGraceAndSysctls(t *testing.T) {
 		"timeline: [{at: 0s, do: delete-pod}]\n"
 	for _, test := range []struct {
 		text         string
-		server, kube time.Duration
+		server, pods time.Duration
 		want         map[string]string
 	}{
 		{"", 30 * time.Second, 0, map[string]string{
@@ -487,13 +522,13 @@ func TestPlanGraceAndSysctls(t *testing.T) {
 			t.Fatal(err)
 		}
 		v := p.Scenarios[0].Variants[0]
-		kube := time.Duration(0)
+		pods := time.Duration(0)
 		if v.Cluster != nil {
-			kube = v.Cluster.Grace
+			pods = v.Cluster.Grace
 		}
-		if v.Servers.Grace != test.server || kube != test.kube {
+		if v.Servers.Grace != test.server || pods != test.pods {
 			t.Errorf("%q: the grace of workers is %v, of pods %v; want %v, %v",
-				test.text, v.Servers.Grace, kube, test.server, test.kube)
+				test.text, v.Servers.Grace, pods, test.server, test.pods)
 		}
 		set := map[string]string{}
 		for _, s := range v.Sysctls {

@@ -18,8 +18,8 @@ func needs(s scenarios.Setup) []vocabulary.Capability {
 	return slices.Concat(
 		s.Stop.Row().Needs, filterNeeds(s.Server.Fault), s.Selector.Row().Needs,
 		s.Accept.Row().Needs,
-		s.Path.Row().Needs, s.Kube.Users.Row().Needs, s.Server.Users.Row().Needs,
-		s.Network.Row().Needs,
+		s.Path.Row().Needs, s.Kube.Control.Row().Needs, s.Kube.Users.Row().Needs,
+		s.Server.Users.Row().Needs, s.Network.Row().Needs,
 		sysctlNeeds(s.Sysctl),
 	)
 }

@@ -38,6 +38,9 @@ func TestPlanWithoutCapability(t *testing.T) {
 		{doctor.EpollExclusive, "matrix: [{accept: [epoll, epoll-exclusive]}]",
 			[]string{"accept=epoll-exclusive"}},
 		{doctor.Veth, "matrix: [{network: [loopback, veth]}]", []string{"network=veth"}},
+		{doctor.Kubernetes,
+			"network: cluster\npath: service\nmatrix: [{kube.control: [embedded, real]}]",
+			[]string{"kube.control=real"}},
 	} {
 		t.Run(test.missing, func(t *testing.T) {
 			text := "name: x\nload: {rate: 100/s, duration: 1s}\n"
@@ -89,6 +92,9 @@ func TestNeedsAreProbes(t *testing.T) {
 		add(r.Needs)
 	}
 	for _, r := range vocabulary.Paths() {
+		add(r.Needs)
+	}
+	for _, r := range vocabulary.Controls() {
 		add(r.Needs)
 	}
 	for _, r := range vocabulary.AllUsers() {

@@ -534,6 +534,9 @@ func (v *Variant) takesOnce() time.Duration {
 	if v.Cluster != nil && v.Cluster.Path != vocabulary.PathPod {
 		d += kube.EndpointLag.Typical() + kube.RulesLag.Typical()
 	}
+	if v.Cluster != nil && v.Cluster.Control == vocabulary.ControlReal {
+		d += realPods
+	}
 	// The pods that the last step deletes may run for longer than the load.
 	if n := len(v.Steps); n > 0 && v.Cluster != nil {
 		d += max(0, v.Steps[n-1].At+startup+kube.PreStop-v.Duration)

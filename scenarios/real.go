@@ -1,0 +1,104 @@
+package scenarios
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"reuseport-bench/scenarios/strictyaml"
+	"reuseport-bench/scenarios/vocabulary"
+)
+
+// real reports whether the pods belong to a real Kubernetes.
+func (k *Kube) real() bool { return k.Control == vocabulary.ControlReal }
+
+// realControl checks the settings of pods of a real Kubernetes.
+func (c *setupCheck) realControl() {
+	if !c.d.Trusts("path", "kube") || !c.InPods() || !c.Kube.real() {
+		return
+	}
+	k := c.Kube
+	onNode := k.Placement == vocabulary.PlacementHostNetwork
+	if c.Path != vocabulary.PathService && !(c.Path == vocabulary.PathPod && onNode) {
+		c.add("kube.control", ": real needs path: service, or pods on the host network",
+			"Kubernetes chooses the address of any other pod; use path: service, or embedded")
+	}
+	c.decidedByKubernetes()
+	c.wholeSeconds()
+	for _, of := range []struct {
+		path string
+		set  bool
+		what string
+		hint string
+	}{
+		{"kube.readiness", k.Readiness == vocabulary.ReadinessListening,
+			": listening needs kube.control: embedded",
+			"a kubelet learns only from probes that a process listens; use probe"},
+		{"kube.placement", k.Placement == vocabulary.PlacementContainers,
+			": containers needs kube.control: embedded", "use pods, one-node or host-network"},
+		{"kube.users", k.otherUsers(), ": " + string(k.Users) + " needs kube.control: embedded",
+			"use one"},
+		{"sysctl", c.Sysctl != Sysctl{}, ": does not go with kube.control: real",
+			"the network of a pod is made by its node; remove it"},
+		{"search", c.Search != Search{}, ": does not go with kube.control: real",
+			"list the values in the matrix, or use embedded"},
+	} {
+		if of.set && c.d.Trusts(of.path) {
+			c.add(of.path, of.what, of.hint)
+		}
+	}
+	if !c.d.Trusts("timeline") {
+		return
+	}
+	for i, s := range c.Timeline {
+		if kind := s.Do.Kind(); kind.Plain && kind.Pods {
+			c.add(fmt.Sprintf("timeline[%d].do", i),
+				": "+string(s.Do)+" needs kube.control: embedded",
+				"use "+strings.Join(stepNames(onlyPods), ", "))
+		}
+	}
+}
+
+// onlyPods reports whether steps of kind k are changes to objects of Kubernetes.
+func onlyPods(k vocabulary.StepKind) bool { return k.Pods && !k.Plain }
+
+// decidedByKubernetes checks that the scenario does not set what a real Kubernetes decides.
+func (c *setupCheck) decidedByKubernetes() {
+	k := c.Kube
+	for _, of := range []struct {
+		path string
+		set  bool
+	}{
+		{"kube.endpoint_lag", k.EndpointLag != Lag{}},
+		{"kube.rules_lag", k.RulesLag != Lag{}},
+		{"kube.node_lag", k.NodeLag > 0},
+		{"kube.teardown", k.Teardown > 0},
+	} {
+		if of.set {
+			c.add(of.path, ": with kube.control: real Kubernetes decides this",
+				"remove it, or set it in the matrix beside kube.control: embedded")
+		}
+	}
+}
+
+// wholeSeconds checks the durations that are fields of pods and Deployments, which have whole
+// seconds.
+func (c *setupCheck) wholeSeconds() {
+	k := c.Kube
+	for _, of := range []struct {
+		path, field string
+		value       time.Duration
+	}{
+		{"kube.pre_stop", "sleep.seconds", k.PreStop},
+		{"kube.grace", "terminationGracePeriodSeconds", k.Grace},
+		{"kube.probe_period", "periodSeconds", k.ProbePeriod},
+		{"kube.min_ready", "minReadySeconds", k.MinReady},
+	} {
+		if of.value%oneSecond != 0 {
+			up := of.value.Truncate(oneSecond) + oneSecond
+			c.add(of.path, ": "+strictyaml.FormatDuration(of.value)+" is not in whole seconds",
+				fmt.Sprintf("with kube.control: real it is %s; for example %s", of.field,
+					strictyaml.FormatDuration(up)))
+		}
+	}
+}
