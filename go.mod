@@ -11,7 +11,7 @@ require (
 	github.com/coreos/go-systemd/v22 v22.7.0 // socket activation: reads LISTEN_FDS
 	github.com/expr-lang/expr v1.17.8 // parses the expressions of gates
 	github.com/go-json-experiment/json v1.27.2 // reads JSON strictly, as a stream: encoding/json/v2 of Go 1.27
-	github.com/google/nftables v0.3.0 // rules of the faults and probes, over netlink
+	github.com/google/nftables v0.3.0 // rules of the faults and probes, and of kube-proxy, over netlink
 	github.com/invopop/jsonschema v0.14.0 // the JSON Schema of scenario files
 	github.com/mattn/go-shellwords v1.0.16 // splits the commands of foreign servers
 	github.com/mdlayher/netlink v1.11.2 // the instant at which nftables rules take effect

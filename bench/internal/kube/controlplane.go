@@ -142,6 +142,7 @@ type Event struct {
 	Pod       string
 	Service   string
 	Node      string
+	Address   netip.AddrPort // of the endpoint, if a RulesWatch emitted the event
 	Endpoints []Endpoint
 	Err       error
 }

@@ -10,7 +10,8 @@
 // order as those of Kubernetes. The components of a real Kubernetes can implement the same
 // interface. Rules are the data path of one node, the same that kube-proxy's nftables mode
 // programs. A Kubelet manages the processes of one pod. It is not part of the control plane, and is
-// not needed if real kubelets run the pods.
+// not needed if real kubelets run the pods. A RulesWatch observes the rules that a real kube-proxy
+// programs.
 //
 // All instants are from the clock that the processes of the program share (clock.Clock).
 package kube
