@@ -140,7 +140,8 @@ func keyType(path string) string {
 	case *time.Duration:
 		return "duration"
 	case *Lag:
-		return "duration, or uniform(A..B), exponential(MEAN), lognormal(MEDIAN..P99)"
+		return "duration, or uniform(A..B), exponential(MEAN), lognormal(MEDIAN..P99), " +
+			"measured/NAME"
 	case *Rate:
 		return "rate"
 	case *Connections:

@@ -14,17 +14,20 @@ import (
 // event.
 type Lag struct {
 	// Distribution is the distribution of the lag: "" (always A), "uniform" (from A to B),
-	// "exponential" (with mean A) or "lognormal" (with median A and 99th percentile B).
+	// "exponential" (with mean A), "lognormal" (with median A and 99th percentile B) or "measured".
 	Distribution string
 	A, B         time.Duration
+	Measured     *Measured // nil unless Distribution is "measured"
 }
 
 // String formats l as in a scenario: "100ms", "uniform(10ms..1s)", "exponential(100ms)",
-// "lognormal(100ms..1s)".
+// "lognormal(100ms..1s)", "measured/rollout".
 func (l Lag) String() string {
 	switch l.Distribution {
 	case "":
 		return strictyaml.FormatDuration(l.A)
+	case measuredDir:
+		return measuredDir + "/" + l.Measured.Name
 	case "exponential":
 		return fmt.Sprintf("%s(%s)", l.Distribution, strictyaml.FormatDuration(l.A))
 	}
@@ -33,10 +36,13 @@ func (l Lag) String() string {
 }
 
 // Typical returns the duration of a fixed lag, the midpoint of a uniform one, the mean of an
-// exponential one, or the median of a lognormal one.
+// exponential one, or the median of a lognormal or measured one.
 func (l Lag) Typical() time.Duration {
-	if l.Distribution == "uniform" {
+	switch l.Distribution {
+	case "uniform":
 		return l.A + (l.B-l.A)/2
+	case measuredDir:
+		return l.Measured.Lags[len(l.Measured.Lags)/2]
 	}
 	return l.A
 }
@@ -50,6 +56,8 @@ func (l Lag) Long() time.Duration {
 		return 7 * l.A // e^-7 is 0.0009
 	case "lognormal": // at 3.09 standard deviations; B, the 99th percentile, is at 2.33
 		return 2 * l.B
+	case measuredDir:
+		return l.Measured.Lags[len(l.Measured.Lags)-1]
 	}
 	return l.A
 }
@@ -61,9 +69,16 @@ var drawnLag = sync.OnceValue(func() *regexp.Regexp {
 const lagExamples = "write 100ms, uniform(10ms..1s), exponential(100ms), or " +
 	"lognormal(100ms..1s): median and 99th percentile"
 
-// DecodeText sets l from a duration, or from a distribution with one or two durations; see
-// strictyaml.TextDecoder.
+// DecodeText sets l from a duration, a distribution with one or two durations, or the name of a
+// preset; see strictyaml.TextDecoder.
 func (l *Lag) DecodeText(text string, s strictyaml.Setting) *strictyaml.Problem {
+	if strings.HasPrefix(text, measuredDir+"/") {
+		lag, p := ownPresets().lag(text, s)
+		if p == nil {
+			*l = lag
+		}
+		return p
+	}
 	m := drawnLag().FindStringSubmatch(strings.ReplaceAll(text, " ", ""))
 	if m == nil {
 		fixed, p := strictyaml.ParseDuration(text, s)

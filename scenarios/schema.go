@@ -84,7 +84,8 @@ func schemaOf(t reflect.Type) *jsonschema.Schema {
 		const pattern = `^([0-9]+(_[0-9]+)*(\.[0-9]+)?|\.[0-9]+)(/s| ?\* ?capacity)$`
 		return &jsonschema.Schema{Type: "string", Pattern: pattern}
 	case reflect.TypeFor[Lag]():
-		pattern := strings.ReplaceAll("^(D|(uniform|lognormal)\\(D\\.\\.D\\)|exponential\\(D\\))$",
+		pattern := strings.ReplaceAll("^(D|(uniform|lognormal)\\(D\\.\\.D\\)|exponential\\(D\\)|"+
+			measuredDir+"/.+)$",
 			"D", durationPattern)
 		return &jsonschema.Schema{Type: "string", Pattern: pattern}
 	case reflect.TypeFor[Connections]():

@@ -107,11 +107,13 @@ func podSettings() []strictyaml.Setting {
 		{Path: "kube.endpoint_lag", Max: minute, Default: "0s", Example: "100ms",
 			Needs: aCluster + "; " + ownControl,
 			Doc: "The delay between a pod's becoming ready, or its deletion, and the change of " +
-				"its Service's endpoints: fixed, or drawn anew for each change."},
+				"its Service's endpoints: fixed, or drawn anew for each change. measured/NAME " +
+				"draws from lags of a real Kubernetes, listed in scenarios/measured."},
 		{Path: "kube.rules_lag", Max: minute, Default: "0s", Example: "100ms",
 			Needs: aService + "; " + ownControl,
 			Doc: "The delay between a change of endpoints and the start of the node's sync of " +
-				"its rules: fixed, or drawn anew for each change."},
+				"its rules: fixed, or drawn anew for each change. measured/NAME draws from lags " +
+				"of a real Kubernetes, listed in scenarios/measured."},
 		{Path: "kube.min_sync_period", Max: minute, Default: "0s", Example: "1s", Needs: aService,
 			Unset: "no minimum; 1s with kube.control: real",
 			Doc: "The minimum time between two syncs of a node's rules: kube-proxy's " +

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"slices"
 	"time"
 )
 
@@ -109,22 +110,28 @@ func (l LogNormal) Validate() error {
 	return nil
 }
 
-// Empirical draws one of the measured values, all equally likely.
-type Empirical []time.Duration
+// Quantiles is a distribution of measured lags. Its values are quantiles at equal distances, in
+// ascending order. The first is the shortest lag and the last the longest. It may list all measured
+// lags.
+type Quantiles []time.Duration
 
-// Sample implements Distribution.
-func (e Empirical) Sample(r *rand.Rand) time.Duration { return e[r.IntN(len(e))] }
+// Sample implements Distribution. It interpolates linearly between quantiles (inverse transform).
+func (q Quantiles) Sample(r *rand.Rand) time.Duration {
+	i, part := math.Modf(r.Float64() * float64(len(q)-1))
+	low := q[int(i)]
+	high := q[min(int(i)+1, len(q)-1)]
+	return low + time.Duration(part*float64(high-low))
+}
 
 // Validate implements Distribution.
-func (e Empirical) Validate() error {
-	if len(e) == 0 {
-		return errors.New("empirical: no values")
+func (q Quantiles) Validate() error {
+	switch {
+	case len(q) == 0:
+		return errors.New("quantiles: no values")
+	case !slices.IsSorted(q):
+		return errors.New("quantiles: want ascending values")
 	}
-	var errs []error
-	for _, d := range e {
-		errs = append(errs, notNegative(d))
-	}
-	return errors.Join(errs...)
+	return notNegative(q[0])
 }
 
 func notNegative(d time.Duration) error {

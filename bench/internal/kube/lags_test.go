@@ -24,7 +24,10 @@ func TestDistributions(t *testing.T) {
 		{"exponential", Exponential{time.Second}, 693 * time.Millisecond, 4605 * time.Millisecond},
 		{"lognormal", LogNormal{100 * time.Millisecond, time.Second}, 100 * time.Millisecond, time.Second},
 		{"lognormal without spread", LogNormal{time.Second, time.Second}, time.Second, time.Second},
-		{"empirical", Empirical{1, 2, 3}, 2, 3},
+		// 0.99 is 0.98 of the way from the second to the third.
+		{"quantiles", Quantiles{0, time.Second, 3 * time.Second}, time.Second,
+			2960 * time.Millisecond},
+		{"one quantile", Quantiles{time.Second}, time.Second, time.Second},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			if err := c.of.Validate(); err != nil {
@@ -57,8 +60,9 @@ func TestLagsValidate(t *testing.T) {
 		"lag from ready to endpoint: -1s is negative": {ReadyToEndpoint: Fixed(-time.Second)},
 		"lag from endpoint to rules: uniform":         {EndpointToRules: Uniform{2, 1}},
 		"lag from endpoint to rules: lognormal":       {EndpointToRules: LogNormal{2, 1}},
-		"lag from endpoint to rules: empirical":       {EndpointToRules: Empirical{}},
-		"lag from endpoint to rules: -1ns":            {EndpointToRules: Empirical{1, -1}},
+		"lag from endpoint to rules: quantiles: no":   {EndpointToRules: Quantiles{}},
+		"lag from endpoint to rules: quantiles: want": {EndpointToRules: Quantiles{1, -1}},
+		"lag from endpoint to rules: -1ns":            {EndpointToRules: Quantiles{-1, 1}},
 		"lag from ready to endpoint: -1ns":            {ReadyToEndpoint: Exponential{-1}},
 		"min sync period":                             {MinSyncPeriod: -1},
 	} {

@@ -125,6 +125,8 @@ func distribution(l scenarios.Lag) kube.Distribution {
 		return kube.Exponential{Mean: l.A}
 	case "lognormal":
 		return kube.LogNormal{Median: l.A, P99: l.B}
+	case "measured":
+		return kube.Quantiles(l.Measured.Lags)
 	}
 	return kube.Fixed(l.A)
 }
