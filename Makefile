@@ -19,6 +19,7 @@ PREFIX := /usr/local
 
 .PHONY: build help install bench bench-ci bench-full bench-engine baseline
 .PHONY: test test-race selftest kill-test image check generate clean
+.PHONY: kube kube-deps test-kube
 
 # Builds the program, bin/reuseport-bench.
 build:
@@ -96,6 +97,21 @@ selftest:
 KILLS := 200
 kill-test:
 	$(GO) test ./bench -run TestKernelKills -kills $(KILLS) -v -timeout 120m -count=1
+
+# Builds the parts of a real Kubernetes, for kube.control: real. Four minutes on two CPUs and 3 GB in
+# Go's caches; the program is kept in ~/.cache and linked as bin/kube/kubernetes.
+kube:
+	@GO="$(GO)" scripts/kube-build.sh
+
+# Downloads containerd, runc, CNI plugins, nft and iptables, for kube.control: real. They are packages
+# of Debian or Ubuntu, unpacked in ~/.cache and linked as bin/kube/deps. Nothing is installed.
+kube-deps:
+	@scripts/kube-deps.sh
+
+# Tests with a real Kubernetes: needs root, and 'make kube-deps kube' before.
+test-kube:
+	cd scripts/kube && $(GO) test -trimpath -count=1 ./...
+	REQUIRE_KUBE=1 $(GO) test ./bench/internal/kubernetes ./bench -run Kubernetes -count=1 -timeout 20m
 
 # Checks format, vet, staticcheck, go.mod and import directions, as before every commit.
 check:
