@@ -98,8 +98,9 @@ KILLS := 200
 kill-test:
 	$(GO) test ./bench -run TestKernelKills -kills $(KILLS) -v -timeout 120m -count=1
 
-# Builds the parts of a real Kubernetes, for kube.control: real. Four minutes on two CPUs and 3 GB in
-# Go's caches; the program is kept in ~/.cache and linked as bin/kube/kubernetes.
+# Builds the parts of a real Kubernetes, for kube.control: real. The first time, that takes four to
+# eight minutes on two CPUs, and 3 GB in Go's caches. The program is kept in ~/.cache and linked as
+# bin/kube/kubernetes.
 kube:
 	@GO="$(GO)" scripts/kube-build.sh
 

@@ -2,7 +2,7 @@
 # Builds the parts of a real Kubernetes, one program, and links it as bin/kube/kubernetes.
 #
 # The program stays in the user's cache, by the hash of its sources and of the versions in go.mod
-# and go.sum. A build takes four minutes on two CPUs, and 3 GB in Go's caches.
+# and go.sum. The first build takes four to eight minutes on two CPUs, and 3 GB in Go's caches.
 set -eu
 cd "$(dirname "$0")/kube"
 export CGO_ENABLED=0 # as in the Makefile
@@ -19,7 +19,7 @@ if ! [ -x "$cache/kubernetes" ]; then
 	minor=${version#v*.}
 	variable=k8s.io/component-base/version.git
 	set -- -X "${variable}Version=$version" -X "${variable}Major=1" -X "${variable}Minor=${minor%%.*}"
-	echo "building Kubernetes $version: four minutes on two CPUs, once" >&2
+	echo "building Kubernetes $version: the first time, four to eight minutes on two CPUs" >&2
 	mkdir -p "$cache"
 	tmp=$(mktemp "$cache/.building-XXXXXX")
 	trap 'rm -f "$tmp"' EXIT

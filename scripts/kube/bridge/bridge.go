@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
 	"strings"
 	"sync"
 
@@ -69,7 +70,9 @@ type reply struct {
 // is in flight and returns.
 func Run(ctx context.Context, config *rest.Config, in io.Reader, out io.Writer) error {
 	config = rest.CopyConfig(config)
-	config.QPS = -1 // no limit: a delay here would look like one of the cluster
+	// Neither a limit nor repeats: a delay here would look like one of the cluster.
+	config.QPS = -1
+	config.Wrap(func(next http.RoundTripper) http.RoundTripper { return once{next} })
 	client, err := dynamic.NewForConfig(config)
 	if err != nil {
 		return err
@@ -109,6 +112,18 @@ type bridge struct {
 
 	watching sync.Mutex
 	watches  map[int64]*watcher // by the ID of their requests; guarded by watching
+}
+
+// once sends requests of which client-go repeats none: it does if a refusal has a Retry-After. The
+// API server refuses an eviction so, and client-go would wait ten times ten seconds.
+type once struct{ next http.RoundTripper }
+
+func (o once) RoundTrip(r *http.Request) (*http.Response, error) {
+	response, err := o.next.RoundTrip(r)
+	if err == nil {
+		response.Header.Del("Retry-After")
+	}
+	return response, err
 }
 
 // answer carries out a request, and writes its reply.

@@ -55,12 +55,22 @@ func start(t *testing.T, api http.HandlerFunc) peer {
 		}
 	}()
 	t.Cleanup(func() {
-		in.Close()
-		<-p.ended
+		p.end()
 		server.CloseClientConnections()
 		server.Close()
 	})
 	return p
+}
+
+// end ends the bridge's input, and waits until the bridge has ended.
+func (p peer) end() {
+	p.t.Helper()
+	p.in.Close()
+	select {
+	case <-p.ended:
+	case <-time.After(limit):
+		p.t.Error("the bridge goes on after its input ended")
+	}
 }
 
 func (p peer) send(line string) {
@@ -195,6 +205,13 @@ func TestRequests(t *testing.T) {
 func TestErrors(t *testing.T) {
 	p := start(t, func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
+		if r.Method == http.MethodPost {
+			w.Header().Set("Retry-After", "10")
+			w.WriteHeader(http.StatusTooManyRequests)
+			io.WriteString(w, `{"kind":"Status","apiVersion":"v1","status":"Failure",`+
+				`"message":"not now","reason":"TooManyRequests","code":429}`)
+			return
+		}
 		w.WriteHeader(http.StatusNotFound)
 		io.WriteString(w, `{"kind":"Status","apiVersion":"v1","status":"Failure",`+
 			`"message":"pods \"web\" not found","reason":"NotFound","code":404}`)
@@ -207,6 +224,9 @@ func TestErrors(t *testing.T) {
 	}{
 		{`{"id":1,"verb":"get","resource":"v1/pods","namespace":"default","name":"web"}`, notFound},
 		{`{"id":1,"verb":"watch","resource":"v1/pods"}`, notFound},
+		{`{"id":1,"verb":"evict","resource":"v1/pods","namespace":"default","name":"web"}`,
+			map[string]any{
+				"id": 1.0, "error": "not now", "reason": "TooManyRequests", "code": 429.0}},
 		{`{"id":2,"verb":"fetch","resource":"v1/pods"}`,
 			map[string]any{"id": 2.0, "error": `unknown verb "fetch"`}},
 		{`{"id":3,"verb":"get","resource":"pods"}`, map[string]any{"id": 3.0,
@@ -300,7 +320,7 @@ func TestWatch(t *testing.T) {
 				}
 			}
 			if got != want || line["watch"] != 1.0 {
-				t.Fatalf("got %s (%v) of watch %v, want %s", got, line["error"], line["watch"], want)
+				t.Fatalf("got %s (%v), want %s", got, line, want)
 			}
 		}
 	}
@@ -348,10 +368,5 @@ func TestEnd(t *testing.T) {
 	<-arrived
 	p.send(`{"id":2,"verb":"get","resource":"v1/pods","name":"x"}`)
 	<-arrived
-	p.in.Close()
-	select {
-	case <-p.ended:
-	case <-time.After(limit):
-		t.Fatal("the bridge goes on after its input ended")
-	}
+	p.end()
 }
