@@ -130,8 +130,8 @@ func (a *answer) losses(restarts bool) (lines []string) {
 			some = append(some, l)
 		}
 	}
-	if len(none) > 0 {
-		lines = append(lines, a.lostNone(none, of == "attempt" && len(some)+len(few) == 0))
+	for _, group := range counted(none) {
+		lines = append(lines, a.lostNone(group, of == "attempt" && len(some)+len(few) == 0))
 	}
 	for _, group := range alike(some) {
 		lines = append(lines, a.lostSome(group))
@@ -172,6 +172,19 @@ func lossIn(v *results.Variant, metric, of string) loss {
 	}
 	l.none = l.total == 0 && (l.rate == nil || l.rate.Center == 0)
 	return l
+}
+
+// counted divides losses into groups that are counted by the same thing.
+func counted(all []loss) (groups [][]loss) {
+	for _, l := range all {
+		same := func(group []loss) bool { return group[0].of == l.of }
+		if i := slices.IndexFunc(groups, same); i >= 0 {
+			groups[i] = append(groups[i], l)
+		} else {
+			groups = append(groups, []loss{l})
+		}
+	}
+	return groups
 }
 
 // alike divides losses, which are sorted, into groups. Within a group, the interval of each loss
@@ -234,7 +247,8 @@ func (a *answer) lost(subject, byStep, otherwise string) string {
 	return sentence(subject + ", " + otherwise)
 }
 
-// subjects writes the conditions that select the variants. It leaves out repeated texts.
+// subjects writes the conditions that select the variants. It leaves out repeated texts. If one of
+// several conditions has no text, it gives the number of variants instead.
 func (a *answer) subjects(
 	variants []*results.Variant, write func(condition) string,
 ) (all []string) {
@@ -242,6 +256,9 @@ func (a *answer) subjects(
 		if text := write(c); !slices.Contains(all, text) {
 			all = append(all, text)
 		}
+	}
+	if len(all) > 1 && slices.Contains(all, "") {
+		return []string{"in " + unit.Plural(len(variants), "variant")}
 	}
 	return all
 }
@@ -533,11 +550,15 @@ func (a *answer) against(r ratio) string {
 	return " of the baseline"
 }
 
-// treatment describes the ways in which a variant's workers listen and stop.
+// treatment describes the ways in which the workers of the baseline, or of its like, listen and stop.
 func (a *answer) treatment(v *results.Variant) string {
-	return " " + a.names.with(labelsWith(v, func(key string) bool {
+	with := a.names.with(labelsWith(v, func(key string) bool {
 		return slices.Contains(treatments, key) && slices.Contains(a.names.varying, key)
 	}))
+	if with == "" {
+		return " of the baseline"
+	}
+	return " " + with
 }
 
 // treatments are the labels for the ways in which workers listen and stop. All other labels are

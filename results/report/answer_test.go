@@ -10,6 +10,7 @@ import (
 	"reuseport-bench/results"
 	"reuseport-bench/results/report/reporttest"
 	"reuseport-bench/results/summary"
+	"reuseport-bench/scenarios/vocabulary"
 )
 
 // restartVariant returns a variant of ten trials with four restarts each. lost has the losses of
@@ -73,6 +74,17 @@ func TestAnswers(t *testing.T) {
 	for _, trial := range burst.Trials {
 		trial.Lost, trial.Dropped, trial.Served = 100, 100, trial.Attempts-100
 	}
+	once := scenarioOf(labels("network", "loopback"),
+		first(1, steadyVariant(labels("network", "loopback"), 1)),
+		first(1, steadyVariant(labels("accept", "epoll"), 1)),
+		first(1, steadyVariant(labels("accept", "blocking"), 1)),
+		first(1, steadyVariant(labels("network", "loopback", "selector", "cpu"), 1)))
+	once.Trials = 1
+	direct := steadyVariant(labels("path", "direct"), 1)
+	behind := steadyVariant(labels("path", "service"), 1)
+	for _, trial := range behind.Trials {
+		trial.Steps = []results.Step{{Do: vocabulary.StepRemove, Endpoints: 2}}
+	}
 	void := scenarioOf(nil, restartVariant(labels("stop", "close"), 2))
 	void.Void = "it differs from itself"
 	for _, test := range []struct {
@@ -110,6 +122,15 @@ func TestAnswers(t *testing.T) {
 				"[110ms, 120ms] or more; 90ms to 100ms dropped some.",
 			"With endpoint_lag 200ms, nothing was dropped with kube.pre_stop 210ms " +
 				"[210ms, 210ms] or more; 190ms dropped some.",
+		}},
+		{"a condition without a text", once, []string{
+			"No request was lost: 0 of 24,000.",
+			"In 3 variants, p99 cannot be compared with that of the baseline: there are too few " +
+				"trials.",
+		}},
+		{"losses by step and by request", scenarioOf(nil, direct, behind), []string{
+			"Removing a worker with the workers' own address lost none in 48,000 requests.",
+			"Removing a worker with a Kubernetes Service lost none in 8 steps.",
 		}},
 		{"by a label without a phrase", scenarioOf(nil,
 			restartVariant(labels("round_trip", "0s")),
