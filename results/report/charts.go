@@ -59,8 +59,8 @@ func (c *charting) extremes(n int) []*results.Variant {
 	})
 }
 
-// chartBlocks adds the charts of a scenario: what it loses, why, when, how long it takes, and who
-// serves. A chart without data is left out.
+// chartBlocks adds the charts of a scenario: what it loses, by which setting, why, when, how long it
+// takes, and who serves. A chart without data is left out.
 func chartBlocks(d *document.Document, s *results.Scenario) {
 	c := newCharting(s)
 	if len(c.all) == 0 {
@@ -72,10 +72,11 @@ func chartBlocks(d *document.Document, s *results.Scenario) {
 			"the highest p99. The tables have all variants.", len(c.variants), len(c.all),
 			mostRows/2, mostRows/2))
 	}
-	for _, draw := range []func() *document.Chart{
-		c.forest, c.causes, c.overlay, c.worst, c.best, c.spectrum, c.spread, c.lags, c.sweep,
-	} {
-		if one := draw(); one != nil {
+	all := append([]*document.Chart{c.forest()}, c.lags()...)
+	all = append(all, c.sweep(), c.causes(), c.overlay(), c.worst(), c.best(), c.spectrum(),
+		c.spread())
+	for _, one := range all {
+		if one != nil {
 			one.Name = s.Name + "-" + one.Name
 			d.Chart(one)
 		}
@@ -142,14 +143,22 @@ func band(f *chart.ForestChart, s results.Summary, in unit.Scale) {
 	}
 }
 
-// forest compares the variants by what they searched for or what they lose or, if nothing was lost
-// and there are no steps, by their response time.
+// bounded reports whether the metric of any variant has an interval or an upper bound.
+func (c *charting) bounded(metric string) bool {
+	return slices.ContainsFunc(c.all, func(v *results.Variant) bool {
+		s, ok := v.Summary[metric]
+		return ok && s.Hi != nil && !s.TooFew
+	})
+}
+
+// forest compares the variants by what they searched for or what they lose. If nothing was lost, and
+// there are no steps or too few of them for a bound, it compares them by their response time.
 func (c *charting) forest() *document.Chart {
 	if found := c.found(); found != nil {
 		return found
 	}
 	m, of := c.lossMetric()
-	if results.Total(c.trials()).Dropped == 0 && !c.steps {
+	if results.Total(c.trials()).Dropped == 0 && !(c.steps && c.bounded(m.Name)) {
 		return c.response()
 	}
 	in := scaleOf(m.Unit, 1)
@@ -190,35 +199,46 @@ func (c *charting) forest() *document.Chart {
 		t.Add(c.of(v), strconv.Itoa(l.n), count(l.total), text)
 	}
 	return &document.Chart{
-		Name: "dropped", Sentence: forestSentence(of, none, lost, others),
+		Name: "dropped", Sentence: c.forestSentence(m.Name, of, none, lost, others),
 		Drawing: chart.Forest(f), Table: t,
 	}
 }
 
-// forestSentence says what to see in a chart in which none variants dropped nothing, lost variants
-// dropped some, and others are left out, because they have no such figure.
-func forestSentence(of string, none, lost, others int) string {
-	var parts []string
+// forestSentence says what to see in a chart of the metric in which none variants dropped nothing,
+// lost variants dropped some, and others are left out, because they have no such figure.
+func (c *charting) forestSentence(metric, of string, none, lost, others int) string {
 	bar := fmt.Sprintf("an open bar from 0 to the upper bound, which is 3 ÷ %ss", of)
 	if of == "step" { // a median has no such bound
 		bar = "an arrow to 0"
 	}
-	dot := "a dot, with its 95 % interval"
+	dot := "a dot"
+	if c.bounded(metric) {
+		dot += ", with its 95 % interval"
+	}
+	if none > 1 {
+		bar = "each has " + bar
+	} else {
+		bar = "it has " + bar
+	}
+	var text string
 	switch {
-	case none > 0 && lost > 0:
-		parts = append(parts, fmt.Sprintf("%d of %d variants dropped nothing: each has %s. Each "+
-			"other variant has %s.", none, none+lost, bar, dot))
+	case none > 0 && lost > 1:
+		text = fmt.Sprintf("%d of %d variants dropped nothing: %s. Each other variant has %s.",
+			none, none+lost, bar, dot)
+	case none > 0 && lost == 1:
+		text = fmt.Sprintf("%d of %d variants dropped nothing: %s. The other variant has %s.",
+			none, none+lost, bar, dot)
 	case none > 0:
-		parts = append(parts, fmt.Sprintf("No variant dropped anything: each has %s.", bar))
+		text = fmt.Sprintf("No variant dropped anything: %s.", bar)
 	default:
-		parts = append(parts, fmt.Sprintf("What each variant dropped: %s.", dot))
+		text = fmt.Sprintf("What each variant dropped: %s.", dot)
 	}
-	parts = append(parts, "Farther to the left is better.")
+	text += " Farther to the left is better."
 	if others > 0 {
-		parts = append(parts, fmt.Sprintf("Not shown: %s without a figure per %s.",
-			unit.Plural(others, "variant"), of))
+		text += fmt.Sprintf(" Not shown: %s without a figure per %s.",
+			unit.Plural(others, "variant"), of)
 	}
-	return strings.Join(parts, " ")
+	return text
 }
 
 // response compares the variants by their p99.
@@ -250,6 +270,9 @@ func (c *charting) figures(metric, name, what, sentence string) *document.Chart 
 	for _, v := range c.all {
 		if s, ok := v.Summary[metric]; ok {
 			values = append(values, s.Center)
+			if s.Hi != nil {
+				values = append(values, *s.Hi)
+			}
 		}
 	}
 	in := scaleOf(m.Unit, values...)

@@ -53,7 +53,7 @@ func adviceBlocks(d *document.Document, run *results.Run) {
 	}
 	d.Heading(2, "Advice")
 	d.Paragraph("What follows from the figures of this run, for the load that it had:")
-	d.List(all)
+	d.Points(all)
 }
 
 // adviceOf returns the advice that follows from the run's claims, in the order of the ledger.

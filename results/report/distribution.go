@@ -141,7 +141,7 @@ func (c *charting) spread() *document.Chart {
 		if len(row.Counts) < 2 {
 			continue
 		}
-		ratio := unit.Digits(trial.Fairness.MaxOverMean, 3)
+		ratio := unit.Number(trial.Fairness.MaxOverMean)
 		row.Figure = "busiest " + ratio + "×"
 		f.Rows = append(f.Rows, row)
 		t.Add(c.of(v), ratio, countsText(accepted))
@@ -187,18 +187,46 @@ func countsText(all []int64) string {
 // mostPoints is the number of points that a scatter plot has at most. Its line is fitted to all.
 const mostPoints = 300
 
-// lags shows how long the outage lasts, by the lag of the endpoints.
-func (c *charting) lags() *document.Chart {
+// mostSlopes is the number of lags, and of settings beside them, that have a chart.
+const mostSlopes = 4
+
+// lags shows how long the outage lasts, by each lag that varies. A search has no such charts: the
+// trials that it found have no outage.
+func (c *charting) lags() (all []*document.Chart) {
 	slopes := summary.Slopes(c.s, metrics.Outage, "kube.endpoint_lag", "kube.node_lag")
-	if len(slopes) == 0 {
+	if searchFor(c.all) != nil {
 		return nil
 	}
-	slope := slopes[0]
+	for i, slope := range slopes[:min(len(slopes), mostSlopes)] {
+		one := c.lag(slope)
+		if one == nil {
+			continue
+		}
+		if slope.Rest != "" && len(slopes) > 1 {
+			one.Sentence += " The variants are those with " + slope.Rest + "."
+		}
+		if i > 0 {
+			one.Name += "-" + strconv.Itoa(i+1)
+		}
+		all = append(all, one)
+	}
+	if left := len(slopes) - mostSlopes; left > 0 && len(all) > 0 {
+		all[len(all)-1].Sentence += fmt.Sprintf(" %s by other settings are only in the tables.",
+			unit.Plural(left, "such line"))
+	}
+	return all
+}
+
+// A lagPoint is a trial: its lag, and its outage, in nanoseconds.
+type lagPoint struct {
+	lag, outage float64
+	title       string
+}
+
+// lagPoints returns the trials to which the slope was fitted or, if there are too many, some trials
+// of each variant.
+func (c *charting) lagPoints(slope summary.Slope) (points []lagPoint) {
 	outage, _ := metrics.Find(metrics.Outage)
-	var xs []float64
-	type point struct{ x, y float64 }
-	var points []point
-	var titles []string
 	for _, v := range c.all {
 		lag, err := time.ParseDuration(v.Labels[slope.Key])
 		rest := maps.Clone(v.Labels)
@@ -208,33 +236,52 @@ func (c *charting) lags() *document.Chart {
 		}
 		for i, trial := range v.ValidTrials() {
 			if y, ok := outage.Of(trial); ok && i*len(c.all) < mostPoints {
-				points = append(points, point{float64(lag), y})
-				xs = append(xs, float64(lag), y)
-				titles = append(titles, fmt.Sprintf("%s, block %d: an outage of %s", c.of(v),
-					trial.Block+1, unit.Duration(y)))
+				points = append(points, lagPoint{float64(lag), y, fmt.Sprintf(
+					"%s, block %d: an outage of %s", c.of(v), trial.Block+1, unit.Duration(y))})
 			}
 		}
 	}
-	in := unit.Nanoseconds.Scale(xs...)
+	return points
+}
+
+// lag shows how long the outage lasts, by the lag of the slope. It returns nil if there was none.
+func (c *charting) lag(slope summary.Slope) *document.Chart {
+	points := c.lagPoints(slope)
+	var values []float64
+	longest := 0.
+	for _, p := range points {
+		values = append(values, p.lag, p.outage)
+		longest = max(longest, p.outage)
+	}
+	if longest == 0 {
+		return nil
+	}
+	in := unit.Nanoseconds.Scale(values...)
+	fit := slopeDigits(slope)
 	f := chart.ScatterChart{
 		Title: c.s.Name + ": outage by " + slope.Key,
 		X:     headIn(slope.Key, in), Y: headIn("outage", in), Equal: "outage = lag",
 		Fit: chart.Fit{Slope: slope.Slope, Intercept: slope.AtNone / in.Factor,
-			Name: fmt.Sprintf("fit: %s ± %s per unit of lag", unit.Digits(slope.Slope, 4),
-				unit.Digits(slope.Half, 2))},
+			Name: "fit: " + fit + " per unit of lag"},
 	}
 	t := &document.Table{Columns: []document.Column{
 		document.Right(headIn(slope.Key, in)), document.Right(headIn("outage", in)),
 	}}
-	for i, p := range points {
-		f.Points = append(f.Points, chart.ScatterPoint{X: p.x / in.Factor, Y: p.y / in.Factor,
-			Title: titles[i]})
-		t.Add(in.Of(p.x), in.Of(p.y))
+	for _, p := range points {
+		f.Points = append(f.Points, chart.ScatterPoint{X: p.lag / in.Factor,
+			Y: p.outage / in.Factor, Title: p.title})
+		t.Add(in.Of(p.lag), in.Of(p.outage))
 	}
-	sentence := fmt.Sprintf("How long the outage lasts: each second of %s adds %s ± %s s.",
-		slope.Key, unit.Digits(slope.Slope, 4), unit.Digits(slope.Half, 2))
-	if len(slopes) > 1 && slope.Rest != "" {
-		sentence += " Only the variants with " + slope.Rest + " are shown."
+	return &document.Chart{
+		Name: "outage", Drawing: chart.Scatter(f), Table: t,
+		Sentence: fmt.Sprintf("How long the outage lasts: each second of %s adds %s s.",
+			slope.Key, fit),
 	}
-	return &document.Chart{Name: "outage", Sentence: sentence, Drawing: chart.Scatter(f), Table: t}
+}
+
+// slopeDigits writes a slope and half of its interval, with the decimals of the latter.
+func slopeDigits(s summary.Slope) string {
+	half := unit.Digits(s.Half, 2)
+	_, decimals, _ := strings.Cut(half, ".")
+	return strconv.FormatFloat(s.Slope, 'f', len(decimals), 64) + " ± " + half
 }

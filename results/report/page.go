@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"strconv"
+	"strings"
 
 	"reuseport-bench/results"
 	"reuseport-bench/results/command"
@@ -19,11 +20,7 @@ func pageDocument(run *results.Run, opts Options) (*document.Document, error) {
 		return nil, err
 	}
 	d := &document.Document{}
-	head := title(scenarios)
-	if len(scenarios) == 1 && scenarios[0].About != "" {
-		head = scenarios[0].About
-	}
-	d.Heading(1, head)
+	d.Heading(1, question(scenarios))
 	d.Paragraph(title(scenarios) + ": " + plainVerdict(run, scenarios) + ".\n" + measuredOn(run))
 	if run.FinishedAt == nil {
 		d.Paragraph(interruptedText(scenarios))
@@ -40,8 +37,8 @@ func pageDocument(run *results.Run, opts Options) (*document.Document, error) {
 			adviceBlocks(d, run)
 		}
 		chartBlocks(d, s)
-		if passed := allPassed(s); passed > 0 {
-			d.Fold(unit.Plural(passed, "gate") + " passed")
+		if summary := gateSummary(s); summary != "" {
+			d.Fold(summary)
 			gateBlocks(d, s)
 			d.EndFold()
 		} else {
@@ -68,14 +65,43 @@ func pageDocument(run *results.Run, opts Options) (*document.Document, error) {
 	return d, nil
 }
 
-// allPassed returns the number of the scenario's gates if all of them passed, otherwise 0.
-func allPassed(s *results.Scenario) int {
+// question returns the title of the page: the question that the scenarios answer.
+func question(scenarios []*results.Scenario) string {
+	if len(scenarios) == 1 && scenarios[0].About != "" {
+		return scenarios[0].About
+	}
+	if len(scenarios) > fewScenarios {
+		return "What is lost in " + title(scenarios) + "?"
+	}
+	var all []string
+	for _, s := range scenarios {
+		all = append(all, s.Name)
+	}
+	return "What is lost in " + enumerate(all) + "?"
+}
+
+// gateSummary returns the outcomes of the scenario's gates in short, or "" if their table must not
+// be folded away: because a gate failed, the scenario is void, or there are no gates.
+func gateSummary(s *results.Scenario) string {
+	passed, undecided := 0, 0
 	for _, g := range s.Gates {
-		if g.Outcome != results.GatePass || s.Void != "" {
-			return 0
+		switch {
+		case g.Outcome == results.GateFail || s.Void != "":
+			return ""
+		case g.Outcome == results.GatePass:
+			passed++
+		default:
+			undecided++
 		}
 	}
-	return len(s.Gates)
+	var parts []string
+	if undecided > 0 {
+		parts = append(parts, unit.Plural(undecided, "gate")+" undecided")
+	}
+	if passed > 0 {
+		parts = append(parts, unit.Plural(passed, "gate")+" passed")
+	}
+	return strings.Join(parts, ", ")
 }
 
 // A ChartFile is a chart as a file of its own.

@@ -392,6 +392,138 @@ func TestPageSweep(t *testing.T) {
 	}
 }
 
+// laggingScenario returns a scenario whose outages, of the paths given, are as long as the lag.
+func laggingScenario(t *testing.T, paths ...string) *results.Scenario {
+	t.Helper()
+	s := scenarioOf(nil)
+	for _, path := range paths {
+		for _, lag := range []string{"10ms", "100ms", "1s"} {
+			d, err := time.ParseDuration(lag)
+			if err != nil {
+				t.Fatal(err)
+			}
+			v := restartVariant(reporttest.Labels("kube.endpoint_lag", lag, "path", path), 1)
+			for _, trial := range v.Trials {
+				trial.Steps = []results.Step{{Do: "remove", OutageNS: new(int64(d))}}
+			}
+			s.Variants = append(s.Variants, v)
+		}
+	}
+	return s
+}
+
+// Each setting under which a lag varies has a chart, up to mostSlopes.
+func TestLags(t *testing.T) {
+	s := laggingScenario(t, "service", "dns")
+	charts := newCharting(s).lags()
+	if len(charts) != 2 || charts[0].Name != "outage" || charts[1].Name != "outage-2" ||
+		!strings.Contains(charts[1].Sentence, "adds 1 ± 0 s. The variants are those with path=dns.") {
+		t.Fatalf("%d charts: %+v", len(charts), charts)
+	}
+	if got := len(charts[1].Table.Rows); got != 30 {
+		t.Errorf("the second chart has %d points, want 30", got)
+	}
+	many := newCharting(laggingScenario(t, "a", "b", "c", "d", "e", "f")).lags()
+	if len(many) != mostSlopes || !strings.Contains(many[mostSlopes-1].Sentence,
+		"2 such lines by other settings are only in the tables.") {
+		t.Errorf("%d charts of six settings", len(many))
+	}
+	// Without an outage there is no chart, and a search looked for trials without one.
+	for _, v := range s.Variants {
+		for _, trial := range v.Trials {
+			trial.Steps[0].OutageNS = new(int64(0))
+		}
+	}
+	if got := newCharting(s).lags(); len(got) != 0 {
+		t.Errorf("%d charts of no outage", len(got))
+	}
+	s = laggingScenario(t, "service")
+	s.Variants[0].Trials[0].Search = &results.Search{Setting: "kube.pre_stop"}
+	if got := newCharting(s).lags(); len(got) != 0 {
+		t.Errorf("%d charts of a search", len(got))
+	}
+}
+
+// The title of a page is a question, whatever the number of scenarios.
+func TestQuestion(t *testing.T) {
+	named := func(names ...string) (all []*results.Scenario) {
+		for _, name := range names {
+			all = append(all, &results.Scenario{Name: name, About: "What does " + name + " lose?"})
+		}
+		return all
+	}
+	for _, test := range []struct {
+		scenarios []*results.Scenario
+		want      string
+	}{
+		{named("a"), "What does a lose?"},
+		{[]*results.Scenario{{Name: "a"}}, "What is lost in a?"},
+		{named("a", "b", "c"), "What is lost in a, b and c?"},
+		{named(slices.Repeat([]string{"a"}, fewScenarios+1)...),
+			fmt.Sprintf("What is lost in %d scenarios?", fewScenarios+1)},
+	} {
+		if got := question(test.scenarios); got != test.want {
+			t.Errorf("got %q, want %q", got, test.want)
+		}
+	}
+}
+
+// Gates are folded away unless one failed, or the scenario is void.
+func TestGateSummary(t *testing.T) {
+	for _, test := range []struct {
+		void, want string
+		outcomes   []string
+	}{
+		{"", "", nil},
+		{"", "2 gates passed", []string{results.GatePass, results.GatePass}},
+		{"", "1 gate undecided, 1 gate passed", []string{results.GatePass, results.GateUndecided}},
+		{"", "", []string{results.GatePass, results.GateFail}},
+		{"it differs from itself", "", []string{results.GatePass}},
+	} {
+		s := &results.Scenario{Void: test.void}
+		for _, outcome := range test.outcomes {
+			s.Gates = append(s.Gates, results.GateResult{Outcome: outcome})
+		}
+		if got := gateSummary(s); got != test.want {
+			t.Errorf("%q, void %q: got %q, want %q", test.outcomes, test.void, got, test.want)
+		}
+	}
+}
+
+// Restarts that are too few for a bound have no bars, so the page compares response times.
+func TestTooFewRestarts(t *testing.T) {
+	few := scenarioOf(nil, first(1, restartVariant(reporttest.Labels("stop", "close"))),
+		first(1, restartVariant(reporttest.Labels("stop", "drain"))))
+	if got := newCharting(few).forest(); got == nil || got.Name != "p99" {
+		t.Errorf("too few restarts: %+v", got)
+	}
+	enough := scenarioOf(nil, restartVariant(reporttest.Labels("stop", "close")),
+		restartVariant(reporttest.Labels("stop", "drain"), 1))
+	if got := newCharting(enough).forest(); got == nil || !strings.HasPrefix(got.Sentence,
+		"1 of 2 variants dropped nothing: it has an open bar from 0 to the upper bound, which is "+
+			"3 ÷ restarts. The other variant has a dot, with its 95 % interval.") {
+		t.Errorf("enough restarts: %+v", got)
+	}
+}
+
+// The sentences of a page beyond mostSentences are folded away.
+func TestManySentences(t *testing.T) {
+	run := reporttest.PagedRun()
+	run.Scenarios = run.Scenarios[:1]
+	s := run.Scenarios[0]
+	s.Variants, s.Gates, s.Baseline = nil, nil, nil
+	for i := range mostSentences + 3 {
+		lost := slices.Repeat([]int64{int64(1) << i}, 10)
+		s.Variants = append(s.Variants, restartVariant(
+			reporttest.Labels("round_trip", fmt.Sprintf("%dms", i)), lost...))
+	}
+	summary.FillRun(run)
+	if page := reporttest.Printed(t, HTML, run); !strings.Contains(page,
+		"<summary>3 more sentences about rolling-restart</summary>") {
+		t.Error("no sentence is folded away")
+	}
+}
+
 // The name of a scenario in a damaged run cannot lead a chart's file out of its directory.
 func TestChartFileNames(t *testing.T) {
 	run := reporttest.PagedRun()

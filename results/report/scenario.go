@@ -191,9 +191,26 @@ func aboutBlocks(d *document.Document, s *results.Scenario) {
 	decidedBlocks(d, s)
 }
 
-// decidedBlocks adds the sentences that the scenario decided, and what its figures are based on.
+// decidedBlocks adds the sentences that the scenario decided, the first of them unfolded, and what
+// its figures are based on.
 func decidedBlocks(d *document.Document, s *results.Scenario) {
-	d.List(answers(s))
+	lines := answers(s)
+	if first := mostSentences; len(lines) > first+1 {
+		d.List(lines[:first])
+		d.Fold(fmt.Sprintf("%d more sentences about %s", len(lines)-first, s.Name))
+		d.List(lines[first:])
+		d.EndFold()
+	} else {
+		d.List(lines)
+	}
+	basisBlocks(d, s)
+}
+
+// mostSentences is the number of sentences about a scenario that are not folded away.
+const mostSentences = 12
+
+// basisBlocks says what the scenario's figures are based on.
+func basisBlocks(d *document.Document, s *results.Scenario) {
 	n := newNames(s)
 	needed := fmt.Sprintf("%d valid needed", s.MinValid)
 	if lowered := s.LoweredMinValid(); lowered != "" {

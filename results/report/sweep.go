@@ -144,7 +144,10 @@ func (c *charting) swept(s swept) *document.Chart {
 	if points < fewestSwept {
 		return nil
 	}
-	sentence := fmt.Sprintf("How %s depends on %s, with 95 %% intervals.", s.what, s.key)
+	sentence := fmt.Sprintf("How %s depends on %s.", s.what, s.key)
+	if c.bounded(s.metric.Name) {
+		sentence = fmt.Sprintf("How %s depends on %s, with 95 %% intervals.", s.what, s.key)
+	}
 	if left := len(f.Lines) - mostLines; left > 0 {
 		f.Lines = f.Lines[:mostLines]
 		sentence += fmt.Sprintf(" %s of the other settings are left out.",

@@ -16,7 +16,7 @@ import (
 func (c *charting) worst() *document.Chart {
 	for _, v := range slices.Backward(c.ranked) {
 		if trial := medianTrial(v); trial != nil {
-			return c.timeline(v, trial, "trial")
+			return c.timeline(v, trial, "trial", c.reason("most", "longest"))
 		}
 	}
 	return nil
@@ -27,9 +27,21 @@ func (c *charting) best() *document.Chart {
 		return nil
 	}
 	if trial := medianTrial(c.ranked[0]); trial != nil {
-		return c.timeline(c.ranked[0], trial, "trial-best")
+		return c.timeline(c.ranked[0], trial, "trial-best", c.reason("least", "shortest"))
 	}
 	return nil
+}
+
+// reason says why a variant is shown, by the figures that rank variants: it dropped most or least
+// or, if none dropped anything, has the longest or shortest p99. A single variant needs no reason.
+func (c *charting) reason(dropped, p99 string) string {
+	switch {
+	case len(c.ranked) == 1:
+		return ""
+	case results.Total(c.trials()).Dropped > 0:
+		return ", which dropped " + dropped
+	}
+	return ", which has the " + p99 + " p99"
 }
 
 // medianTrial returns the valid trial with windows whose number of dropped attempts is the median
@@ -56,8 +68,10 @@ const chartWindows = 200
 // inMS returns nanoseconds as milliseconds.
 func inMS(ns int64) float64 { return float64(ns) / 1e6 }
 
-// timeline shows one trial in time.
-func (c *charting) timeline(v *results.Variant, trial *results.Trial, name string) *document.Chart {
+// timeline shows one trial of a variant in time. reason says why it is this variant.
+func (c *charting) timeline(
+	v *results.Variant, trial *results.Trial, name, reason string,
+) *document.Chart {
 	w := trial.Windows
 	end := w.EndNS()
 	f := chart.TimelineChart{
@@ -89,8 +103,12 @@ func (c *charting) timeline(v *results.Variant, trial *results.Trial, name strin
 	if m := w.Machine; m != nil {
 		f.Host = machineSeries(m, end)
 	}
-	sentence := fmt.Sprintf("One trial in time: %s, block %d, the median by what its trials "+
-		"dropped. All lanes have the same time axis.", c.of(v), trial.Block+1)
+	which := "its median trial by what was dropped"
+	if len(v.ValidTrials()) == 1 {
+		which = "its only valid trial"
+	}
+	sentence := fmt.Sprintf("One trial of %s%s: %s, in block %d. All lanes have the same time "+
+		"axis.", c.of(v), reason, which, trial.Block+1)
 	if left > 0 {
 		sentence += fmt.Sprintf(" %s are left out.", unit.Plural(left, "worker"))
 	}

@@ -588,6 +588,32 @@ func TestSimplified(t *testing.T) {
 	}
 }
 
+// A legend explains only what is drawn, and a step that is repeated has its name once.
+func TestOnlyDrawnKeys(t *testing.T) {
+	unknown := math.NaN()
+	trial := TimelineChart{To: 100, Workers: []TimelineWorker{
+		{Started: unknown, Ready: unknown, Told: unknown, Closed: unknown, Gone: unknown},
+	}}
+	for _, at := range []float64{10, 40, 70} {
+		trial.Steps = append(trial.Steps, TimelineStep{Name: "replace", At: at})
+	}
+	body := Timeline(trial).body
+	for text, want := range map[string]int{
+		">serving<": 1, ">starting<": 0, ">told to stop<": 0, ">listener closed<": 0,
+		">replace<": 1,
+	} {
+		if got := strings.Count(body, text); got != want {
+			t.Errorf("%s is there %d times, want %d", text, got, want)
+		}
+	}
+	for high, want := range map[float64]bool{0.1: true, unknown: false} {
+		f := ForestChart{Rows: []ForestRow{{Marks: []Mark{{None: true, High: high}}}}}
+		if got := strings.Contains(Forest(f).body, "none seen"); got != want {
+			t.Errorf("a bound of %g: the legend explains a bar: %t, want %t", high, got, want)
+		}
+	}
+}
+
 // A window without a known value interrupts a line and has no dot.
 func TestUnknownWindows(t *testing.T) {
 	values := []float64{1, 2, unknown, 5, math.Inf(1)}

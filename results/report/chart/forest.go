@@ -142,10 +142,10 @@ func (c *canvas) forestKeys(f ForestChart) float64 {
 			c.writef(`<rect class="band" x="%s" y="%s" width="18" height="10"/>`, num(x), num(y-5))
 		})
 	}
-	none := slices.ContainsFunc(f.Rows, func(r ForestRow) bool {
-		return slices.ContainsFunc(r.Marks, func(m Mark) bool { return m.None })
+	bound := slices.ContainsFunc(f.Rows, func(r ForestRow) bool {
+		return slices.ContainsFunc(r.Marks, func(m Mark) bool { return m.None && finite(m.High) })
 	})
-	if none {
+	if bound {
 		key("none seen: at most the bar's end", 18, func(x, y float64) {
 			c.writef(`<path class="open" d="M%s %sh14m0 -4v8"/>`, num(x+4), num(y))
 			c.writef(`<path class="mark" d="M%s %sl6 -4v8z"/>`, num(x), num(y))

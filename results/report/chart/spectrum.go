@@ -110,7 +110,7 @@ func Spectrum(f SpectrumChart) Drawing {
 		s.text("small halo", 0, 4, y+14, start, "timeout: dropped")
 	}
 	height := s.xAxis(quantiles(s.x), s.top, s.bottom, s.plot(),
-		"share of attempts, log scale of 1/(1−q)")
+		"share of the attempts, log scale")
 	for i := range s.lines {
 		if len(s.lines[i]) > 0 {
 			height = s.curve(i, signs[i], height)
@@ -142,7 +142,7 @@ func (s *spectrum) signs() []sign {
 	}
 	apart(above, s.plot(), -200, 0)
 	apart(ends, s.plot(), 6, spectrumHeight-2)
-	s.top = 18
+	s.top = 24
 	highest := 0.0
 	for _, a := range above {
 		highest = min(highest, a.y)

@@ -57,7 +57,7 @@ func Sweep(f SweepChart) Drawing {
 	if len(xs) == 0 {
 		return Drawing{}
 	}
-	s := &sweep{SweepChart: f, x: linear(xs...), y: linear(ys...), top: 22}
+	s := &sweep{SweepChart: f, x: linear(xs...), y: linear(ys...), top: 24}
 	s.bottom = s.top + sweepHeight
 	if f.LogX {
 		s.x = logarithmic(xs...).tight(xs)

@@ -129,7 +129,14 @@ func (t *timeline) workerKeys() {
 		return
 	}
 	x := -t.left
+	drawn := map[string]bool{}
+	for _, w := range t.Workers {
+		t.periods(w, func(k lifeKey, _, _ float64) { drawn[k.name] = true })
+	}
 	for _, k := range lifeKeys {
+		if !drawn[k.name] {
+			continue
+		}
 		need := 23 + textWidth(k.name, smallSize)
 		if x > -t.left && x+need > narrow-t.left {
 			x, t.y = -t.left, t.y+18
@@ -142,22 +149,25 @@ func (t *timeline) workerKeys() {
 	t.y += 22
 }
 
-// lifeKeys are the periods of a worker's life. Their heights are shares of a lane's.
-var lifeKeys = []struct {
+// A lifeKey is a kind of period in a worker's life. Its height is a share of a lane's.
+type lifeKey struct {
 	name, class string
 	height      float64
-}{
+}
+
+var lifeKeys = []lifeKey{
 	{"starting", "life starting", 0.4},
 	{"serving", "life serving", 1},
 	{"told to stop", "life told", 1},
 	{"listener closed", "life closed", 0.3},
 }
 
-// steps writes the names of the steps where there is room, and returns the y below them.
+// steps writes the names of the steps where there is room, and returns the y below them. It does not
+// repeat the name of the step before.
 func (t *timeline) steps() float64 {
 	plot := narrow - t.left - margin
 	free := math.Inf(-1)
-	named := false
+	named, last := false, ""
 	for _, s := range t.Steps {
 		if !finite(s.At) || s.At < t.From || s.At > t.To {
 			continue
@@ -168,9 +178,9 @@ func (t *timeline) steps() float64 {
 		if from+width > plot+margin {
 			a, from = end, from-width
 		}
-		if from >= free {
+		if from >= free && s.Name != last {
 			t.text("small", x, 0, t.y+10, a, s.Name)
-			free = from + width + 8
+			free, last = from+width+8, s.Name
 		}
 	}
 	if named {
@@ -205,6 +215,13 @@ func (t *timeline) workers() {
 
 // worker draws the periods of a worker's life.
 func (t *timeline) worker(w TimelineWorker, y, height float64) {
+	t.periods(w, func(k lifeKey, from, to float64) {
+		t.rect(k.class, t.time.at(from), y+height*(1-k.height)/2, t.time.at(to), height*k.height)
+	})
+}
+
+// periods calls draw for each period of a worker's life that is in the chart.
+func (t *timeline) periods(w TimelineWorker, draw func(k lifeKey, from, to float64)) {
 	instants := []float64{w.Started, w.Ready, w.Told, w.Closed, w.Gone}
 	if !finite(instants[0]) {
 		instants[0] = t.From // it was there before the trial
@@ -224,7 +241,7 @@ func (t *timeline) worker(w TimelineWorker, y, height float64) {
 		if !finite(from) || to <= from || to < t.From || from > t.To {
 			continue
 		}
-		t.rect(k.class, t.time.at(from), y+height*(1-k.height)/2, t.time.at(to), height*k.height)
+		draw(k, from, to)
 	}
 }
 
@@ -397,7 +414,7 @@ func (t *timeline) column(i int) string {
 		series []float64
 	}{{"max", t.Max}, {"p99", t.P99}, {"p50", t.P50}} {
 		if v := at(x.series, i); finite(v) && v > 0 {
-			text = append(text, x.name+" "+figure(v))
+			text = append(text, x.name+" "+figure(v)+" "+t.Unit)
 		}
 	}
 	for _, h := range t.Host {

@@ -40,8 +40,11 @@ type (
 // code is text that is printed as it is.
 type code string
 
-// list is a bullet list.
-type list []string
+// list is a bullet list. If it is pointed, each item begins with its point, in bold.
+type list struct {
+	items   []string
+	pointed bool
+}
 
 // A Table is a table whose first column names the rows. If the table must be split, each part has
 // the first column.
@@ -108,11 +111,24 @@ func (d *Document) Lead(text string) {
 }
 
 // List adds a bullet list, unless it is empty.
-func (d *Document) List(items []string) {
-	if len(items) == 0 {
-		return
+func (d *Document) List(items []string) { d.list(items, false) }
+
+// Points is like List. In HTML and Markdown, each item is bold up to its first colon.
+func (d *Document) Points(items []string) { d.list(items, true) }
+
+func (d *Document) list(items []string, pointed bool) {
+	if len(items) > 0 {
+		d.blocks = append(d.blocks, list{CleanAll(items), pointed})
 	}
-	d.blocks = append(d.blocks, list(CleanAll(items)))
+}
+
+// cut returns the point of an item and the text after it.
+func (l list) cut(item string) (point, text string) {
+	before, after, ok := strings.Cut(item, ": ")
+	if !ok || !l.pointed {
+		return "", item
+	}
+	return before + ":", " " + after
 }
 
 // Table adds t unless it is empty.

@@ -42,10 +42,13 @@ type htmlBlock struct {
 	ID                    string // of a heading
 	Fold, Code            string
 	FoldEnd               bool
-	List                  []string
+	List                  []htmlItem
 	Table                 *htmlTable
 	Chart                 *htmlChart
 }
+
+// An htmlItem is an item of a list, and its point.
+type htmlItem struct{ Point, Text string }
 
 // An htmlChart is a chart that can be opened to its table.
 type htmlChart struct {
@@ -86,7 +89,12 @@ func newHTMLBlock(b block) htmlBlock {
 	case code:
 		return htmlBlock{Code: string(b)}
 	case list:
-		return htmlBlock{List: b}
+		var items []htmlItem
+		for _, item := range b.items {
+			point, text := b.cut(item)
+			items = append(items, htmlItem{point, text})
+		}
+		return htmlBlock{List: items}
 	case *Table:
 		return htmlBlock{Table: b.html()}
 	case *Chart:
@@ -120,15 +128,14 @@ func (d *Document) style() template.CSS {
 	return template.CSS(chartRules + chart.Style())
 }
 
-// chartRules place charts on the page. Printing opens their tables.
+// chartRules place charts on the page.
 const chartRules = `
 figure { margin: 1.5em 0; }
 figcaption { white-space: pre-line; margin-bottom: .7em; }
 figure summary { cursor: pointer; font-size: .87em; }
 @media print {
-h1, h2, h3, figcaption { break-after: avoid; break-inside: avoid; }
+figcaption { break-after: avoid; break-inside: avoid; }
 figure > svg { break-inside: avoid; }
-details::details-content { content-visibility: visible; block-size: auto; }
 }
 `
 

@@ -51,9 +51,12 @@ func markdownTable(w io.Writer, t *Table) error {
 }
 
 func markdownList(w io.Writer, items list) error {
-	for _, item := range items {
-		item = strings.ReplaceAll(EscapeMarkdown(item), "\n", " ")
-		if _, err := fmt.Fprintf(w, "- %s\n", item); err != nil {
+	for _, item := range items.items {
+		point, text := items.cut(strings.ReplaceAll(EscapeMarkdown(item), "\n", " "))
+		if point != "" {
+			point = "**" + point + "**"
+		}
+		if _, err := fmt.Fprintf(w, "- %s%s\n", point, text); err != nil {
 			return err
 		}
 	}

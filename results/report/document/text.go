@@ -23,7 +23,7 @@ func (d *Document) Text(w io.Writer, look Look) error {
 		case paragraph:
 			err = writeLines(w, width, b.text)
 		case list:
-			for _, item := range b {
+			for _, item := range b.items {
 				if err = writeWrapped(w, width, item, "  - ", "    "); err != nil {
 					break
 				}
