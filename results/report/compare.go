@@ -41,13 +41,14 @@ const (
 	// would be too wide.
 	layoutText compareLayout = iota
 	layoutWide               // layoutWide puts the name in a column
-	layoutPage               // layoutPage is layoutWide with charts, and the verdict as title
+	layoutPage               // layoutPage is layoutWide with charts, and a question as title
 )
 
 func compareDocument(c *compare.Comparison, layout compareLayout) *document.Document {
 	d := &document.Document{}
 	if layout == layoutPage {
-		d.Heading(1, unsigned(compareVerdict(c)))
+		d.Heading(1, "What changed from "+sideName(c.Base)+" to "+sideName(c.Head)+"?")
+		d.Paragraph(sentence(unsigned(compareVerdict(c))) + ".\n" + changes(c))
 	} else {
 		d.Heading(1, sidesText(c))
 		d.Paragraph(changes(c))

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"strings"
 
 	"reuseport-bench/results"
 	"reuseport-bench/results/compare"
@@ -48,6 +49,10 @@ func comparedForest(s *compare.ScenarioComparison, metric string) *document.Char
 	in := deltaScales(s)[metric]
 	m, _ := metrics.Find(metric)
 	what := m.In(in)
+	if m.Unit == unit.PerAttempt {
+		in = unit.Percent()
+		what = headIn(m.Name, in)
+	}
 	f := chart.ForestChart{
 		Title: s.Name + ": " + what + ", base and head", Axis: what + " [95 %]",
 		Filled: "head", Hollow: "base",
@@ -76,21 +81,50 @@ func comparedForest(s *compare.ScenarioComparison, metric string) *document.Char
 		return nil
 	}
 	f.Rows = append(f.Rows, others...)
-	sentence := fmt.Sprintf("%s: %d of %s changed. A filled dot is the head, a hollow one the "+
-		"base. The figure is the change.", m.Name, changed, unit.Plural(len(f.Rows), "variant"))
+	text := comparedSentence(m, changed, len(f.Rows))
 	if left := len(f.Rows) - mostRows; left > 0 {
 		f.Rows = f.Rows[:mostRows]
-		sentence += fmt.Sprintf(" The other %s are in the table.", unit.Plural(left, "variant"))
+		text += fmt.Sprintf(" The other %s are in the table.", unit.Plural(left, "variant"))
 	}
 	return &document.Chart{
-		Name: s.Name + "-" + metric, Drawing: chart.Forest(f), Sentence: sentence,
+		Name: s.Name + "-" + metric, Drawing: chart.Forest(f), Sentence: text,
 	}
+}
+
+// comparedSentence says what to see in a chart of a metric, of which changed variants of all differ.
+func comparedSentence(m metrics.Metric, changed, all int) string {
+	differ := fmt.Sprintf("%d of %s are", changed, unit.Plural(all, "variant"))
+	switch changed {
+	case 0:
+		differ = fmt.Sprintf("none of %s is", unit.Plural(all, "variant"))
+	case 1:
+		differ = fmt.Sprintf("1 of %s is", unit.Plural(all, "variant"))
+	}
+	return fmt.Sprintf("How %s changed (%s): %s known to differ. A filled dot is the head, a "+
+		"hollow one the base. The figure is the change.", strings.TrimSuffix(m.Name, "_ns"), m.Doc,
+		differ)
 }
 
 // comparedRow returns the row of a variant: its head over its base.
 func comparedRow(d *results.Delta, m metrics.Metric, in unit.Scale, name string) chart.ForestRow {
-	head := markOf(d.Head, in, name+", head: "+figure(d.Head, m.Unit, in, true))
-	base := markOf(d.Base, in, name+", base: "+figure(d.Base, m.Unit, in, true))
+	title := func(side string, s results.Summary) string {
+		return strings.TrimSpace(name + ", " + side + ": " + figure(s, m.Unit, in, true) + " " +
+			in.Name)
+	}
+	head := markOf(d.Head, in, title("head", d.Head))
+	base := markOf(d.Base, in, title("base", d.Base))
 	base.Hollow = true
-	return chart.ForestRow{Label: name, Figure: changeText(d, in), Marks: []chart.Mark{head, base}}
+	value, interval, _ := strings.Cut(strings.TrimSuffix(changeText(d, in), " %"), " [")
+	if interval != "" {
+		interval = "[" + interval
+	}
+	unitName := in.Name
+	switch {
+	case d.Scale == results.ScaleRatio:
+		unitName = "%"
+	case unitName == "%":
+		unitName = "% points"
+	}
+	return chart.ForestRow{Label: name, Figure: strings.TrimSpace(value + " " + unitName),
+		Interval: interval, Marks: []chart.Mark{head, base}}
 }
