@@ -550,7 +550,8 @@ func (a *answer) against(r ratio) string {
 	return " of the baseline"
 }
 
-// treatment describes the ways in which the workers of the baseline, or of its like, listen and stop.
+// treatment describes the ways in which the workers of the baseline, or of its like, listen and
+// stop.
 func (a *answer) treatment(v *results.Variant) string {
 	with := a.names.with(labelsWith(v, func(key string) bool {
 		return slices.Contains(treatments, key) && slices.Contains(a.names.varying, key)

@@ -59,8 +59,8 @@ func (c *charting) extremes(n int) []*results.Variant {
 	})
 }
 
-// chartBlocks adds the charts of a scenario: what it loses, by which setting, why, when, how long it
-// takes, and who serves. A chart without data is left out.
+// chartBlocks adds the charts of a scenario: what it loses, by which setting, why, when, how long
+// it takes, and who serves. A chart without data is left out.
 func chartBlocks(d *document.Document, s *results.Scenario) {
 	c := newCharting(s)
 	if len(c.all) == 0 {
@@ -151,8 +151,8 @@ func (c *charting) bounded(metric string) bool {
 	})
 }
 
-// forest compares the variants by what they searched for or what they lose. If nothing was lost, and
-// there are no steps or too few of them for a bound, it compares them by their response time.
+// forest compares the variants by what they searched for or what they lose. If nothing was lost,
+// and there are no steps or too few of them for a bound, it compares them by their response time.
 func (c *charting) forest() *document.Chart {
 	if found := c.found(); found != nil {
 		return found

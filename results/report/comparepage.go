@@ -91,7 +91,7 @@ func comparedForest(s *compare.ScenarioComparison, metric string) *document.Char
 	}
 }
 
-// comparedSentence says what to see in a chart of a metric, of which changed variants of all differ.
+// comparedSentence says what to see in a chart of a metric in which changed of all variants differ.
 func comparedSentence(m metrics.Metric, changed, all int) string {
 	differ := fmt.Sprintf("%d of %s are", changed, unit.Plural(all, "variant"))
 	switch changed {

@@ -190,19 +190,20 @@ const mostPoints = 300
 // mostSlopes is the number of lags, and of settings beside them, that have a chart.
 const mostSlopes = 4
 
-// lags shows how long the outage lasts, by each lag that varies. A search has no such charts: the
-// trials that it found have no outage.
+// lags shows how long the outage lasts, by each lag on which it depends. A search has no such
+// charts: the trials that it found have no outage.
 func (c *charting) lags() (all []*document.Chart) {
-	slopes := summary.Slopes(c.s, metrics.Outage, "kube.endpoint_lag", "kube.node_lag")
 	if searchFor(c.all) != nil {
 		return nil
 	}
+	slopes := summary.Slopes(c.s, metrics.Outage, "kube.endpoint_lag", "kube.node_lag")
+	several := len(slopes) > 1
+	slopes = slices.DeleteFunc(slopes, func(s summary.Slope) bool {
+		return !(math.Abs(s.Slope) > s.Half)
+	})
 	for i, slope := range slopes[:min(len(slopes), mostSlopes)] {
 		one := c.lag(slope)
-		if one == nil {
-			continue
-		}
-		if slope.Rest != "" && len(slopes) > 1 {
+		if slope.Rest != "" && several {
 			one.Sentence += " The variants are those with " + slope.Rest + "."
 		}
 		if i > 0 {
@@ -210,7 +211,7 @@ func (c *charting) lags() (all []*document.Chart) {
 		}
 		all = append(all, one)
 	}
-	if left := len(slopes) - mostSlopes; left > 0 && len(all) > 0 {
+	if left := len(slopes) - mostSlopes; left > 0 {
 		all[len(all)-1].Sentence += fmt.Sprintf(" %s by other settings are only in the tables.",
 			unit.Plural(left, "such line"))
 	}
@@ -244,17 +245,12 @@ func (c *charting) lagPoints(slope summary.Slope) (points []lagPoint) {
 	return points
 }
 
-// lag shows how long the outage lasts, by the lag of the slope. It returns nil if there was none.
+// lag shows how long the outage lasts, by the lag of the slope.
 func (c *charting) lag(slope summary.Slope) *document.Chart {
 	points := c.lagPoints(slope)
 	var values []float64
-	longest := 0.
 	for _, p := range points {
 		values = append(values, p.lag, p.outage)
-		longest = max(longest, p.outage)
-	}
-	if longest == 0 {
-		return nil
 	}
 	in := unit.Nanoseconds.Scale(values...)
 	fit := slopeDigits(slope)

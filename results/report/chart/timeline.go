@@ -162,8 +162,8 @@ var lifeKeys = []lifeKey{
 	{"listener closed", "life closed", 0.3},
 }
 
-// steps writes the names of the steps where there is room, and returns the y below them. It does not
-// repeat the name of the step before.
+// steps writes the names of the steps where there is room, and returns the y below them. It does
+// not repeat the name of the step before.
 func (t *timeline) steps() float64 {
 	plot := narrow - t.left - margin
 	free := math.Inf(-1)
