@@ -112,7 +112,9 @@ kube-deps:
 # Tests with a real Kubernetes: needs root, and 'make kube-deps kube' before.
 test-kube:
 	cd scripts/kube && $(GO) test -trimpath -count=1 ./...
-	REQUIRE_KUBE=1 $(GO) test ./bench/internal/kubernetes ./bench -run Kubernetes -count=1 -timeout 20m
+	REQUIRE_KERNEL=1 REUSEPORT_BENCH_KUBE=$(CURDIR)/bin/kube \
+		$(GO) test -tags kube -count=1 -timeout 20m ./bench/internal/kubernetes
+	REQUIRE_KERNEL=1 $(GO) test -tags kube -count=1 -timeout 20m ./bench -run TestKubernetes
 
 # Checks format, vet, staticcheck, go.mod and import directions, as before every commit.
 check:
@@ -125,7 +127,7 @@ generate:
 	$(GO) generate ./...
 	$(GO) test ./scenarios ./results/claims ./results/report ./results/report/formats \
 		./bench/internal/plan ./bench/internal/kube -update
-	$(GO) test ./bench -run 'TestReference|TestTables' -update
+	$(GO) test ./bench -run 'TestReference|TestTables|TestPresets' -update
 
 # Removes the built programs.
 clean:

@@ -78,9 +78,12 @@ var allowed = map[string][]string{
 	},
 	"bench/internal/dns":  {},
 	"bench/internal/kube": {"bench/internal/netlab", "servers/clock"},
+	"bench/internal/kubernetes": {
+		"bench/internal/netlab", "servers/child", "servers/clock", "servers/sys",
+	},
 	"bench/internal/doctor": {
-		"bench/internal/kernel", "bench/internal/loopback", "bench/internal/netlab",
-		"results/unit", "servers/clock", "servers/sys",
+		"bench/internal/kernel", "bench/internal/kubernetes", "bench/internal/loopback",
+		"bench/internal/netlab", "results/unit", "servers/clock", "servers/sys",
 	},
 	"bench/internal/load": {
 		"bench/internal/dns", "results", "servers/child", "servers/clock", "servers/socket",
@@ -108,14 +111,15 @@ var allowed = map[string][]string{
 	},
 	"bench/internal/cluster": {
 		"bench/internal/dns", "bench/internal/kernel", "bench/internal/kube",
-		"bench/internal/ledger", "bench/internal/netlab", "bench/internal/plan", "results",
-		"servers", "servers/clock", "servers/socket",
+		"bench/internal/kubernetes", "bench/internal/ledger", "bench/internal/netlab",
+		"bench/internal/plan", "results", "servers", "servers/clock", "servers/socket",
 	},
 	"bench/internal/trial": {
 		"bench/internal/cluster", "bench/internal/foreign", "bench/internal/haproxy",
-		"bench/internal/kernel", "bench/internal/ledger", "bench/internal/load",
-		"bench/internal/netlab", "bench/internal/plan", "bench/internal/relay",
-		"bench/internal/watch", "bench/internal/witness", "results", "results/stats", "servers",
+		"bench/internal/kernel", "bench/internal/kubernetes", "bench/internal/ledger",
+		"bench/internal/load", "bench/internal/netlab", "bench/internal/plan",
+		"bench/internal/relay", "bench/internal/watch", "bench/internal/witness", "results",
+		"results/stats", "servers",
 		"servers/clock", "servers/journal",
 	},
 	"bench/internal/starter": {"results/unit", "scenarios/strictyaml"},
@@ -126,8 +130,9 @@ var allowed = map[string][]string{
 	},
 	"bench/internal/harness": {
 		"bench/internal/gates", "bench/internal/haproxy", "bench/internal/kernel",
-		"bench/internal/ledger", "bench/internal/load", "bench/internal/netlab",
-		"bench/internal/plan", "bench/internal/trial", "results", "results/claims",
+		"bench/internal/kubernetes", "bench/internal/ledger", "bench/internal/load",
+		"bench/internal/netlab", "bench/internal/plan", "bench/internal/trial", "results",
+		"results/claims",
 		"results/input", "results/summary", "results/unit", "servers", "servers/clock",
 		"servers/journal", "servers/sys",
 	},
@@ -138,7 +143,7 @@ var allowed = map[string][]string{
 	// The command. It imports servers/worker, load and netlab for its child roles.
 	"bench": {
 		"bench/internal/doctor", "bench/internal/foreign", "bench/internal/generators",
-		"bench/internal/harness",
+		"bench/internal/harness", "bench/internal/kubernetes",
 		"bench/internal/kernel", "bench/internal/ledger", "bench/internal/load",
 		"bench/internal/netlab", "bench/internal/plan", "bench/internal/reference",
 		"bench/internal/relay", "bench/internal/starter", "bench/internal/trial", "results",

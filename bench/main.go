@@ -21,6 +21,7 @@ import (
 
 	"reuseport-bench/bench/internal/doctor"
 	"reuseport-bench/bench/internal/foreign"
+	"reuseport-bench/bench/internal/kubernetes"
 	"reuseport-bench/bench/internal/load"
 	"reuseport-bench/bench/internal/netlab"
 	"reuseport-bench/bench/internal/relay"
@@ -119,6 +120,10 @@ const (
 	roleAgent  = "server-agent"
 	roleFloor  = "load-floor"
 	roleProbe  = "probe-namespace"
+
+	roleSupervise = "kube-supervisor"
+	roleSweep     = "kube-sweeper"
+	rolePause     = "kube-pause"
 )
 
 var childRoles = map[string]func() error{
@@ -131,6 +136,10 @@ var childRoles = map[string]func() error{
 	roleProbe: func() error {
 		return doctor.ServeNamespace(context.Background(), os.Stdin, os.Stdout)
 	},
+
+	roleSupervise: kubernetes.Supervise,
+	roleSweep:     kubernetes.SweepMain,
+	rolePause:     kubernetes.PauseMain,
 }
 
 // self returns a function that makes a command to run this binary in a child role. A child role
@@ -150,6 +159,7 @@ func roles() trial.Roles {
 	return trial.Roles{
 		Init: self(roleInit), Worker: self(roleWorker), Load: self(roleLoad),
 		Relay: self(roleRelay), Agent: self(roleAgent),
+		Supervise: self(roleSupervise), Sweep: self(roleSweep), Pause: rolePause,
 	}
 }
 

@@ -174,3 +174,28 @@ func podTrial(t *testing.T, settings string) *results.Trial {
 	}
 	return lastTrial(v)
 }
+
+// A kubelet acts on a deletion after kube.kubelet_lag, and the endpoints do not wait for it.
+func TestKernelKubeletLag(t *testing.T) {
+	requireLab(t)
+	t.Parallel()
+	const lag = 600e6 // ns
+	trial := podTrial(t, "timeline: [{at: 300ms, do: delete-pod}]\nstop: close\n"+
+		"kube: {kubelet_lag: 600ms}")
+	pod := trial.Steps[0].Pods[0]
+	if pod.DeletedNS == nil || pod.TermNS == nil || pod.EndpointsNS == nil {
+		t.Fatalf("an event is missing: %+v", pod)
+	}
+	if late := *pod.TermNS - *pod.DeletedNS; late < lag || late > lag+1e9 {
+		t.Errorf("SIGTERM came %.0f ms after the deletion, want %.0f and some", float64(late)/1e6,
+			lag/1e6)
+	}
+	if *pod.EndpointsNS > *pod.TermNS {
+		t.Errorf("the endpoints changed at %d ns, after SIGTERM at %d", *pod.EndpointsNS,
+			*pod.TermNS)
+	}
+	if trial.Lost != 0 {
+		t.Errorf("%d lost, though the rules changed before SIGTERM: %v", trial.Lost,
+			trial.LostByCause)
+	}
+}

@@ -454,6 +454,11 @@ type Pod struct {
 	// rules of the clients' node were updated accordingly.
 	EndpointsNS *int64 `json:"endpoints_ns,omitempty"`
 	RulesNS     *int64 `json:"rules_ns,omitempty"`
+	// NodeRulesNS is when the rules of the other hosts were updated, by the name of the host. The
+	// embedded control plane has no rules there.
+	NodeRulesNS map[string]int64 `json:"node_rules_ns,omitempty"`
+	// LastAcceptNS is when the pod's process accepted its last connection.
+	LastAcceptNS *int64 `json:"last_accept_ns,omitempty"`
 	// Endpoints is the number of pods to which the rules of the clients' node led when this pod's
 	// listener was closed, this pod included. It is 0 if no rule led to this pod then.
 	Endpoints int `json:"endpoints,omitempty"`

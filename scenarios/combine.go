@@ -432,6 +432,9 @@ func (c *setupCheck) rollout() {
 	case k.NodeLag > 0 && !c.has(vocabulary.StepNodeDown):
 		c.add("kube.node_lag", ": no step is a node-down",
 			"add a step node-down, or remove node_lag")
+	case k.Churn > 0 && !k.real():
+		c.add("kube.churn", ": the embedded control plane has no API server to keep busy",
+			"add control: real, or remove churn")
 	case (k.RulesLag != Lag{} || k.MinSyncPeriod > 0) && c.Path != vocabulary.PathService:
 		c.add("kube", ": rules_lag and min_sync_period are for path: service",
 			"clients that know pods by name or address use no rules; use endpoint_lag")

@@ -9,6 +9,10 @@ import (
 	"reuseport-bench/scenarios/vocabulary"
 )
 
+// leastNodeLag is the shortest node-monitor-grace-period in which a kubelet that renews its lease
+// every second misses none.
+const leastNodeLag = 5 * time.Second
+
 // real reports whether the pods belong to a real Kubernetes.
 func (k *Kube) real() bool { return k.Control == vocabulary.ControlReal }
 
@@ -18,6 +22,11 @@ func (c *setupCheck) realControl() {
 		return
 	}
 	k := c.Kube
+	if k.NodeLag > 0 && k.NodeLag < leastNodeLag {
+		c.add("kube.node_lag", ": "+strictyaml.FormatDuration(k.NodeLag)+" is too short for a "+
+			"kubelet to report in time", "with kube.control: real, use "+
+			strictyaml.FormatDuration(leastNodeLag)+" or more; without it, Kubernetes' 50s")
+	}
 	onNode := k.Placement == vocabulary.PlacementHostNetwork
 	if c.Path != vocabulary.PathService && !(c.Path == vocabulary.PathPod && onNode) {
 		c.add("kube.control", ": real needs path: service, or pods on the host network",
@@ -71,7 +80,7 @@ func (c *setupCheck) decidedByKubernetes() {
 	}{
 		{"kube.endpoint_lag", k.EndpointLag != Lag{}},
 		{"kube.rules_lag", k.RulesLag != Lag{}},
-		{"kube.node_lag", k.NodeLag > 0},
+		{"kube.kubelet_lag", k.KubeletLag != Lag{}},
 		{"kube.teardown", k.Teardown > 0},
 	} {
 		if of.set {
@@ -93,6 +102,7 @@ func (c *setupCheck) wholeSeconds() {
 		{"kube.grace", "terminationGracePeriodSeconds", k.Grace},
 		{"kube.probe_period", "periodSeconds", k.ProbePeriod},
 		{"kube.min_ready", "minReadySeconds", k.MinReady},
+		{"kube.node_lag", "node-monitor-grace-period", k.NodeLag},
 	} {
 		if of.value%oneSecond != 0 {
 			up := of.value.Truncate(oneSecond) + oneSecond

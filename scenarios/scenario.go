@@ -93,6 +93,7 @@ type Kube struct {
 	Users         vocabulary.Users     `yaml:"users,omitempty"`
 	EndpointLag   Lag                  `yaml:"endpoint_lag,omitempty"`
 	RulesLag      Lag                  `yaml:"rules_lag,omitempty"`
+	KubeletLag    Lag                  `yaml:"kubelet_lag,omitempty"`
 	MinSyncPeriod time.Duration        `yaml:"min_sync_period,omitempty"` // real: 0 means 1 s
 	Readiness     vocabulary.Readiness `yaml:"readiness,omitempty"`
 	ProbePeriod   time.Duration        `yaml:"probe_period,omitempty"` // 0 means 1 s
@@ -104,7 +105,8 @@ type Kube struct {
 	PreStop        time.Duration `yaml:"pre_stop,omitempty"`
 	// If Grace is 0, the grace is 30 s, or PreStop plus 5 s if that is longer.
 	Grace    time.Duration `yaml:"grace,omitempty"`
-	NodeLag  time.Duration `yaml:"node_lag,omitempty"`
+	NodeLag  time.Duration `yaml:"node_lag,omitempty"` // real: 0 means 50 s
+	Churn    int           `yaml:"churn,omitempty"`    // per second
 	Teardown time.Duration `yaml:"teardown,omitempty"` // 0 means 200 ms
 }
 

@@ -114,6 +114,10 @@ func podSettings() []strictyaml.Setting {
 			Doc: "The delay between a change of endpoints and the start of the node's sync of " +
 				"its rules: fixed, or drawn anew for each change. measured/NAME draws from lags " +
 				"of a real Kubernetes, listed in scenarios/measured."},
+		{Path: "kube.kubelet_lag", Max: minute, Default: "0s", Example: "20ms",
+			Needs: aCluster + "; " + ownControl,
+			Doc: "The delay between a pod's deletion and the moment at which its kubelet acts on " +
+				"it (with preStop, then SIGTERM): fixed, or drawn anew for each deletion."},
 		{Path: "kube.min_sync_period", Max: minute, Default: "0s", Example: "1s", Needs: aService,
 			Unset: "no minimum; 1s with kube.control: real",
 			Doc: "The minimum time between two syncs of a node's rules: kube-proxy's " +
@@ -149,9 +153,13 @@ func podSettings() []strictyaml.Setting {
 				"(terminationGracePeriodSeconds), but at least 2 s after SIGTERM. See " +
 				"server.grace."},
 		{Path: "kube.node_lag", Max: minute, Default: "0s", Example: "2s",
-			Needs: "a step node-down; " + ownControl,
+			Needs: "a step node-down",
+			Unset: "0s; Kubernetes' 50s with kube.control: real",
 			Doc: "The time after which the pods of a node that has gone down become unready " +
 				"(node-monitor-grace-period: 50 s by default in Kubernetes, 40 s before 1.32)."},
+		{Path: "kube.churn", Max: 500, Default: "0", Needs: "kube.control: real",
+			Doc: "The number of changes per second to objects that no pod uses, which keep the " +
+				"API server busy while the load runs."},
 		{Path: "kube.teardown", Max: minute, Default: "0s", Example: "200ms",
 			Needs: aCluster + "; " + ownControl,
 			Unset: "200ms, about what containerd takes",

@@ -12,6 +12,7 @@ if [ -n "$unformatted" ]; then
 	exit 1
 fi
 go vet ./...
+go vet -tags kube ./bench ./bench/internal/kubernetes
 go tool staticcheck ./...
 go mod tidy -diff
 go test ./bench -run 'TestImports|TestRequirement|TestLineWidth'

@@ -1,6 +1,6 @@
 #!/bin/sh
 # Downloads what the nodes of a real Kubernetes need besides 'make kube', and links it as
-# bin/kube/deps: containerd, runc, CNI plugins, nft and iptables, with the libraries of the last two.
+# bin/kube/deps: containerd, runc, CNI plugins, nft and iptables, with their libraries.
 #
 # They are packages of this Debian or Ubuntu, unpacked into the user's cache. Nothing is installed
 # and no service started. Root is not needed.

@@ -159,7 +159,7 @@ func (g *Group) AdoptWorker(
 	ctx context.Context, generation, index int, a *Applicant, at Placement,
 ) (_ *Worker, err error) {
 	defer func() { err = errors.Join(err, a.Close()) }()
-	if err := context.Cause(ctx); err != nil {
+	if err := errors.Join(context.Cause(ctx), context.Cause(g.ctx)); err != nil {
 		return nil, err
 	}
 	if g.selector != nil || g.cfg.Handover != vocabulary.NoHandover ||

@@ -21,7 +21,7 @@ type ControlRow struct {
 var controls = []ControlRow{
 	{Name: ControlEmbedded,
 		Doc: "a control plane in this program, with delays that the scenario sets"},
-	{Name: ControlReal, Needs: []Capability{Kubernetes},
+	{Name: ControlReal, Needs: []Capability{Kubernetes, Cgroups, Overlayfs},
 		Doc: "Kubernetes itself: etcd, kube-apiserver, kube-controller-manager, kube-scheduler, " +
 			"and two nodes with kubelet, containerd and kube-proxy; they start once per run, and " +
 			"decide every delay themselves"},

@@ -152,7 +152,7 @@ type Capability string
 // capability with the help of a user namespace.
 func (c Capability) NeedsRoot() bool {
 	return slices.Contains([]Capability{
-		Kubernetes, UserIDs, SKReuseport, SKMigrate, SockArray, TraceIterTCP,
+		Kubernetes, Cgroups, Overlayfs, UserIDs, SKReuseport, SKMigrate, SockArray, TraceIterTCP,
 	}, c)
 }
 
@@ -181,6 +181,8 @@ const (
 	NFTablesCommand Capability = "nft"
 	HAProxyCommand  Capability = "haproxy"
 	Kubernetes      Capability = "kubernetes"
+	Cgroups         Capability = "cgroups"
+	Overlayfs       Capability = "overlayfs"
 	UserIDs         Capability = "user_ids"
 	EpollExclusive  Capability = "epollexclusive"
 	IncomingCPU     Capability = "so_incoming_cpu"

@@ -1,7 +1,8 @@
 // Package cluster runs the pods of a trial behind a Service. It decides where the pods run and when
 // they are ready, makes the rules that send connections to them, and records the times of all these
-// changes. A stand-in in this program replaces the control plane of Kubernetes (kube.Embedded).
-// Packet filter rules and connection tracking are the kernel's own.
+// changes. A stand-in in this program replaces the control plane of Kubernetes (kube.Embedded), or
+// a real Kubernetes decides all this, and the package only asks it and watches (real.go). Packet
+// filter rules and connection tracking are the kernel's own.
 package cluster
 
 import (
@@ -74,6 +75,8 @@ type Cluster struct {
 	order    []*pod        // in start order
 	next     int           // the node of the next pod
 	cordoned map[int]bool  // nodes on which no new pods are placed
+	real     *real         // nil: the control plane is Embedded
+	closed   bool
 
 	translations map[netip.AddrPort]netip.Addr
 
@@ -179,7 +182,7 @@ func (c *Cluster) NodeOf(w *servers.Worker) int { return c.podOf(w).Node }
 // Register adds the workers' pods to the Service. It does not wait until the rules have changed;
 // AwaitRules does. On a nil Cluster it does nothing.
 func (c *Cluster) Register(ctx context.Context, workers []*servers.Worker) error {
-	if c == nil {
+	if c == nil || c.real != nil {
 		return nil
 	}
 	for _, w := range workers {
@@ -198,12 +201,12 @@ func (c *Cluster) AwaitRules(ctx context.Context, workers []*servers.Worker) err
 		return nil
 	}
 	reachable := func(w *servers.Worker) bool {
-		name := c.pods[w.ID].name
+		p := c.pods[w.ID]
 		return slices.ContainsFunc(c.events, func(e kube.Event) bool {
 			if c.plan.Path == vocabulary.PathDNS {
-				return hasReady(e, name)
+				return hasReady(e, p.name)
 			}
-			return e.Kind == kube.EndpointAdded && e.Pod == name
+			return e.Kind == kube.EndpointAdded && c.isForClients(e, p)
 		})
 	}
 	const late = "the Service's rules did not come into force in time"
@@ -231,13 +234,18 @@ func (c *Cluster) await(
 	defer cancel()
 	for {
 		c.mu.Lock()
-		ok, changed := holds(), c.changed
+		ok, changed, failed := holds(), c.changed, c.failed
 		c.mu.Unlock()
 		if ok {
 			return nil
 		}
+		if failed != nil && c.real != nil { // with the embedded control plane Close returns it
+			return failed
+		}
 		select {
 		case <-changed:
+		case err := <-c.failures():
+			return c.broke(err)
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		}
@@ -310,6 +318,13 @@ func (c *Cluster) Unready(ctx context.Context, workers []*servers.Worker) error 
 // Close ends the kubelets, the control plane and the rules. The workers must have exited before. It
 // returns the errors of the pods. It may be called twice.
 func (c *Cluster) Close() error {
+	if c.closed {
+		return nil
+	}
+	c.closed = true
+	if c.real != nil {
+		return c.closeReal()
+	}
 	for _, p := range c.order {
 		if p.exited != nil {
 			<-p.exited // otherwise the kubelet would kill a process that has exited

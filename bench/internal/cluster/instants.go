@@ -1,6 +1,8 @@
 package cluster
 
 import (
+	"time"
+
 	"reuseport-bench/bench/internal/kube"
 	"reuseport-bench/bench/internal/ledger"
 	"reuseport-bench/results"
@@ -8,6 +10,10 @@ import (
 	"reuseport-bench/servers"
 	"reuseport-bench/servers/clock"
 )
+
+// watchSkew is more than the time by which an event of one watch of the API can be received before
+// an earlier event of another.
+const watchSkew = 100 * time.Millisecond
 
 // A Timescale converts instants of the monotonic clock to times of a trial. *ledger.Book is one.
 type Timescale interface {
@@ -67,7 +73,7 @@ func (c *Cluster) routed(at Timescale, p *pod) (all []ledger.Span) {
 	defer c.mu.Unlock()
 	for _, e := range c.events {
 		switch {
-		case e.Pod != p.name:
+		case !c.isForClients(e, p):
 		case e.Kind == kube.EndpointAdded:
 			all = append(all, ledger.Span{From: at.Time(e.At), Until: ledger.Never})
 		case e.Kind == kube.EndpointRemoved && len(all) > 0:
@@ -75,6 +81,13 @@ func (c *Cluster) routed(at Timescale, p *pod) (all []ledger.Span) {
 		}
 	}
 	return all
+}
+
+// isForClients reports whether the event is about the pod in the rules of the clients' node. The
+// rules of a real Kubernetes may name a pod before its worker is known.
+func (c *Cluster) isForClients(e kube.Event, p *pod) bool {
+	return e.Node == c.lab.Clients().Name &&
+		(e.Pod == p.name || e.Pod == "" && e.Address.Addr() == p.Addr)
 }
 
 // Removed returns the events of the pods that a step removed. trigger is the instant of the step's
@@ -92,14 +105,23 @@ func (c *Cluster) removed(
 	at Timescale, routes *ledger.Routes, p *pod, trigger clock.Instant,
 ) results.Pod {
 	deleted := c.since(p, kube.DeletionBegun, trigger, false)
+	term := c.since(p, kube.TermSent, trigger, false)
+	if c.real != nil {
+		term = p.workers[0].TermAt()
+	}
 	r := results.Pod{
 		Worker: p.workers[0].ID, Node: c.lab.Node(p.Node).Name,
 		DeletedNS: at.Maybe(deleted).Nanoseconds(),
-		TermNS:    at.Maybe(c.since(p, kube.TermSent, trigger, false)).Nanoseconds(),
+		TermNS:    at.Maybe(term).Nanoseconds(),
 		ClosedNS:  at.Maybe(c.gone(p)).Nanoseconds(),
 	}
+	r.NodeRulesNS = c.nodeRules(at, p)
 	// Only a pod that is among the ready endpoints can be removed from them.
-	if from := max(deleted, trigger); c.listed(p, from) {
+	from := max(deleted, trigger)
+	if c.real != nil {
+		from = from.Add(-watchSkew)
+	}
+	if c.listed(p, from) {
 		r.EndpointsNS = at.Maybe(c.since(p, kube.EndpointsChanged, from, false)).Nanoseconds()
 	}
 	if pod := routes.Of(r.Worker); pod != nil && c.plan.Path == vocabulary.PathService &&
@@ -133,6 +155,23 @@ func (c *Cluster) Added(
 		all = append(all, r)
 	}
 	return all
+}
+
+// nodeRules returns the instants at which the rules of the nodes last ceased to lead to a pod, by
+// the node's name.
+func (c *Cluster) nodeRules(at Timescale, p *pod) map[string]int64 {
+	if c.real == nil {
+		return nil
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	by := map[string]int64{}
+	for _, e := range c.events {
+		if e.Kind == kube.EndpointRemoved && e.Pod == p.name && e.Node != c.lab.Clients().Name {
+			by[e.Node] = *at.Maybe(e.At).Nanoseconds()
+		}
+	}
+	return by
 }
 
 // since returns the instant of the first event of that kind about the pod at or after from, or 0 if

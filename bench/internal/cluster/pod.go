@@ -4,9 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"hash/fnv"
+	"math/rand/v2"
 	"net/netip"
 	"slices"
 	"sync"
+	"time"
 
 	"reuseport-bench/bench/internal/kernel"
 	"reuseport-bench/bench/internal/kube"
@@ -138,6 +141,7 @@ func (c *Cluster) serve(ctx context.Context, p *pod) error {
 		Pod: p.name, ControlPlane: c.plane, Clock: c.clock, Events: c.event,
 		Lifecycle: kube.Lifecycle{
 			PreStop: c.plan.PreStop, Grace: c.plan.Grace, Period: c.plan.ProbePeriod,
+			DeletionLag: c.kubeletLag(p),
 		},
 		Container: kube.Container{
 			Start: func(ctx context.Context) (<-chan struct{}, error) {
@@ -162,6 +166,14 @@ func (c *Cluster) serve(ctx context.Context, p *pod) error {
 		p.err = errors.Join(p.err, err)
 	}()
 	return nil
+}
+
+// kubeletLag draws the time from a pod's deletion until its kubelet acts on it. Variants of a block
+// draw the same lag for a pod of the same name.
+func (c *Cluster) kubeletLag(p *pod) time.Duration {
+	h := fnv.New64a()
+	_, _ = h.Write([]byte(p.name)) // never fails
+	return c.plan.KubeletLag.Sample(rand.New(rand.NewPCG(c.Seed, h.Sum64())))
 }
 
 // watch makes the channel exited, and closes it when the last of the pod's workers has exited.

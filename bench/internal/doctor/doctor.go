@@ -76,6 +76,8 @@ const (
 	HAProxyCommand  = string(vocabulary.HAProxyCommand)
 	NFTablesCommand = string(vocabulary.NFTablesCommand)
 	Kubernetes      = string(vocabulary.Kubernetes)
+	Cgroups         = string(vocabulary.Cgroups)
+	Overlayfs       = string(vocabulary.Overlayfs)
 	UserIDs         = string(vocabulary.UserIDs)
 )
 
@@ -170,6 +172,8 @@ func probes() []probe {
 			simple(probeNFTablesCommand),
 		},
 		{Kubernetes, "kube.control: real", false, simple(probeKubernetes)},
+		{Cgroups, "kube.control: real", false, simple(probeCgroups)},
+		{Overlayfs, "kube.control: real", false, simple(probeOverlayfs)},
 		{UserIDs, "server.users, kube.users", false, simple(probeUserIDs)},
 	}
 }

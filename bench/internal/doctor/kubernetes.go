@@ -1,32 +1,49 @@
 package doctor
 
 import (
-	"os"
-	"os/exec"
-	"path/filepath"
+	"errors"
+	"io/fs"
 
 	"golang.org/x/sys/unix"
 
+	"reuseport-bench/bench/internal/kubernetes"
 	"reuseport-bench/servers/sys"
 )
 
-// probeKubernetes checks whether this process may make the nodes of a real Kubernetes, and whether
-// its parts have been built.
+// probeKubernetes looks for the parts of a real Kubernetes, and checks that this process may make
+// its nodes. A user namespace does not suffice: a kubelet makes cgroups of the machine.
 func probeKubernetes() Result {
-	if os.Geteuid() != 0 || !sys.Holds(unix.CAP_SYS_ADMIN) {
-		return no("no CAP_SYS_ADMIN", "run as root")
+	if !sys.InInitialUserNamespace() || !sys.Holds(unix.CAP_SYS_ADMIN, unix.CAP_NET_ADMIN) {
+		return no("needs root", "run as root")
 	}
-	self, err := os.Executable()
+	if _, err := kubernetes.Find(""); err != nil {
+		return no(err.Error(), kubernetes.MakeHint)
+	}
+	return yes("all parts are there")
+}
+
+// probeCgroups makes a node's cgroup in every hierarchy, and removes it.
+func probeCgroups() Result {
+	version, err := kubernetes.TryCgroups()
 	if err != nil {
-		return unknown(err.Error(), "")
+		return no(err.Error(), rootHint(err, "in a container, mount "+kubernetes.CgroupMount+
+			" of the machine, writable"))
 	}
-	dir := os.Getenv("REUSEPORT_BENCH_KUBE")
-	if dir == "" {
-		dir = filepath.Join(filepath.Dir(self), "kube")
+	return yes("made one in every hierarchy, cgroups %s", version)
+}
+
+// probeOverlayfs mounts an overlay as containerd does.
+func probeOverlayfs() Result {
+	if err := kubernetes.TryOverlay(); err != nil {
+		return no(err.Error(), rootHint(err, "modprobe overlay, as root"))
 	}
-	program := filepath.Join(dir, "kubernetes")
-	if _, err := exec.LookPath(program); err != nil {
-		return no(program+" is not there; run 'make kube-deps kube'", "make kube-deps kube")
+	return yes("mounted one, in a mount namespace")
+}
+
+// rootHint returns the hint for an error: to run as root, if that may help.
+func rootHint(err error, otherwise string) string {
+	if errors.Is(err, fs.ErrPermission) && !sys.Holds(unix.CAP_SYS_ADMIN) {
+		return "run as root"
 	}
-	return yes("%s", program)
+	return otherwise
 }

@@ -90,13 +90,15 @@ type runner struct {
 	// unstarted maps each variant whose capacity could not be measured, because its server could
 	// not be started, to the error. Its trials are invalid.
 	unstarted map[*plan.Variant]error
+	// kubernetes is the real Kubernetes of the run, if any variant needs one.
+	kubernetes *booted
 }
 
 // Run carries out the plan and returns the run. Each trial is stored when it ends, and the whole
 // run when all trials have ended. If Run fails or ctx ends, the finished trials are kept and
 // returned. If there are no finished trials, the returned run is nil and the directory is as it was
 // before.
-func Run(ctx context.Context, p *plan.Plan, cfg RunConfig) (*results.Run, error) {
+func Run(ctx context.Context, p *plan.Plan, cfg RunConfig) (_ *results.Run, err error) {
 	// Nearly all of the heap is the ledger, which holds no pointers, so frequent collections are
 	// cheap. They prevent the heap of a trial with a million attempts from growing to twice its
 	// size.
@@ -105,10 +107,12 @@ func Run(ctx context.Context, p *plan.Plan, cfg RunConfig) (*results.Run, error)
 	r := &runner{
 		plan: p, cfg: cfg, types: btf.NewCache(), unstarted: map[*plan.Variant]error{},
 	}
+	r.kubernetes = &booted{roles: cfg.Roles, cpus: p.CPUs}
+	defer func() { err = errors.Join(err, r.kubernetes.close()) }()
 	if err := r.open(); err != nil {
 		return nil, err
 	}
-	err := r.trials(ctx)
+	err = r.trials(ctx)
 	switch {
 	case err == nil:
 		return r.run, r.finish()
@@ -422,10 +426,13 @@ func (r *runner) trial(
 	}
 	done := trial.NotStarted(variant, r.unstarted[variant])
 	if done == nil {
+		r.kubernetes.note = func(what string) { r.note(sp, what) }
 		var err error
 		done, err = run(ctx, r.plan, variant, trial.Options{
 			Roles: r.cfg.Roles, Block: t.Block, KernelTypes: r.types, KeepFacts: r.cfg.KeepFacts,
+			Kubernetes: r.kubernetes.get,
 		})
+		err = r.kubernetes.explain(err)
 		if err != nil {
 			return nil, err
 		}

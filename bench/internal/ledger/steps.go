@@ -199,6 +199,16 @@ func (a *Account) tail(s *Step) *int64 {
 	return new(int64(tail))
 }
 
+// LastAccept returns when a worker accepted its last connection of the load, or nil if it accepted
+// none.
+func (a *Account) LastAccept(worker int) *Time {
+	w := a.book.workers[worker]
+	if w == nil || w.accepted == 0 {
+		return nil
+	}
+	return a.book.Maybe(w.lastAccept)
+}
+
 // sentAfterClose returns the number of dropped attempts that were sent after a step had closed all
 // its old listeners, and for which no worker is responsible. It returns nil if no step closed a
 // listener that owns its queue.

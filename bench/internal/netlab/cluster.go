@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"strings"
 	"unsafe"
 
 	"github.com/vishvananda/netlink"
@@ -18,6 +19,8 @@ import (
 // They are IPv4 only: in such a lab only lo has IPv6.
 type ClusterAddresses struct {
 	Client netip.Addr
+	// Control is the address of the control plane's host, in a lab with Options.Control.
+	Control netip.Addr
 	// Nodes are the addresses of node A and node B. Pods on a node's host network use them, too.
 	Nodes [2]netip.Addr
 	Pods  [2]netip.Prefix // the range for the pods of each node
@@ -31,7 +34,8 @@ type ClusterAddresses struct {
 // for benchmarking (RFC 2544).
 func AddressesOfCluster() ClusterAddresses {
 	return ClusterAddresses{
-		Client: netip.MustParseAddr("198.18.0.3"),
+		Client:  netip.MustParseAddr("198.18.0.3"),
+		Control: netip.MustParseAddr("198.18.0.4"),
 		Nodes: [2]netip.Addr{
 			netip.MustParseAddr("198.18.0.1"), netip.MustParseAddr("198.18.0.2"),
 		},
@@ -51,6 +55,7 @@ var clusterRange = netip.MustParsePrefix("198.18.0.0/16")
 const (
 	podLink    = "eth0"
 	clientsEnd = "to-clients"
+	controlEnd = "to-control"
 )
 
 // A node is a node of a cluster lab. The lab's thread owns it.
@@ -59,7 +64,7 @@ type node struct {
 	addr  netip.Addr
 	pods  netip.Prefix
 	last  netip.Addr // the last address assigned to a pod
-	links []string   // names of the links to the clients and to the other node
+	links []string   // names of the links to the other hosts that are no pods
 	down  bool
 }
 
@@ -78,7 +83,7 @@ type Pod struct {
 // link, without a bridge. Every host has one address, which all its links share (as with unnumbered
 // links), so links need no address ranges. It runs on the lab's thread in the first of the lab's
 // namespaces, which becomes node A.
-func (l *Lab) setupCluster(receiveCPUs []int) error {
+func (l *Lab) setupCluster(o Options) error {
 	a := AddressesOfCluster()
 	l.servers.Name = "node-a"
 	other, err := l.addHost("node-b")
@@ -96,7 +101,7 @@ func (l *Lab) setupCluster(receiveCPUs []int) error {
 		if err := l.prepare(host, true); err != nil {
 			return err
 		}
-		if err := steerReceived(receiveCPUs); err != nil {
+		if err := steerReceived(o.ReceiveCPUs); err != nil {
 			return err
 		}
 	}
@@ -117,19 +122,56 @@ func (l *Lab) setupCluster(receiveCPUs []int) error {
 	if err != nil {
 		return err
 	}
+	if o.Control {
+		if err := l.addControl(); err != nil {
+			return err
+		}
+	}
 	return l.routeCluster(a)
+}
+
+// addControl makes the control plane's host and joins it to the clients and the nodes.
+func (l *Lab) addControl() (err error) {
+	if l.control, err = l.addHost("control"); err != nil {
+		return err
+	}
+	if err := l.prepare(l.control, false); err != nil {
+		return err
+	}
+	a := AddressesOfCluster()
+	err = l.join(end{l.clients, controlEnd, a.Client}, end{l.control, clientsEnd, a.Control})
+	if err != nil {
+		return err
+	}
+	for _, n := range l.nodes {
+		err := l.join(end{n.host, controlEnd, n.addr},
+			end{l.control, "to-" + n.host.Name, a.Control})
+		if err != nil {
+			return err
+		}
+		n.links = append(n.links, controlEnd)
+	}
+	return nil
+}
+
+// routeNode adds the routes of a node that lead over its links.
+func (l *Lab) routeNode(i int) error {
+	there := l.nodes[1-i]
+	a := AddressesOfCluster()
+	return l.route(l.nodes[i].host,
+		netlink.Route{Dst: ipNet(a.Sources), Gw: a.Client.AsSlice()},
+		netlink.Route{Dst: ipNet(there.pods), Gw: there.addr.AsSlice()})
 }
 
 func (l *Lab) routeCluster(a ClusterAddresses) error {
 	for i, n := range l.nodes {
-		there := l.nodes[1-i]
+		if err := l.routeNode(i); err != nil {
+			return err
+		}
 		// Packets to an address without a pod are dropped silently: see RemovePod. A pod's own
 		// route has a longer prefix and takes precedence.
-		err := l.route(n.host,
-			netlink.Route{Dst: ipNet(a.Sources), Gw: a.Client.AsSlice()},
-			netlink.Route{Dst: ipNet(there.pods), Gw: there.addr.AsSlice()},
-			netlink.Route{Dst: ipNet(n.pods), Type: unix.RTN_BLACKHOLE})
-		if err != nil {
+		blackhole := netlink.Route{Dst: ipNet(n.pods), Type: unix.RTN_BLACKHOLE}
+		if err := l.route(n.host, blackhole); err != nil {
 			return err
 		}
 		toPods := netlink.Route{Dst: ipNet(n.pods), Gw: n.addr.AsSlice()}
@@ -228,6 +270,11 @@ func (e end) configure(peer netip.Addr) error {
 	if err := netlink.LinkSetUp(link); err != nil {
 		return fmt.Errorf("link %s of %s up: %w", e.link, e.host.Name, err)
 	}
+	return e.addNeighbour(link, peer)
+}
+
+// addNeighbour gives an end, which is up, the neighbour entry of its peer.
+func (e end) addNeighbour(link netlink.Link, peer netip.Addr) error {
 	neighbour := &netlink.Neigh{
 		LinkIndex: link.Attrs().Index, State: netlink.NUD_PERMANENT,
 		IP: peer.AsSlice(), HardwareAddr: hardwareAddr(peer),
@@ -236,6 +283,31 @@ func (e end) configure(peer netip.Addr) error {
 		return fmt.Errorf("neighbour %v on %s of %s: %w", peer, e.link, e.host.Name, err)
 	}
 	return nil
+}
+
+// restore sets an end up that was set down, and gives it its peer's neighbour entry. The thread
+// must be in the end's namespace.
+func (e end) restore() error {
+	link, err := netlink.LinkByName(e.link)
+	if err != nil {
+		return fmt.Errorf("link %s of %s: %w", e.link, e.host.Name, err)
+	}
+	if err := netlink.LinkSetUp(link); err != nil {
+		return fmt.Errorf("link %s of %s up: %w", e.link, e.host.Name, err)
+	}
+	addrs, err := netlink.AddrList(link, netlink.FAMILY_V4)
+	if err != nil {
+		return fmt.Errorf("link %s of %s: %w", e.link, e.host.Name, err)
+	}
+	if len(addrs) != 1 || addrs[0].Peer == nil {
+		return fmt.Errorf("link %s of %s has the addresses %v, want one with a peer",
+			e.link, e.host.Name, addrs)
+	}
+	peer, _ := netip.AddrFromSlice(addrs[0].Peer.IP)
+	if err := e.addNeighbour(link, peer.Unmap()); err != nil {
+		return err
+	}
+	return e.awaitCarrier()
 }
 
 // awaitCarrier makes the kernel notice at once that an end that was set up before its peer now has
@@ -292,6 +364,9 @@ func (l *Lab) route(h *Host, routes ...netlink.Route) error {
 // on the host's network, in the sense of Kubernetes, runs directly on the node, at the node's
 // address.
 func (l *Lab) Node(i int) *Host { return l.nodes[i].host }
+
+// Control returns the host of a control plane, or nil. It has links to the clients and the nodes.
+func (l *Lab) Control() *Host { return l.control }
 
 // AddPod adds a pod to a node: a network namespace with one link to the node. The pod gets the next
 // unused address of the node's range; once all have been used, addresses are reused in order. When
@@ -441,11 +516,11 @@ func (l *Lab) removePod(p *Pod) error {
 	return l.dropHost(p.Host)
 }
 
-// NodeDown silences a node for good: no packets of the node or its pods get in or out, and no host
+// NodeDown silences a node: no packets of the node or its pods get in or out, and no host
 // is notified, as when a machine behind a router loses power. The node's processes keep running.
 // (If the clients were on one network segment with the node, their kernel would find that this
 // neighbour no longer answers and return EHOSTUNREACH; here it has static neighbour entries and
-// never asks.) Further calls do nothing.
+// never asks.) Further calls do nothing. NodeUp ends the silence.
 func (l *Lab) NodeDown(node int) error {
 	return l.call(func() error {
 		n, err := l.node(node)
@@ -471,6 +546,57 @@ func (l *Lab) NodeDown(node int) error {
 		}
 		return nil
 	})
+}
+
+// NodeUp takes the links of a node that is down up again.
+func (l *Lab) NodeUp(node int) error {
+	return l.call(func() error {
+		n, err := l.node(node)
+		if err != nil || !n.down {
+			return err
+		}
+		if err := l.enter(n.host); err != nil {
+			return err
+		}
+		for _, name := range n.links {
+			// The kernel has removed the neighbour entry and the routes over the link, but has kept
+			// its address (neigh_ifdown in net/core/neighbour.c, fib_disable_ip in
+			// net/ipv4/fib_frontend.c).
+			if err := (end{host: n.host, link: name}).restore(); err != nil {
+				return err
+			}
+		}
+		n.down = false
+		return l.routeNode(node)
+	})
+}
+
+// removeDevices removes the devices of a host whose names have the prefix.
+func removeDevices(prefix string) error {
+	links, err := netlink.LinkList()
+	if err != nil {
+		return fmt.Errorf("links: %w", err)
+	}
+	for _, link := range links {
+		if !strings.HasPrefix(link.Attrs().Name, prefix) {
+			continue
+		}
+		err := netlink.LinkDel(link)
+		if err != nil && !errors.As(err, &netlink.LinkNotFoundError{}) &&
+			!errors.Is(err, unix.ENODEV) {
+			return fmt.Errorf("remove link %s: %w", link.Attrs().Name, err)
+		}
+	}
+	return nil
+}
+
+// RemoveDevices removes the devices of a host whose names begin with prefix: what a program that
+// was killed has left there.
+func (l *Lab) RemoveDevices(h *Host, prefix string) error {
+	if err := l.Do(h, func() error { return removeDevices(prefix) }); err != nil {
+		return fmt.Errorf("%s: %w", h.Name, err)
+	}
+	return nil
 }
 
 // FlushConntrack deletes all connections from the host's connection tracking. Otherwise an entry

@@ -370,8 +370,59 @@ func TestKernelClusterNodeDown(t *testing.T) {
 	if _, err := l.AddPod(t.Context(), 1, "late"); err == nil {
 		t.Error("no error for a new pod on a node that is down")
 	}
+	for range 2 {
+		if err := l.NodeUp(1); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, from := range []*Host{l.Clients(), l.Node(0), kept.Host} {
+		for _, to := range []netip.Addr{lost.Addr, AddressesOfCluster().Nodes[1]} {
+			_, err := connect(l, from, anySource, port8080(to))
+			if want := to != lost.Addr; errors.Is(err, unix.ECONNREFUSED) != want {
+				t.Errorf("after NodeUp, %s → %v: %v", from.Name, to, err)
+			}
+		}
+	}
+	for _, from := range []*Host{l.Node(1), lost.Host} {
+		_, err := connect(l, from, anySource, port8080(AddressesOfCluster().Client))
+		if err != nil {
+			t.Errorf("after NodeUp, %s → clients: %v", from.Name, err)
+		}
+	}
 	if err := l.RemovePod(lost); err != nil {
 		t.Error(err)
+	}
+}
+
+// TestKernelClusterControl checks that the host of a control plane and the other hosts reach each
+// other, and that a node that is down does not reach it.
+func TestKernelClusterControl(t *testing.T) {
+	l := newLabOf(t, Options{Network: vocabulary.NetworkCluster, Control: true})
+	a := AddressesOfCluster()
+	listenOn(t, l, l.Control(), a.Control)
+	hosts := map[*Host]netip.Addr{
+		l.Clients(): a.Client, l.Node(0): a.Nodes[0], l.Node(1): a.Nodes[1],
+	}
+	for h, addr := range hosts {
+		if _, err := connect(l, h, anySource, port8080(a.Control)); err != nil {
+			t.Errorf("%s → control: %v", h.Name, err)
+		}
+		listenOn(t, l, h, addr)
+		if _, err := connect(l, l.Control(), anySource, port8080(addr)); err != nil {
+			t.Errorf("control → %s: %v", h.Name, err)
+		}
+	}
+	if err := l.NodeDown(0); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := connect(l, l.Control(), anySource, port8080(a.Nodes[0])); !isTimeout(err) {
+		t.Errorf("control → a node that is down: %v, want silence", err)
+	}
+	if err := l.NodeUp(0); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := connect(l, l.Control(), anySource, port8080(a.Nodes[0])); err != nil {
+		t.Errorf("control → a node that is up again: %v", err)
 	}
 }
 

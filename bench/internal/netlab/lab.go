@@ -37,6 +37,8 @@ type Options struct {
 	// Delay, with NetworkVeth, determines the time by which packets between the hosts are delayed.
 	// The zero value means no delay.
 	Delay Delay
+	// Control, with NetworkCluster, adds a host for a control plane: see Lab.Control.
+	Control bool
 	// Init makes the command that runs Init as the lab's PID 1. Required.
 	Init func() *exec.Cmd
 }
@@ -55,8 +57,9 @@ type Lab struct {
 	clients *Host      // equal to servers in a loopback lab
 	tun     []*os.File // see TUN
 
-	nodes []*node // the nodes of a cluster lab
-	pods  map[netip.Addr]*Pod
+	nodes   []*node // the nodes of a cluster lab
+	control *Host   // nil without Options.Control
+	pods    map[netip.Addr]*Pod
 }
 
 // A Host is one network namespace of a lab.
@@ -140,7 +143,7 @@ func (l *Lab) setup(ctx context.Context, o Options) error {
 			return err
 		}
 	case vocabulary.NetworkCluster:
-		if err := l.setupCluster(o.ReceiveCPUs); err != nil {
+		if err := l.setupCluster(o); err != nil {
 			return err
 		}
 	}
@@ -225,6 +228,10 @@ func reapOrphans() {
 	}
 }
 
+// InitPID returns the number of the lab's PID 1 in the caller's PID namespace. When that process
+// has exited, every process of the lab has.
+func (l *Lab) InitPID() int { return l.init.PID() }
+
 // PIDNamespace returns the inode of the lab's PID namespace, which identifies it in the kernel's
 // traces.
 func (l *Lab) PIDNamespace() (uint32, error) {
@@ -241,7 +248,7 @@ func (l *Lab) Servers() *Host { return l.servers }
 // Clients returns the load's host. In a loopback lab it is the same host as Servers.
 func (l *Lab) Clients() *Host { return l.clients }
 
-// Hosts returns all hosts of the lab except pods, each once.
+// Hosts returns all hosts of the lab except pods and Control, each once.
 func (l *Lab) Hosts() []*Host {
 	if l.clients == l.servers {
 		return []*Host{l.servers}

@@ -31,9 +31,11 @@ const (
 	dnsTTL     = 5 * time.Second // default TTL of the answers
 )
 
-// serviceAddress returns the Service's ClusterIP and port.
+// serviceAddress returns the Service's ClusterIP and port. A real Kubernetes gives the first
+// address of the range to the Service of its own API.
 func serviceAddress() netip.AddrPort {
-	return netip.AddrPortFrom(netlab.AddressesOfCluster().Services.Addr().Next(), 80)
+	api := netlab.AddressesOfCluster().Services.Addr().Next()
+	return netip.AddrPortFrom(api.Next(), 80)
 }
 
 // firstPodAddress returns the address and port of the first pod of a trial. The pod is on node A.

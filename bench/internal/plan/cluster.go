@@ -49,6 +49,8 @@ type Cluster struct {
 	Names *Names
 
 	Lags kube.Lags
+	// KubeletLag is the time from a pod's deletion until its kubelet acts on it.
+	KubeletLag kube.Distribution
 	// LongestLags is a time within which nearly every change of a pod reaches the rules.
 	LongestLags time.Duration
 
@@ -63,6 +65,7 @@ type Cluster struct {
 
 	PreStop, Grace, Teardown, ProbePeriod, MinReady, NodeLag time.Duration
 	MaxSurge, MaxUnavailable, MinAvailable                   int
+	Churn                                                    int // changes per second
 }
 
 // Names configures the resolution of a Service's name.
@@ -84,13 +87,14 @@ func newCluster(s scenarios.Setup) *Cluster {
 			ReadyToEndpoint: distribution(k.EndpointLag), EndpointToRules: distribution(k.RulesLag),
 			MinSyncPeriod: k.MinSyncPeriod,
 		},
+		KubeletLag:  distribution(k.KubeletLag),
 		LongestLags: k.EndpointLag.Long() + k.RulesLag.Long() + k.MinSyncPeriod,
 		Placement:   k.Placement,
 		Readiness:   cmp.Or(k.Readiness, vocabulary.ReadinessListening), Startup: s.Server.Startup,
 		PreStop: k.PreStop, Grace: cmp.Or(k.Grace, max(defaultGrace, k.PreStop+afterHook)),
 		Teardown:    cmp.Or(k.Teardown, defaultTeardown),
 		ProbePeriod: cmp.Or(k.ProbePeriod, defaultProbePeriod),
-		MinReady:    k.MinReady, NodeLag: k.NodeLag,
+		MinReady:    k.MinReady, NodeLag: k.NodeLag, Churn: k.Churn,
 		MaxSurge: k.MaxSurge, MaxUnavailable: k.MaxUnavailable, MinAvailable: k.MinAvailable,
 	}
 	if s.ByCommand() {
@@ -129,4 +133,18 @@ func distribution(l scenarios.Lag) kube.Distribution {
 		return kube.Quantiles(l.Measured.Lags)
 	}
 	return kube.Fixed(l.A)
+}
+
+// leastRealQueue is the share of a window for which the workers of a real Kubernetes may wait for a
+// CPU: its own parts run on the servers' CPUs, and are busy for a second when they start a pod.
+// That wait is a part of what an update costs.
+const leastRealQueue = 0.8
+
+// validity returns the limits that decide whether a trial is valid.
+func validity(s scenarios.Setup) scenarios.Validity {
+	v := s.Validity
+	if s.InPods() && s.Kube.Control == vocabulary.ControlReal {
+		v.RunQueue = max(v.RunQueue, leastRealQueue)
+	}
+	return v
 }

@@ -179,7 +179,7 @@ func newVariant(
 		},
 		Cluster: newCluster(s), RoundTrip: newRoundTrip(s, machine),
 		Duration: s.Load.Lasts(), Timeout: s.Load.Timeout, OfCapacity: s.Load.Rate.OfCapacity,
-		Search: search, Validity: s.Validity,
+		Search: search, Validity: validity(s),
 		setup: s, machine: machine, timeline: timeline, dir: dir,
 	}
 	if s.Path == vocabulary.PathHAProxy {

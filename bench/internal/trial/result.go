@@ -33,6 +33,9 @@ func (s *stage) result(a *ledger.Account) *results.Trial {
 	r.Trace = s.trace(a)
 	if s.cluster != nil {
 		r.ControlPlane = cluster.Embedded
+		if s.kubernetes != nil {
+			r.ControlPlane = s.kubernetes.Name()
+		}
 	}
 	if s.proxy == nil && (s.cluster == nil || s.third != nil) {
 		r.Equalities = a.Equalities(r)
@@ -119,6 +122,9 @@ func (s *stage) addPods(a *ledger.Account, done *step, k int, r *results.Step) {
 	r.Pods = s.cluster.Removed(s.book, routes, removed, done.trigger)
 	if n := len(r.Pods); n > 0 {
 		r.EndpointsNS, r.RulesNS = r.Pods[n-1].EndpointsNS, r.Pods[n-1].RulesNS
+	}
+	for i, pod := range r.Pods {
+		r.Pods[i].LastAcceptNS = a.LastAccept(pod.Worker).Nanoseconds()
 	}
 	r.Pods = append(r.Pods, s.cluster.Added(s.book, routes, done.started)...)
 }

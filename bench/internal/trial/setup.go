@@ -14,6 +14,7 @@ import (
 	"reuseport-bench/bench/internal/cluster"
 	"reuseport-bench/bench/internal/haproxy"
 	"reuseport-bench/bench/internal/kernel"
+	"reuseport-bench/bench/internal/kubernetes"
 	"reuseport-bench/bench/internal/ledger"
 	"reuseport-bench/bench/internal/load"
 	"reuseport-bench/bench/internal/netlab"
@@ -51,6 +52,7 @@ type stage struct {
 	command    *commandServer         // the only one of third; nil in a cluster
 	handshakes *kernel.HalfOpenReader // nil unless the stop mode needs it
 	cluster    *cluster.Cluster       // nil: the workers are not in pods
+	kubernetes *kubernetes.Cluster    // runs the pods; nil: this program does
 	proxy      *haproxy.Process       // nil: no proxy
 	relay      *relay.Process         // nil: no packet is delayed, or the kernel delays them
 	loads      []*load.Process
@@ -110,13 +112,17 @@ func setUp(
 	if v.Command != nil {
 		s.third = &thirdParties{}
 	}
+	if v.Cluster != nil && v.Cluster.Control == vocabulary.ControlReal {
+		s.servers.TermMode = cmp.Or(v.Stop, vocabulary.StopClose)
+	}
 	for _, step := range []func() error{
 		func() (err error) { s.clock, err = clock.New(); return err },
+		func() error { return s.findKubernetes(ctx, o) },
 		func() error { return s.makeLab(ctx, o.Roles, c) },
 		func() error { return s.startRelay(ctx, o.Roles, c) },
 		func() error { return s.openBook(o.KeepFacts) },
 		func() error { return s.startWitness(c) },
-		func() error { return s.makeCluster(ctx, c) },
+		func() error { return s.makeCluster(ctx, o.Roles, c) },
 		func() error { return s.makeGroup(o.Roles, c) },
 		func() error { return s.watchSelector(c) },
 		func() error { return s.startWorkers(ctx) },
@@ -135,26 +141,50 @@ func setUp(
 	return s, nil
 }
 
-func (s *stage) makeLab(ctx context.Context, roles Roles, c *cleanup) (err error) {
-	s.lab, err = netlab.New(ctx, netlab.Options{
-		Init: roles.Init, Network: s.variant.Network, ReceiveCPUs: s.plan.CPUs.Servers,
-		Delay: s.variant.RoundTrip.Delay(),
-	})
-	if err != nil {
+// findKubernetes finds the real Kubernetes of the run, if the variant is to use it.
+func (s *stage) findKubernetes(ctx context.Context, o Options) (err error) {
+	if s.variant.Cluster == nil || s.variant.Cluster.Control != vocabulary.ControlReal {
+		return nil
+	}
+	if s.kubernetes, err = o.Kubernetes(ctx, s.variant.Cluster.NodeLag); err != nil {
 		return err
 	}
-	c.add(s.lab.Close)
-	host := s.lab.Servers()
+	sources := s.kubernetes.Sources()
+	for i := range s.load {
+		s.load[i].Sources = sources
+	}
+	return nil
+}
+
+// makeLab makes the lab of the trial. A real Kubernetes has its own lab, which outlives the trial.
+func (s *stage) makeLab(ctx context.Context, roles Roles, c *cleanup) (err error) {
+	if s.kubernetes != nil {
+		s.lab = s.kubernetes.Lab()
+	} else {
+		s.lab, err = netlab.New(ctx, netlab.Options{
+			Init: roles.Init, Network: s.variant.Network, ReceiveCPUs: s.plan.CPUs.Servers,
+			Delay: s.variant.RoundTrip.Delay(),
+		})
+		if err != nil {
+			return err
+		}
+		c.add(s.lab.Close)
+	}
 	for _, set := range s.variant.Sysctls {
 		if err := setEverywhere(s.lab, set); err != nil {
 			return err
 		}
-		if s.sysctls[set.Name], err = s.lab.Sysctl(host, set.Name); err != nil {
+		if s.sysctls[set.Name], err = s.lab.Sysctl(s.lab.Servers(), set.Name); err != nil {
 			return err
 		}
 	}
+	return s.recordSysctls()
+}
+
+// recordSysctls reads the sysctls that every run records.
+func (s *stage) recordSysctls() error {
 	for _, name := range recordedSysctls {
-		value, err := s.lab.Sysctl(host, name)
+		value, err := s.lab.Sysctl(s.lab.Servers(), name)
 		if err != nil {
 			value = "absent" // on an older kernel
 		}
@@ -187,6 +217,9 @@ func (s *stage) openBook(keep bool) (err error) {
 	if s.variant.Cluster != nil {
 		nodes := netlab.AddressesOfCluster().Nodes
 		l.Kubelets = nodes[:]
+		if s.kubernetes != nil {
+			l.Kubelets = append(l.Kubelets, s.kubernetes.Gateways()...)
+		}
 	}
 	if s.book, err = ledger.NewBook(l); err == nil && keep {
 		s.book.Keep()
@@ -194,7 +227,7 @@ func (s *stage) openBook(keep bool) (err error) {
 	return err
 }
 
-func (s *stage) makeCluster(ctx context.Context, c *cleanup) (err error) {
+func (s *stage) makeCluster(ctx context.Context, roles Roles, c *cleanup) (err error) {
 	if s.variant.Cluster == nil {
 		return nil
 	}
@@ -207,7 +240,11 @@ func (s *stage) makeCluster(ctx context.Context, c *cleanup) (err error) {
 	if s.third != nil && s.third.witness != nil {
 		o.Watch = s.third.witness.Watch
 	}
-	s.cluster, err = cluster.New(ctx, o)
+	if s.kubernetes != nil {
+		s.cluster, err = cluster.NewReal(ctx, o, s.kubernetes, roles.Worker().Args[1:])
+	} else {
+		s.cluster, err = cluster.New(ctx, o)
+	}
 	c.add(s.cluster.Close)
 	return err
 }
@@ -235,6 +272,9 @@ func (s *stage) makeGroup(roles Roles, c *cleanup) (err error) {
 	c.add(s.group.Close)
 	if s.cluster != nil {
 		s.cluster.Serve(s.group)
+	}
+	if s.kubernetes != nil { // before the group is closed
+		c.add(func() error { s.cluster.EndAdoption(); return nil })
 	}
 	if s.variant.Stop == vocabulary.StopBPFDrain {
 		if s.handshakes, err = kernel.NewHalfOpenReader(s.types); err != nil {
@@ -285,7 +325,7 @@ func (s *stage) startWorkers(ctx context.Context) error {
 		return nil
 	}
 	began := s.clock.Now()
-	first, err := s.group.StartGeneration(ctx)
+	first, err := s.startFirst(ctx)
 	if err != nil {
 		return err
 	}
@@ -306,6 +346,15 @@ func (s *stage) startWorkers(ctx context.Context) error {
 		s.third.usedBefore, err = s.third.cpu()
 	}
 	return err
+}
+
+// startFirst starts the first generation.
+func (s *stage) startFirst(ctx context.Context) (*servers.Generation, error) {
+	if s.kubernetes == nil {
+		return s.group.StartGeneration(ctx)
+	}
+	first := s.group.NextGeneration()
+	return first, s.cluster.Deploy(ctx, first, s.servers.Workers)
 }
 
 // park parks processes for the workers that steps will start, if the variant asks for parked

@@ -36,6 +36,9 @@ func (s *stage) takeDown(ctx context.Context) (*ledger.Facts, error) {
 		return nil, err
 	}
 	s.seen.atEnd = s.scheds()
+	if err := s.undeploy(ctx); err != nil {
+		return nil, err
+	}
 	relayAtEnd := s.relaySched()
 	if err := s.endWorkers(ctx); err != nil {
 		return nil, err
@@ -61,6 +64,18 @@ func (s *stage) takeDown(ctx context.Context) (*ledger.Facts, error) {
 	}
 	s.seen.resetsSent = last.Since(s.seen.before)["TcpOutRsts"]
 	return s.facts(), nil
+}
+
+// undeploy begins to delete the pods of a real Kubernetes. It returns an error if a part of that
+// Kubernetes has failed meanwhile.
+func (s *stage) undeploy(ctx context.Context) error {
+	if s.kubernetes == nil {
+		return nil
+	}
+	if err := s.cluster.Failed(); err != nil {
+		return err
+	}
+	return s.cluster.Undeploy(ctx)
 }
 
 // endGrace is the maximum grace period when workers are stopped after the load. No client waits for

@@ -162,6 +162,9 @@ func (t *timeline) carryOut(ctx context.Context, s *step) error {
 		return commandActions[s.Do](t, ctx, s)
 	}
 	s.what = fmt.Sprintf("generation %d", t.current.Number)
+	if t.cluster.Real() {
+		return realActions[s.Do](t, ctx, s)
+	}
 	return actions[s.Do](t, ctx, s)
 }
 

@@ -9,6 +9,7 @@ import (
 
 	"github.com/cilium/ebpf/btf"
 
+	"reuseport-bench/bench/internal/kubernetes"
 	"reuseport-bench/bench/internal/ledger"
 	"reuseport-bench/bench/internal/plan"
 	"reuseport-bench/results"
@@ -17,7 +18,9 @@ import (
 // Roles holds a function for each role of a child process. The function returns a command that runs
 // this program's binary in that role.
 type Roles struct {
-	Init, Worker, Load, Relay, Agent func() *exec.Cmd
+	Init, Worker, Load, Relay, Agent, Supervise, Sweep func() *exec.Cmd
+	// Pause is the argument with which this program holds the namespaces of a pod.
+	Pause string
 }
 
 // lead is the time from the end of the preparations to the instant at which the first attempt is
@@ -32,6 +35,9 @@ type Options struct {
 	// Reading it takes longer than loading a program, so the trials of a run share the cache. If
 	// KernelTypes is nil, each program reads the information again.
 	KernelTypes *btf.Cache
+	// Kubernetes returns the real Kubernetes of the run, and boots it if necessary. Its nodes may
+	// be silent for nodeGrace; 0 means Kubernetes' default. Only variants with ControlReal need it.
+	Kubernetes func(ctx context.Context, nodeGrace time.Duration) (*kubernetes.Cluster, error)
 	// KeepFacts makes Run return all facts by which the trial was judged, in Outcome.Facts.
 	KeepFacts bool
 }
@@ -44,6 +50,7 @@ type Outcome struct {
 }
 
 // Run carries out one trial of the variant in its own lab, and removes the lab before it returns.
+// Only the lab of a real Kubernetes stays.
 // If nothing was measured, it returns an error. If the measurements are unusable, it returns a
 // trial that is marked as invalid.
 func Run(ctx context.Context, p *plan.Plan, v *plan.Variant, o Options) (_ *Outcome, err error) {
