@@ -115,7 +115,7 @@ anything differs, and 3 when facts are missing.`,
 				only[i] = s.Name
 			}
 			if run.FinishedAt != nil { // apply this version's rules, as the command claims does
-				run.Claims = claims.Decide(run, scenarios.Names())
+				run.Claims = claims.Decide(part(run, only), scenarios.Names())
 			}
 			if chartsDir != "" {
 				if err := writeCharts(c, chartsDir, run, only); err != nil {
@@ -145,6 +145,18 @@ anything differs, and 3 when facts are missing.`,
 	completeFlag(c, "scenario", scenariosOfRuns)
 	completeFlag(c, "trial", trialsOfRun)
 	return toFile(s, c)
+}
+
+// part returns the run with only the scenarios of these names, or the whole run without names.
+func part(run *results.Run, names []string) *results.Run {
+	if len(names) == 0 {
+		return run
+	}
+	p := *run
+	p.Scenarios = slices.DeleteFunc(slices.Clone(run.Scenarios), func(s *results.Scenario) bool {
+		return !slices.Contains(names, s.Name)
+	})
+	return &p
 }
 
 // reportOptions returns the options for reports on standard output.

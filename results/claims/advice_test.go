@@ -65,6 +65,7 @@ func adviceCases() []adviceCase {
 		}},
 		{"stalled-worker", VerdictHolds, figures{"hash": high, "shared": low, "steered": low}},
 		{"stalled-worker", VerdictFails, figures{"hash": low, "shared": high}},
+		{"k8s-endpoint-instant", VerdictFails, figures{"endpoints": short, "unrouted": slow}},
 		{"cold-start", VerdictHolds, figures{"own": high, "shared": low}},
 		{"cold-start", VerdictFails, figures{"own": low, "shared": high}},
 		{"cold-start", VerdictConditional, figures{
@@ -310,9 +311,9 @@ func TestAdviceAtSettings(t *testing.T) {
 	want := []string{
 		"Closing the listener on SIGTERM is enough at 0.5 of capacity on kept connections: that " +
 			"lost none in 96 restarts (at most 3 in 96 lose any).",
-		"Do not stop a worker by merely closing its SO_REUSEPORT listener: that lost 0.30 " +
-			"[0.20, 0.40] requests per restart at 2000 requests per second with a new connection " +
-			"each.",
+		"Do not stop a worker by merely closing its SO_REUSEPORT listener: the kernel then " +
+			"resets the connections that wait in its accept queue. That lost 0.30 [0.20, 0.40] " +
+			"requests per restart at 2000 requests per second with a new connection each.",
 	}
 	if verdict != VerdictConditional || !slices.Equal(advice, want) {
 		t.Errorf("%s, %q, want %q", verdict, advice, want)

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 	"unicode/utf8"
 
 	"github.com/expr-lang/expr"
@@ -380,16 +381,71 @@ func TestSameNodeSharing(t *testing.T) {
 }
 
 func TestClaimWithoutRule(t *testing.T) {
-	claims := Decide(&results.Run{}, []string{"pod-deletion"})
-	i := slices.IndexFunc(claims, func(c results.Claim) bool {
-		return c.ID == "k8s-endpoint-instant"
-	})
-	want := results.Claim{
-		ID: "k8s-endpoint-instant", Verdict: VerdictNotTested,
-		Evidence: []string{"this version has no rule to decide it by"},
+	d := (&Rule{Scenario: "steady"}).decideBy(&results.Run{}, []string{"steady"})
+	if want := untested("this version has no rule to decide it by"); !cmp.Equal(want, d,
+		cmp.AllowUnexported(decision{})) {
+		t.Errorf("got %+v, want %+v", d, want)
 	}
-	if diff := cmp.Diff(want, claims[i]); diff != "" {
-		t.Errorf("(-want +got):\n%s", diff)
+}
+
+// deletions returns a variant of pod-deletion: ten trials, in each of which four pods were deleted.
+// The endpoints followed after lag, and SIGTERM came a millisecond before that for the first of
+// them, and after it for the others.
+func deletions(preStop string, lag time.Duration, first int) *results.Variant {
+	v := &results.Variant{Labels: map[string]string{"kube.pre_stop": preStop}}
+	for range 10 {
+		tr := resultstest.RestartTrial(0, 0, 0, 0)
+		for i := range tr.Steps {
+			term := lag + time.Millisecond
+			if i < first {
+				term = lag - time.Millisecond
+			}
+			tr.Steps[i].Pods = []results.Pod{{
+				DeletedNS: new(int64(0)), TermNS: new(int64(term)), EndpointsNS: new(int64(lag)),
+				RulesNS: new(int64(lag + 20*time.Millisecond)),
+			}}
+		}
+		v.Trials = append(v.Trials, tr)
+	}
+	return v
+}
+
+// Two claims are about the order of events in a real Kubernetes.
+func TestKubernetesClaims(t *testing.T) {
+	tests := []struct {
+		name             string
+		without, delayed *results.Variant
+		instant, after   string
+	}{
+		{
+			"as it is", deletions("0s", 9*time.Millisecond, 1),
+			deletions("2s", 9*time.Millisecond, 0), VerdictFails, VerdictConditional,
+		},
+		{
+			"endpoints at once, SIGTERM after them", deletions("0s", 500*time.Microsecond, 0),
+			deletions("2s", 500*time.Microsecond, 0), VerdictHolds, VerdictHolds,
+		},
+		{
+			"preStop does not help", deletions("0s", 9*time.Millisecond, 2),
+			deletions("2s", 9*time.Millisecond, 2), VerdictFails, VerdictFails,
+		},
+	}
+	for _, test := range tests {
+		run := &results.Run{Scenarios: []*results.Scenario{{
+			Name: "pod-deletion", MinValid: 4,
+			Variants: []*results.Variant{test.without, test.delayed},
+		}}}
+		summary.FillRun(run)
+		verdicts := map[string]string{}
+		for _, c := range Decide(run, []string{"pod-deletion"}) {
+			verdicts[c.ID] = c.Verdict
+		}
+		if got := verdicts["k8s-endpoint-instant"]; got != test.instant {
+			t.Errorf("%s: at once: %s, want %s", test.name, got, test.instant)
+		}
+		if got := verdicts["k8s-sigterm-after-isolation"]; got != test.after {
+			t.Errorf("%s: after isolation: %s, want %s", test.name, got, test.after)
+		}
 	}
 }
 

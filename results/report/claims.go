@@ -52,7 +52,8 @@ func adviceBlocks(d *document.Document, run *results.Run) {
 		return
 	}
 	d.Heading(2, "Advice")
-	d.Paragraph("What follows from the figures of this run, for the load that it had:")
+	d.Paragraph("What follows from the figures of this run, for the load that it had; " +
+		"brackets are 95 % intervals:")
 	d.Points(all)
 }
 

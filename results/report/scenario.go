@@ -334,13 +334,12 @@ func figureBlocks(d *document.Document, s *results.Scenario, measured []*results
 	}
 	if behind := figureTable(s, behindService(measured), serviceColumns); len(behind.Rows) > 0 &&
 		len(behind.Columns) > 1 {
-		d.Heading(3, "Behind a Service, by the embedded control plane")
-		d.Paragraph("The control plane is this program's own stand-in, with the lags that the " +
-			"scenario sets; rules and connection tracking are the kernel's. " +
-			"Predicted: offered rate × time in which rules led to pods where nobody listened, " +
-			"weighed with their share, and to none at all. " +
-			"A client that waits longer than 1 s sends a rejected SYN again, and is lost only if " +
-			"that meets nobody either.")
+		heading, what := controlPlane(behindService(measured))
+		d.Heading(3, heading)
+		d.Paragraph(what + " Predicted: offered rate × time in which rules led to pods where " +
+			"nobody listened, weighed with their share, and to none at all. A client that waits " +
+			"longer than 1 s sends a rejected SYN again, and is lost only if that meets nobody " +
+			"either.")
 		d.Table(behind)
 		slopeBlock(d, s)
 		if pods := figureTable(s, behindService(measured), podColumns); len(pods.Columns) > 1 {
@@ -470,6 +469,36 @@ func slopeText(what string, s summary.Slope, perSecond, atNone string) string {
 	}
 	return fmt.Sprintf("%s over %s: %s for each second, %s where there is none "+
 		"(%s, least squares, 95 %%).", what, over, perSecond, atNone, unit.Plural(s.N, "trial"))
+}
+
+// controlPlane returns a heading that names the control planes of the variants, and says what they
+// are.
+func controlPlane(variants []*results.Variant) (heading, what string) {
+	var names []string
+	for _, v := range variants {
+		for _, t := range v.Trials {
+			if t.ControlPlane != "" && !slices.Contains(names, t.ControlPlane) {
+				names = append(names, t.ControlPlane)
+			}
+		}
+	}
+	slices.Sort(names)
+	heading = "Behind a Service"
+	var says []string
+	for _, name := range names {
+		if name == "embedded" {
+			says = append(says, "The embedded control plane is this program's own stand-in, with "+
+				"the lags that the scenario sets.")
+			continue
+		}
+		heading += ", by " + name
+		says = append(says, "Kubernetes is real: two nodes with kubelets and containerd on this "+
+			"machine. Nothing but its own pods keeps it busy.")
+	}
+	if slices.Equal(names, []string{"embedded"}) {
+		heading += ", by the embedded control plane"
+	}
+	return heading, strings.Join(says, " ") + " Rules and connection tracking are the kernel's."
 }
 
 // behindService returns the variants that ran with a control plane.
