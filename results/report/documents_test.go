@@ -72,6 +72,10 @@ func TestDocuments(t *testing.T) {
 		"cold-start-service": coldStartService(),
 		"scale":              scaleTable(),
 		"server-restarts":    b.serverRestarts(),
+		"kube-lags":          kubeLags(),
+		"kube-rolling":       kubeRolling(),
+		"kube-agreement":     kubeAgreement(),
+		"kube-moves":         kubeMoves(),
 	} {
 		tables[name] = b.markdown(table)
 	}
