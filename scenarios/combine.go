@@ -432,6 +432,13 @@ func (c *setupCheck) rollout() {
 	case k.NodeLag > 0 && !c.has(vocabulary.StepNodeDown):
 		c.add("kube.node_lag", ": no step is a node-down",
 			"add a step node-down, or remove node_lag")
+	case k.ControllerLag != Lag{} && !awaits:
+		c.add("kube.controller_lag", ": no step waits for a new pod",
+			"add a step rolling-update, drain-node, move-pod or scale, or remove controller_lag")
+	case k.RelistOffset > 0 && k.RelistOffset >= k.RelistPeriod && !k.real():
+		c.add("kube.relist_offset", ": "+strictyaml.FormatDuration(k.RelistOffset)+
+			" is not shorter than the relist period",
+			"set kube.relist_period to more, such as Kubernetes' 1s")
 	case k.Churn > 0 && !k.real():
 		c.add("kube.churn", ": the embedded control plane has no API server to keep busy",
 			"add control: real, or remove churn")

@@ -128,6 +128,8 @@ func (c *setupCheck) commandPods() {
 			"each server needs a network of its own; use pods or one-node"},
 		{"kube.control", k.real(), ": real does not go with server.kind: command yet",
 			"use embedded"},
+		{"kube.container_start", k.ContainerStart > 0,
+			": does not go with server.kind: command", "the server starts with its pod; remove it"},
 		{"kube.users", k.otherUsers(), ": does not go with server.kind: command",
 			"use server.user"},
 		{"kube.readiness", k.Readiness == vocabulary.ReadinessListening,

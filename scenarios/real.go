@@ -81,6 +81,11 @@ func (c *setupCheck) decidedByKubernetes() {
 		{"kube.endpoint_lag", k.EndpointLag != Lag{}},
 		{"kube.rules_lag", k.RulesLag != Lag{}},
 		{"kube.kubelet_lag", k.KubeletLag != Lag{}},
+		{"kube.ready_lag", k.ReadyLag != Lag{}},
+		{"kube.controller_lag", k.ControllerLag != Lag{}},
+		{"kube.relist_period", k.RelistPeriod > 0},
+		{"kube.relist_offset", k.RelistOffset > 0},
+		{"kube.container_start", k.ContainerStart > 0},
 		{"kube.teardown", k.Teardown > 0},
 	} {
 		if of.set {

@@ -94,10 +94,16 @@ type Kube struct {
 	EndpointLag   Lag                  `yaml:"endpoint_lag,omitempty"`
 	RulesLag      Lag                  `yaml:"rules_lag,omitempty"`
 	KubeletLag    Lag                  `yaml:"kubelet_lag,omitempty"`
-	MinSyncPeriod time.Duration        `yaml:"min_sync_period,omitempty"` // real: 0 means 1 s
-	Readiness     vocabulary.Readiness `yaml:"readiness,omitempty"`
-	ProbePeriod   time.Duration        `yaml:"probe_period,omitempty"` // 0 means 1 s
-	MinReady      time.Duration        `yaml:"min_ready,omitempty"`
+	ReadyLag      Lag                  `yaml:"ready_lag,omitempty"` // zero means EndpointLag
+	ControllerLag Lag                  `yaml:"controller_lag,omitempty"`
+	RelistPeriod  time.Duration        `yaml:"relist_period,omitempty"`
+	RelistOffset  time.Duration        `yaml:"relist_offset,omitempty"`
+	// ContainerStart is the time from a pod's creation until its container has started.
+	ContainerStart time.Duration        `yaml:"container_start,omitempty"`
+	MinSyncPeriod  time.Duration        `yaml:"min_sync_period,omitempty"` // real: 0 means 1 s
+	Readiness      vocabulary.Readiness `yaml:"readiness,omitempty"`
+	ProbePeriod    time.Duration        `yaml:"probe_period,omitempty"` // 0 means 1 s
+	MinReady       time.Duration        `yaml:"min_ready,omitempty"`
 	// A MaxSurge of 0 means 1 if MaxUnavailable is 0.
 	MaxSurge       int           `yaml:"max_surge,omitempty"`
 	MaxUnavailable int           `yaml:"max_unavailable,omitempty"`

@@ -109,6 +109,10 @@ func podSettings() []strictyaml.Setting {
 			Doc: "The delay between a pod's becoming ready, or its deletion, and the change of " +
 				"its Service's endpoints: fixed, or drawn anew for each change. measured/NAME " +
 				"draws from lags of a real Kubernetes, listed in scenarios/measured."},
+		{Path: "kube.ready_lag", Max: minute, Default: "0s", Example: "5ms",
+			Needs: aCluster + "; " + ownControl, Unset: "kube.endpoint_lag",
+			Doc: "The delay between what a pod's kubelet reports (its address, or that it is " +
+				"ready or not) and the change of its Service's endpoints."},
 		{Path: "kube.rules_lag", Max: minute, Default: "0s", Example: "100ms",
 			Needs: aService + "; " + ownControl,
 			Doc: "The delay between a change of endpoints and the start of the node's sync of " +
@@ -118,6 +122,24 @@ func podSettings() []strictyaml.Setting {
 			Needs: aCluster + "; " + ownControl,
 			Doc: "The delay between a pod's deletion and the moment at which its kubelet acts on " +
 				"it (with preStop, then SIGTERM): fixed, or drawn anew for each deletion."},
+		{Path: "kube.controller_lag", Max: minute, Default: "0s", Example: "20ms",
+			Needs: "a step that waits for new pods; " + ownControl,
+			Doc: "The delay between a new pod's becoming available and the moment at which the " +
+				"controller of the rolling update or drain acts on it: fixed, or drawn anew for " +
+				"each pod."},
+		{Path: "kube.relist_period", Max: minute, Default: "0s", Example: "1s",
+			Needs: aCluster + "; " + ownControl,
+			Doc: "The time between two looks of a kubelet at its containers: 1 s in Kubernetes. " +
+				"Only then does it learn that a container has started. It reports the pod's " +
+				"address, which joins the endpoints as not ready, and sends the first readiness " +
+				"probe. With 0s it learns at once."},
+		{Path: "kube.relist_offset", Max: minute, Default: "0s", Example: "100ms",
+			Needs: "kube.relist_period",
+			Doc:   "How much later the kubelet of the second node looks than that of the first."},
+		{Path: "kube.container_start", Max: minute, Default: "0s", Example: "500ms",
+			Needs: aCluster + "; " + ownControl,
+			Doc: "The time from a pod's creation until its container has started. server.startup " +
+				"counts from then."},
 		{Path: "kube.min_sync_period", Max: minute, Default: "0s", Example: "1s", Needs: aService,
 			Unset: "no minimum; 1s with kube.control: real",
 			Doc: "The minimum time between two syncs of a node's rules: kube-proxy's " +

@@ -210,7 +210,7 @@ func (c *Cluster) AwaitRules(ctx context.Context, workers []*servers.Worker) err
 		})
 	}
 	const late = "the Service's rules did not come into force in time"
-	return c.await(ctx, c.plan.LongestLags+rulesLimit, late, func() bool {
+	return c.await(ctx, c.plan.LongestLags+c.plan.RelistPeriod+rulesLimit, late, func() bool {
 		return !slices.ContainsFunc(workers, func(w *servers.Worker) bool { return !reachable(w) })
 	})
 }
@@ -219,7 +219,7 @@ func (c *Cluster) AwaitRules(ctx context.Context, workers []*servers.Worker) err
 func (c *Cluster) AwaitReady(ctx context.Context, w *servers.Worker) error {
 	name := c.podOf(w).name
 	ready := func(e kube.Event) bool { return e.Kind == kube.PodReady && e.Pod == name }
-	limit := c.plan.Startup + 2*c.plan.ProbePeriod + rulesLimit
+	limit := c.plan.Startup + c.plan.RelistPeriod + 2*c.plan.ProbePeriod + rulesLimit
 	return c.await(ctx, limit, "pod "+name+" was not ready in time", func() bool {
 		return slices.ContainsFunc(c.events, ready)
 	})

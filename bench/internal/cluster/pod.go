@@ -137,15 +137,17 @@ func (c *Cluster) serve(ctx context.Context, p *pod) error {
 		return err
 	}
 	p.watch()
+	made := c.clock.Now()
 	p.kubelet = kube.RunPod(c.ctx, kube.KubeletOptions{
 		Pod: p.name, ControlPlane: c.plane, Clock: c.clock, Events: c.event,
 		Lifecycle: kube.Lifecycle{
 			PreStop: c.plan.PreStop, Grace: c.plan.Grace, Period: c.plan.ProbePeriod,
-			DeletionLag: c.kubeletLag(p),
+			DeletionLag:  c.sample(c.plan.KubeletLag, p.name),
+			RelistPeriod: c.plan.RelistPeriod, RelistPhase: c.relistPhase(p.Node),
 		},
 		Container: kube.Container{
 			Start: func(ctx context.Context) (<-chan struct{}, error) {
-				c.awaitStarted(ctx, p)
+				c.awaitStarted(ctx, p, made)
 				return p.exited, nil
 			},
 			Probe:     c.probeOf(p),
@@ -168,12 +170,28 @@ func (c *Cluster) serve(ctx context.Context, p *pod) error {
 	return nil
 }
 
-// kubeletLag draws the time from a pod's deletion until its kubelet acts on it. Variants of a block
-// draw the same lag for a pod of the same name.
-func (c *Cluster) kubeletLag(p *pod) time.Duration {
+// sample draws a lag. Variants of a block draw the same lag for the same name.
+func (c *Cluster) sample(from kube.Distribution, name string) time.Duration {
 	h := fnv.New64a()
-	_, _ = h.Write([]byte(p.name)) // never fails
-	return c.plan.KubeletLag.Sample(rand.New(rand.NewPCG(c.Seed, h.Sum64())))
+	_, _ = h.Write([]byte(name)) // never fails
+	return from.Sample(rand.New(rand.NewPCG(c.Seed, h.Sum64())))
+}
+
+// ControllerLag draws the time from the moment at which the worker's pod is available until the
+// controller acts on it.
+func (c *Cluster) ControllerLag(w *servers.Worker) time.Duration {
+	return c.sample(c.plan.ControllerLag, "controller "+c.podOf(w).name)
+}
+
+// relistPhase returns when the kubelet of a node looks at its containers: how long after each
+// multiple of the period. It is drawn for the trial.
+func (c *Cluster) relistPhase(node int) time.Duration {
+	period := c.plan.RelistPeriod
+	if period == 0 {
+		return 0
+	}
+	phase := c.sample(kube.Uniform{Max: period}, "relist")
+	return (phase + time.Duration(node)*c.plan.RelistOffset) % period
 }
 
 // watch makes the channel exited, and closes it when the last of the pod's workers has exited.

@@ -16,13 +16,15 @@ import (
 	"reuseport-bench/bench/internal/netlab"
 	"reuseport-bench/bench/internal/plan"
 	"reuseport-bench/scenarios/vocabulary"
+	"reuseport-bench/servers/clock"
 	"reuseport-bench/servers/socket"
 )
 
-// awaitStarted waits until a pod counts as started. With readiness "listening" it waits until the
-// pod's processes listen; otherwise it returns at once.
-func (c *Cluster) awaitStarted(ctx context.Context, p *pod) {
-	if c.plan.Readiness != vocabulary.ReadinessListening {
+// awaitStarted waits until the container of a pod that was made at an instant counts as started.
+// With readiness "listening" it waits until the pod's processes listen.
+func (c *Cluster) awaitStarted(ctx context.Context, p *pod, made clock.Instant) {
+	if at := made.Add(c.plan.ContainerStart); c.clock.SleepUntil(ctx, at) != nil ||
+		c.plan.Readiness != vocabulary.ReadinessListening {
 		return
 	}
 	for _, w := range p.workers {

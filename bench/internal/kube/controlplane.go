@@ -21,8 +21,10 @@ type ControlPlane interface {
 	// CreateService creates a service without endpoints and sends it to every node. The zero
 	// address makes a headless service: it has endpoints, for the DNS, but no rules.
 	CreateService(ctx context.Context, name string, address netip.AddrPort) error
-	// AddPod adds a pod that is not ready.
+	// AddPod adds a pod that has not started. MarkStarted records that its address is known: it is
+	// now an endpoint that is not ready.
 	AddPod(ctx context.Context, pod Pod) error
+	MarkStarted(ctx context.Context, pod string) error
 	// MarkReady records that the pod's readiness probe succeeds, and MarkUnready that it fails.
 	// Repeating a call changes nothing. Kubelets call these methods; a control plane with its own
 	// kubelets may return ErrNotSupported.
@@ -115,6 +117,7 @@ type EventKind string
 // The kinds of events, in the order of a pod's life.
 const (
 	PodAdded   EventKind = "pod_added"
+	PodStarted EventKind = "pod_started" // the pod's kubelet reported its address
 	PodReady   EventKind = "pod_ready"   // the pod's kubelet reported it ready
 	PodUnready EventKind = "pod_unready" // the kubelet reported it unready; no event for a new pod
 	// EndpointsChanged reports a change of the Service's endpoints. Endpoints lists all of them.

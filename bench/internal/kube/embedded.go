@@ -56,7 +56,8 @@ var _ ControlPlane = (*Embedded)(nil)
 // A record is the current state of a pod, before any lag.
 type record struct {
 	Pod
-	ready, terminating, gone bool
+	// started means that the pod's kubelet has reported its address.
+	started, ready, terminating, gone bool
 }
 
 // NewEmbedded starts a control plane without services and pods. The caller closes the control
@@ -170,8 +171,17 @@ func (e *Embedded) AddPod(ctx context.Context, pod Pod) error {
 		}
 		r := &record{Pod: pod}
 		e.pods[pod.Name] = r
-		e.changed(r, PodAdded)
+		e.report(r, PodAdded)
 		return nil
+	})
+}
+
+// MarkStarted implements ControlPlane.
+func (e *Embedded) MarkStarted(ctx context.Context, pod string) error {
+	return e.change(ctx, pod, PodStarted, func(r *record) bool {
+		was := r.started
+		r.started = true
+		return !was
 	})
 }
 
@@ -227,18 +237,27 @@ func (e *Embedded) change(
 	})
 }
 
-// changed emits an event for a changed pod and sends its state to the endpoints.
-func (e *Embedded) changed(r *record, kind EventKind) {
+func (e *Embedded) report(r *record, kind EventKind) {
 	e.options.Events(Event{
 		At: e.options.Clock.Now(), Kind: kind, Pod: r.Name, Service: r.Service, Node: r.Node,
 	})
+}
+
+// changed emits an event for a changed pod and sends its state to the endpoints.
+func (e *Embedded) changed(r *record, kind EventKind) {
+	e.report(r, kind)
 	now, id := *r, r.Name+" "+string(kind)
-	lag := e.sample(e.options.Lags.ReadyToEndpoint, "endpoints "+id)
+	of := e.options.Lags.ReadyToEndpoint
+	if kind == DeletionBegun || kind == PodGone {
+		of = e.options.Lags.DeletedToEndpoint
+	}
+	lag := e.sample(of, "endpoints "+id)
 	e.due.add(e.status.arrival(time.Now(), lag), func() { e.reconcile(now, id) })
 }
 
 // reconcile updates the endpoints of a pod's service with the pod's state that has arrived. It
-// lists an unready pod as not serving, and omits a pod that is gone. id identifies the change.
+// lists an unready pod as not serving, and omits a pod that has not started or is gone. id
+// identifies the change.
 func (e *Embedded) reconcile(r record, id string) {
 	s := e.services[r.Service]
 	i := slices.IndexFunc(s.Endpoints, func(x Endpoint) bool { return x.Pod == r.Name })
@@ -248,6 +267,8 @@ func (e *Embedded) reconcile(r record, id string) {
 		Serving: r.ready, Terminating: r.terminating,
 	}
 	switch {
+	case i < 0 && (!r.started || r.gone):
+		return
 	case r.gone:
 		endpoints = slices.Delete(endpoints, i, i+1)
 	case i < 0:

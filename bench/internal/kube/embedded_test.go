@@ -123,13 +123,20 @@ func (c *cluster) must(err error) {
 	}
 }
 
+// add adds pods that have started.
 func (c *cluster) add(names ...string) {
 	c.t.Helper()
 	for i, name := range names {
-		address := ready(name, uint16(8001+i)).Address
-		pod := Pod{Name: name, Service: "web", Node: "a", Address: address}
-		c.must(c.AddPod(c.t.Context(), pod))
+		c.addPod(name, uint16(8001+i))
+		c.must(c.MarkStarted(c.t.Context(), name))
 	}
+}
+
+func (c *cluster) addPod(name string, port uint16) {
+	c.t.Helper()
+	address := ready(name, port).Address
+	pod := Pod{Name: name, Service: "web", Node: "a", Address: address}
+	c.must(c.AddPod(c.t.Context(), pod))
 }
 
 // restart waits for an hour, after which nothing is pending, and clears the journal.
@@ -152,8 +159,9 @@ var pathEvents = []EventKind{EndpointsChanged, RulesCommitted, EndpointAdded, En
 func TestEmbeddedLife(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		c := newCluster(t, Lags{
-			ReadyToEndpoint: Fixed(10 * time.Millisecond),
-			EndpointToRules: Fixed(20 * time.Millisecond),
+			ReadyToEndpoint:   Fixed(10 * time.Millisecond),
+			DeletedToEndpoint: Fixed(30 * time.Millisecond),
+			EndpointToRules:   Fixed(20 * time.Millisecond),
 		}, 5*time.Millisecond)
 		c.restart()
 		c.add("p")
@@ -177,15 +185,15 @@ func TestEmbeddedLife(t *testing.T) {
 			"1.035s rules_committed a",
 			"1.035s endpoint_added a web p",
 			"2s deletion_begun a web p",
-			"2.01s endpoints_changed web p(serving=true terminating=true)",
-			"2.035s rules_committed a", // the only pod is used even while it is terminating
+			"2.03s endpoints_changed web p(serving=true terminating=true)",
+			"2.055s rules_committed a", // the only pod is used even while it is terminating
 			"3s pod_unready a web p",
 			"3.01s endpoints_changed web p(serving=false terminating=true)",
 			"3.035s rules_committed a",
 			"3.035s endpoint_removed a web p",
 			"4s gone a web p",
-			"4.01s endpoints_changed web",
-			"4.035s rules_committed a",
+			"4.03s endpoints_changed web",
+			"4.055s rules_committed a",
 		)
 		c.must(c.Close())
 		c.must(c.Close())

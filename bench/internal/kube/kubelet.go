@@ -28,7 +28,12 @@ type Container struct {
 // Kubernetes API (kubernetes.io, "Pod Lifecycle", "Configure Liveness, Readiness and Startup
 // Probes").
 type Lifecycle struct {
-	// InitialDelay is the time from the start to the first probe.
+	// RelistPeriod is the time between two looks of the kubelet at its containers, at which it
+	// learns that one has started. The looks are RelistPhase after the multiples of RelistPeriod on
+	// Clock; RelistPhase is shorter than RelistPeriod. With 0 the kubelet learns at once.
+	RelistPeriod, RelistPhase time.Duration
+	// InitialDelay is the time from the moment at which the kubelet learns that the container has
+	// started to the first probe.
 	InitialDelay time.Duration
 	// Period is the time from one probe to the next. 0 means 10 s.
 	Period time.Duration

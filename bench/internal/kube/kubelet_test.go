@@ -42,7 +42,7 @@ func (f *fakeContainer) container() Container {
 func (c *cluster) run(l Lifecycle, container Container) *Kubelet {
 	c.t.Helper()
 	c.restart()
-	c.add("p")
+	c.addPod("p", 8001)
 	k := RunPod(c.t.Context(), KubeletOptions{
 		Pod: "p", Container: container, Lifecycle: l,
 		ControlPlane: c, Clock: c.clock, Events: c.emit,
@@ -107,12 +107,13 @@ func TestKubeletAndEndpoints(t *testing.T) {
 	} {
 		t.Run(x.name, func(t *testing.T) {
 			bubble(t, func(t *testing.T) {
-				c := newCluster(t, Lags{ReadyToEndpoint: Fixed(x.path)}, 0)
+				c := newCluster(t, Lags{DeletedToEndpoint: Fixed(x.path)}, 0)
 				defer c.Close()
 				f := &fakeContainer{drains: time.Second}
 				k := c.run(Lifecycle{DeletionLag: x.kubelet}, f.container())
 				other := Pod{Name: "other", Service: "web", Address: ready("", 9000).Address}
 				c.must(c.AddPod(t.Context(), other))
+				c.must(c.MarkStarted(t.Context(), "other"))
 				c.must(c.MarkReady(t.Context(), "other"))
 				time.Sleep(time.Second)
 				c.must(c.DeletePod(t.Context(), "p"))
@@ -121,6 +122,57 @@ func TestKubeletAndEndpoints(t *testing.T) {
 			})
 		})
 	}
+}
+
+// A kubelet that looks at its containers from time to time learns only then that one has started:
+// the pod's address joins the endpoints, and the first probe follows at once.
+func TestKubeletLooks(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		c := newCluster(t, Lags{}, 0)
+		defer c.Close()
+		const s = time.Second
+		f := &fakeContainer{}
+		f.answer = func() error {
+			if c.clock.Now().Sub(c.start) < s/2 {
+				return errors.New("not ready")
+			}
+			return nil
+		}
+		// The first look is 300 ms after the pod's start.
+		c.restart()
+		phase := (time.Duration(c.clock.Now()) + 300*time.Millisecond) % s
+		k := c.run(Lifecycle{RelistPeriod: s, RelistPhase: phase, Period: s}, f.container())
+		time.Sleep(2 * s)
+		c.must(c.DeletePod(t.Context(), "p"))
+		c.must(k.Wait())
+		c.want(t, []EventKind{PodAdded, PodStarted, EndpointsChanged, PodReady, PodGone},
+			"0s pod_added a web p",
+			"300ms pod_started a web p",
+			"300ms endpoints_changed web p(serving=false terminating=false)",
+			"1.3s pod_ready a web p",
+			"1.3s endpoints_changed web p(serving=true terminating=false)",
+			"2s endpoints_changed web p(serving=true terminating=true)",
+			"2s gone a web p",
+			"2s endpoints_changed web",
+		)
+	})
+}
+
+// A pod that is deleted before its kubelet has looked never becomes an endpoint.
+func TestKubeletNeverLooks(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		c := newCluster(t, Lags{}, 0)
+		defer c.Close()
+		c.restart()
+		phase := (time.Duration(c.clock.Now()) + 900*time.Millisecond) % time.Second
+		f := &fakeContainer{}
+		k := c.run(Lifecycle{RelistPeriod: time.Second, RelistPhase: phase}, f.container())
+		time.Sleep(100 * time.Millisecond)
+		c.must(c.DeletePod(t.Context(), "p"))
+		c.must(k.Wait())
+		time.Sleep(2 * time.Second)
+		c.want(t, []EventKind{PodStarted, EndpointsChanged, PodGone}, "100ms gone a web p")
+	})
 }
 
 // TestKubeletProbes checks initial delay, period, threshold, and probes during termination.

@@ -12,9 +12,10 @@ import (
 // Lags determines the delays of the stages of an Embedded control plane. With the zero value there
 // are no delays.
 type Lags struct {
-	// ReadyToEndpoint is the lag between a change of a pod (ready, unready, terminating or gone)
-	// and the update of its service's EndpointSlice. nil: no lag.
-	ReadyToEndpoint Distribution
+	// ReadyToEndpoint is the lag between what a pod's kubelet reports (its address, ready or
+	// unready) and the update of its service's EndpointSlice. DeletedToEndpoint is the lag between
+	// the beginning or the end of a pod's deletion and that update. nil: no lag.
+	ReadyToEndpoint, DeletedToEndpoint Distribution
 	// EndpointToRules is the lag until a node receives a change of endpoints, drawn for each node.
 	// nil: no lag. The node then syncs its rules, which takes additional time.
 	EndpointToRules Distribution
@@ -30,7 +31,10 @@ func (l Lags) validate() error {
 	for _, d := range []struct {
 		name string
 		of   Distribution
-	}{{"ready to endpoint", l.ReadyToEndpoint}, {"endpoint to rules", l.EndpointToRules}} {
+	}{
+		{"ready to endpoint", l.ReadyToEndpoint}, {"deleted to endpoint", l.DeletedToEndpoint},
+		{"endpoint to rules", l.EndpointToRules},
+	} {
 		if d.of == nil {
 			continue
 		}

@@ -39,6 +39,12 @@ func (p *probes) stop() error {
 // Lifecycle", "Container probes": "The default state of readiness before the initial delay is
 // Failure"). A pod without a probe is ready at once.
 func (k *Kubelet) probe(ctx context.Context) error {
+	if !k.look(ctx) {
+		return nil
+	}
+	if err := report(ctx, k.ControlPlane.MarkStarted, k.Pod); err != nil {
+		return err
+	}
 	if k.Container.Probe == nil {
 		return k.mark(ctx, true)
 	}
@@ -69,6 +75,16 @@ func (k *Kubelet) probe(ctx context.Context) error {
 			return nil
 		}
 	}
+}
+
+// look waits until the kubelet looks at its containers the next time, and so learns that this pod's
+// container has started (relist, pkg/kubelet/pleg/generic.go). It returns false if ctx ends first.
+func (k *Kubelet) look(ctx context.Context) bool {
+	if period := k.Lifecycle.RelistPeriod; period > 0 {
+		since := time.Duration(k.Clock.Now()) - k.Lifecycle.RelistPhase
+		pause(ctx, period-since%period, nil)
+	}
+	return ctx.Err() == nil
 }
 
 func (k *Kubelet) mark(ctx context.Context, ready bool) error {

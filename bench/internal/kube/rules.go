@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"runtime"
+	"slices"
 	"sync"
 	"time"
 
@@ -37,6 +38,7 @@ type Rules struct {
 
 	mu      sync.Mutex
 	current ruleset
+	synced  []Service                // from which current was made
 	known   bool                     // whether current is in force; if not, create the table again
 	since   clock.Instant            // when current came into force
 	stale   map[string]clock.Instant // when each unused chain was emptied
@@ -104,9 +106,11 @@ func (r *Rules) enter(ns *os.File) (err error) {
 }
 
 // Sync makes the rules match the services, in one transaction that contains only the changes. It
-// returns the instant at which these rules came into force: that of this commit or, if there was
-// nothing to change, of an earlier one. If Sync fails, it assumes that nothing was committed, and
-// the next Sync creates the table again.
+// returns the instant at which these rules came into force: that of this commit or, if the services
+// are the same as before, of an earlier one. If a service has changed, but its rules have not (an
+// endpoint that is not ready has come or gone), Sync writes them again: so does kube-proxy, and the
+// min sync period counts from the end of that sync. If Sync fails, it assumes that nothing was
+// committed, and the next Sync creates the table again.
 func (r *Rules) Sync(ctx context.Context, services []Service) (clock.Instant, error) {
 	wanted, err := newRuleset(services)
 	if err != nil {
@@ -120,6 +124,9 @@ func (r *Rules) Sync(ctx context.Context, services []Service) (clock.Instant, er
 		r.current, r.stale = ruleset{}, map[string]clock.Instant{}
 	}
 	stale := change(tx, r.current, wanted)
+	if tx.NumOperations() == 0 {
+		rewrite(tx, wanted, r.synced, services)
+	}
 	if tx.NumOperations() == 0 {
 		return r.since, nil
 	}
@@ -141,6 +148,7 @@ func (r *Rules) Sync(ctx context.Context, services []Service) (clock.Instant, er
 		return 0, fmt.Errorf("nftables: %w", err)
 	}
 	r.current, r.known, r.since = wanted, true, at
+	r.synced = slices.Clone(services)
 	return at, nil
 }
 

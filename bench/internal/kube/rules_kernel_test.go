@@ -355,6 +355,34 @@ func TestKernelRulesAgain(t *testing.T) {
 	}
 }
 
+// TestKernelRulesUnready checks that a sync writes rules, and so takes its time, if the only change
+// is an endpoint that is not ready, as kube-proxy's sync does; and that the rules stay the same.
+func TestKernelRulesUnready(t *testing.T) {
+	r := newServiceLab(t)
+	rules := r.newRules(t, r.lab.Clients())
+	unready := r.pods[1]
+	unready.Serving = false
+	for _, before := range [][]Endpoint{{}, {r.pods[0]}} {
+		first := r.sync(t, rules, before...)
+		after := append(before, unready)
+		second := r.sync(t, rules, after...)
+		if second <= first {
+			t.Errorf("%d endpoints and one that is not ready: in force since %d, want later than %d",
+				len(before), second, first)
+		}
+		if again := r.sync(t, rules, after...); again != second {
+			t.Errorf("the same again: in force since %d, want %d", again, second)
+		}
+		if len(before) == 0 {
+			if c, err := r.dial(); !errors.Is(err, unix.ECONNREFUSED) {
+				t.Errorf("no ready endpoint: %v, %v; want ECONNREFUSED", c, err)
+			}
+		} else if got := r.reached(t, 10); got["a"] != 10 {
+			t.Errorf("reached %v, want only a", got)
+		}
+	}
+}
+
 // BenchmarkKernelSync measures a change from two endpoints to one and back: the time until the
 // commit and the time until nft exits.
 func BenchmarkKernelSync(b *testing.B) {

@@ -135,7 +135,7 @@ func (set ruleset) add(s Service) error {
 		set.elements[element{noEndpointMap, address, port}] = "goto " + rejectChain
 		return nil
 	}
-	chain := servicePrefix + s.Name + "/tcp/" + port
+	chain := s.chain()
 	set.elements[element{serviceMap, address, port}] = "goto " + chain
 	var choices []string
 	for i, e := range used {
@@ -205,6 +205,35 @@ func change(tx *knftables.Transaction, current, wanted ruleset) (stale []string)
 		}
 	}
 	return stale
+}
+
+// rewrite adds to the transaction the commands that write the rules of the services that have
+// changed, although their rules have not.
+func rewrite(tx *knftables.Transaction, rules ruleset, before, now []Service) {
+	for _, s := range now {
+		same := func(old Service) bool {
+			return old.Name == s.Name && slices.Equal(old.Endpoints, s.Endpoints)
+		}
+		if s.Address == (netip.AddrPort{}) || slices.ContainsFunc(before, same) {
+			continue
+		}
+		if chain := s.chain(); rules.chains[chain] != nil {
+			tx.Flush(&knftables.Chain{Name: chain})
+			for _, r := range rules.chains[chain] {
+				tx.Add(&knftables.Rule{Chain: chain, Rule: r})
+			}
+			continue
+		}
+		address, port := s.Address.Addr().String(), fmt.Sprint(s.Address.Port())
+		none := element{noEndpointMap, address, port}
+		tx.Delete(none.object(rules.elements[none])) // the kernel does not announce a repeated Add
+		tx.Add(none.object(rules.elements[none]))
+	}
+}
+
+// chain returns the name of the chain that chooses an endpoint of the service.
+func (s Service) chain() string {
+	return fmt.Sprintf("%s%s/tcp/%d", servicePrefix, s.Name, s.Address.Port())
 }
 
 func sortedElements(m map[element]string) []element {

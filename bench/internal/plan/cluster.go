@@ -49,8 +49,14 @@ type Cluster struct {
 	Names *Names
 
 	Lags kube.Lags
-	// KubeletLag is the time from a pod's deletion until its kubelet acts on it.
-	KubeletLag kube.Distribution
+	// KubeletLag is the time from a pod's deletion until its kubelet acts on it. ControllerLag is
+	// the time from a pod's becoming available until the controller of its Deployment acts on it.
+	KubeletLag, ControllerLag kube.Distribution
+	// RelistPeriod and RelistOffset determine when kubelets look at their containers: 0 means at
+	// once. The kubelet of the second node looks RelistOffset later than that of the first.
+	RelistPeriod, RelistOffset time.Duration
+	// ContainerStart is the time from a pod's creation until its container has started.
+	ContainerStart time.Duration
 	// LongestLags is a time within which nearly every change of a pod reaches the rules.
 	LongestLags time.Duration
 
@@ -84,14 +90,18 @@ func newCluster(s scenarios.Setup) *Cluster {
 	c := &Cluster{
 		Control: k.Control, Path: s.Path, FirstPod: firstPodAddress(k.Placement),
 		Lags: kube.Lags{
-			ReadyToEndpoint: distribution(k.EndpointLag), EndpointToRules: distribution(k.RulesLag),
-			MinSyncPeriod: k.MinSyncPeriod,
+			ReadyToEndpoint: distribution(readyLag(k)), DeletedToEndpoint: distribution(k.EndpointLag),
+			EndpointToRules: distribution(k.RulesLag), MinSyncPeriod: k.MinSyncPeriod,
 		},
-		KubeletLag:  distribution(k.KubeletLag),
-		LongestLags: k.EndpointLag.Long() + k.RulesLag.Long() + k.MinSyncPeriod,
-		Placement:   k.Placement,
-		Readiness:   cmp.Or(k.Readiness, vocabulary.ReadinessListening), Startup: s.Server.Startup,
-		PreStop: k.PreStop, Grace: cmp.Or(k.Grace, max(defaultGrace, k.PreStop+afterHook)),
+		KubeletLag: distribution(k.KubeletLag), ControllerLag: distribution(k.ControllerLag),
+		RelistPeriod: k.RelistPeriod, RelistOffset: k.RelistOffset,
+		ContainerStart: k.ContainerStart,
+		LongestLags: max(k.EndpointLag.Long(), k.ReadyLag.Long()) + k.RulesLag.Long() +
+			k.MinSyncPeriod,
+		Placement: k.Placement,
+		Readiness: cmp.Or(k.Readiness, vocabulary.ReadinessListening),
+		Startup:   k.ContainerStart + s.Server.Startup,
+		PreStop:   k.PreStop, Grace: cmp.Or(k.Grace, max(defaultGrace, k.PreStop+afterHook)),
 		Teardown:    cmp.Or(k.Teardown, defaultTeardown),
 		ProbePeriod: cmp.Or(k.ProbePeriod, defaultProbePeriod),
 		MinReady:    k.MinReady, NodeLag: k.NodeLag, Churn: k.Churn,
@@ -118,6 +128,14 @@ func newCluster(s scenarios.Setup) *Cluster {
 		c.Names = &Names{Server: l.Server, Name: l.Name, TTL: cmp.Or(s.DNS.TTL, dnsTTL)}
 	}
 	return c
+}
+
+// readyLag returns the lag of what a kubelet reports.
+func readyLag(k scenarios.Kube) scenarios.Lag {
+	if k.ReadyLag == (scenarios.Lag{}) {
+		return k.EndpointLag
+	}
+	return k.ReadyLag
 }
 
 // distribution converts a lag of a scenario to the distribution from which kube draws it.

@@ -223,7 +223,8 @@ func serversConfig(s scenarios.Setup, serverCPUs []int) servers.Config {
 		MayBeTaken:  users != vocabulary.UsersOne && rebind,
 		ListedOnly:  stop.Unlists,
 		BPFMigrates: s.Stop == vocabulary.StopBPFMigrate,
-		Work:        work(s.Server.Work), Startup: s.Server.Startup, Cold: s.Server.Cold,
+		Work:        work(s.Server.Work), Cold: s.Server.Cold,
+		Startup:     s.Kube.ContainerStart + s.Server.Startup,
 		Grace:       s.Server.Grace,
 		IdleTimeout: s.Server.IdleTimeout, MaxRequests: s.Server.MaxRequests,
 		Fault: servers.Fault{
@@ -532,7 +533,7 @@ func (v *Variant) takesOnce() time.Duration {
 	d := v.Duration + trialOverhead + startup
 	// The load starts only when the rules or names lead to the first pods.
 	if v.Cluster != nil && v.Cluster.Path != vocabulary.PathPod {
-		d += kube.EndpointLag.Typical() + kube.RulesLag.Typical()
+		d += max(kube.EndpointLag.Typical(), kube.ReadyLag.Typical()) + kube.RulesLag.Typical()
 	}
 	if v.Cluster != nil && v.Cluster.Control == vocabulary.ControlReal {
 		d += realPods
@@ -549,5 +550,5 @@ func (v *Variant) startup() time.Duration {
 	if v.Command != nil {
 		return commandStart
 	}
-	return v.Servers.Startup
+	return v.Servers.Startup + v.setup.Kube.RelistPeriod
 }

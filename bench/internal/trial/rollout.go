@@ -76,7 +76,7 @@ func (r *rollout) run(act func() error) error {
 }
 
 // start starts a pod with the given index in the generation. The pod becomes available when it has
-// been ready for kube.min_ready.
+// been ready for kube.min_ready, and the controller learns that after kube.controller_lag.
 func (r *rollout) start(generation, index int) (*servers.Worker, error) {
 	if r.step.began == 0 {
 		r.step.began = r.clock.Now()
@@ -93,8 +93,9 @@ func (r *rollout) start(generation, index int) (*servers.Worker, error) {
 	go func() { r.outcomes <- outcome{err: r.group.AwaitWorker(r.ctx, w)} }()
 	go func() {
 		err := r.cluster.AwaitReady(r.ctx, w)
-		if min := r.variant.Cluster.MinReady; err == nil && min > 0 {
-			err = r.clock.SleepUntil(r.ctx, r.clock.Now().Add(min))
+		wait := r.variant.Cluster.MinReady + r.cluster.ControllerLag(w)
+		if err == nil && wait > 0 {
+			err = r.clock.SleepUntil(r.ctx, r.clock.Now().Add(wait))
 		}
 		r.outcomes <- outcome{available: err == nil, err: err}
 	}()
