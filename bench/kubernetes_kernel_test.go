@@ -11,7 +11,6 @@ import (
 	"testing"
 
 	"reuseport-bench/bench/internal/kubernetes"
-	"reuseport-bench/results"
 )
 
 // Every step on pods is carried out by a real Kubernetes. The books of each trial balance, the
@@ -118,14 +117,45 @@ min_valid: 2
 	}
 }
 
-// podsOf returns the pods that a step removed and started.
-func podsOf(s results.Step) (removed, started []results.Pod) {
-	for _, p := range s.Pods {
-		if p.Started {
-			started = append(started, p)
-		} else {
-			removed = append(removed, p)
+// Workers replace each other inside one pod of a real Kubernetes, in a network of its own and in
+// that of its node. The pod stays an endpoint.
+func TestKubernetesReplaceInOnePod(t *testing.T) {
+	requireLab(t)
+	parts, err := filepath.Abs("../bin/kube")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv(kubernetes.PartsVariable, parts)
+	run := carriedOut(t, `
+name: kube-one-pod
+about: Do workers replace each other in a pod?
+network: cluster
+path: service
+workers: 2
+server: {kind: loop, work: {sleep: 100us}}
+stop: drain
+kube: {control: real}
+load: {rate: 300/s, duration: 3s, timeout: 900ms}
+timeline: [{at: 300ms, every: 500ms, do: replace}]
+matrix:
+  - kube.placement: [containers, host-containers]
+trials: 1
+min_valid: 1
+`)
+	for _, v := range run.Scenarios[0].Variants {
+		tr := lastTrial(v)
+		if len(tr.Steps) != 6 || len(tr.Workers) != 14 ||
+			!strings.HasPrefix(tr.ControlPlane, "Kubernetes v") {
+			t.Fatalf("%v: control plane %q, %d steps, %d workers", v.Labels, tr.ControlPlane,
+				len(tr.Steps), len(tr.Workers))
+		}
+		if tr.Lost > 0 {
+			t.Errorf("%v: %d lost: %v", v.Labels, tr.Lost, tr.LostByCause)
+		}
+		for _, w := range tr.Workers[2:] {
+			if w.Served == 0 {
+				t.Errorf("%v: worker %d served nothing", v.Labels, w.ID)
+			}
 		}
 	}
-	return removed, started
 }

@@ -124,6 +124,7 @@ const (
 	roleSupervise = "kube-supervisor"
 	roleSweep     = "kube-sweeper"
 	rolePause     = "kube-pause"
+	roleHold      = "kube-hold"
 )
 
 var childRoles = map[string]func() error{
@@ -140,6 +141,7 @@ var childRoles = map[string]func() error{
 	roleSupervise: kubernetes.Supervise,
 	roleSweep:     kubernetes.SweepMain,
 	rolePause:     kubernetes.PauseMain,
+	roleHold:      worker.HoldMain,
 }
 
 // self returns a function that makes a command to run this binary in a child role. A child role
@@ -160,6 +162,7 @@ func roles() trial.Roles {
 		Init: self(roleInit), Worker: self(roleWorker), Load: self(roleLoad),
 		Relay: self(roleRelay), Agent: self(roleAgent),
 		Supervise: self(roleSupervise), Sweep: self(roleSweep), Pause: rolePause,
+		Hold: roleHold,
 	}
 }
 

@@ -199,3 +199,61 @@ func TestKernelKubeletLag(t *testing.T) {
 			trial.LostByCause)
 	}
 }
+
+// The controller of a rolling update deletes an old pod kube.controller_lag after a new one is
+// ready. A new pod is ready only when its kubelet has looked at its containers.
+func TestKernelControllerLag(t *testing.T) {
+	requireLab(t)
+	t.Parallel()
+	trial := podTrial(t, "timeline: [{at: 300ms, do: rolling-update}]\nstop: close\n"+
+		"kube: {readiness: probe, controller_lag: 200ms, relist_period: 400ms, "+
+		"container_start: 300ms}\nworkers: 1")
+	removed, started := podsOf(trial.Steps[0])
+	if len(removed) != 1 || len(started) != 1 {
+		t.Fatalf("%d pods removed and %d started, want one each", len(removed), len(started))
+	}
+	began, ready, deleted := trial.Steps[0].AtNS, started[0].ReadyNS, removed[0].DeletedNS
+	if ready == nil || deleted == nil {
+		t.Fatalf("an event is missing: %+v, %+v", started[0], removed[0])
+	}
+	if took := *ready - began; took < 300e6 || took > 800e6+1e9 {
+		t.Errorf("ready after %.0f ms, want 300 to 700 and some", float64(took)/1e6)
+	}
+	if lag := *deleted - *ready; lag < 200e6 || lag > 200e6+1e9 {
+		t.Errorf("deleted %.0f ms after the new pod was ready, want 200 and some", float64(lag)/1e6)
+	}
+}
+
+// Inside one pod, workers replace each other as on a host. Nothing of the pod's endpoint changes.
+func TestKernelReplaceInOnePod(t *testing.T) {
+	requireLab(t)
+	t.Parallel()
+	for _, placement := range []string{"containers", "host-containers"} {
+		trial := podTrial(t, "step: replace\ntimeline: [{at: 300ms, every: 500ms}]\nstop: drain\n"+
+			"kube: {readiness: probe, placement: "+placement+"}\nworkers: 2")
+		if n := len(trial.Steps); n != 5 || len(trial.Workers) != 12 {
+			t.Errorf("%s: %d steps and %d workers, want 5 and 12", placement, n,
+				len(trial.Workers))
+		}
+		if trial.Lost != 0 {
+			t.Errorf("%s: %d lost: %v", placement, trial.Lost, trial.LostByCause)
+		}
+		for _, s := range trial.Steps {
+			if s.Do != "replace" || len(s.Pods) != 0 {
+				t.Errorf("%s: %s changed %d pods", placement, s.Do, len(s.Pods))
+			}
+		}
+	}
+}
+
+// podsOf returns the pods that a step removed and started.
+func podsOf(s results.Step) (removed, started []results.Pod) {
+	for _, p := range s.Pods {
+		if p.Started {
+			started = append(started, p)
+		} else {
+			removed = append(removed, p)
+		}
+	}
+	return removed, started
+}

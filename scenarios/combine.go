@@ -42,8 +42,10 @@ func checkSetup(s *Setup, d *strictyaml.Decoder) []finding {
 	}
 	c.load()
 	c.retry()
-	for i := range s.Timeline {
-		c.step(i)
+	if c.commonStep() {
+		for i := range s.Timeline {
+			c.step(i)
+		}
 	}
 	c.search()
 	return c.found
@@ -215,15 +217,15 @@ func (c *setupCheck) proxy() {
 	}
 }
 
-// podStops returns the names of the stop modes for pods: first those that ask the worker to stop,
-// then those that do not ask.
-func podStops() []string {
+// podStops returns the names of the stop modes for which is returns true: first those that ask the
+// worker to stop, then those that do not ask.
+func podStops(is func(vocabulary.StopModeRow) bool) []string {
 	var asked, unasked []string
 	for _, m := range vocabulary.StopModes() {
 		switch {
-		case m.Pods && m.Closes == vocabulary.ClosesNever:
+		case is(m) && m.Closes == vocabulary.ClosesNever:
 			unasked = append(unasked, string(m.Name))
-		case m.Pods:
+		case is(m):
 			asked = append(asked, string(m.Name))
 		}
 	}
@@ -248,12 +250,22 @@ func (c *setupCheck) placement() {
 	if !place.Row().SharesNetwork {
 		return
 	}
-	for i := range c.Timeline {
-		c.add(fmt.Sprintf("timeline[%d].do", i),
-			": with kube.placement: "+string(place)+" a timeline is not allowed",
-			"steps need pods with a network namespace each; use pods or one-node")
+	for i, s := range c.Timeline {
+		path := fmt.Sprintf("timeline[%d].do", i)
+		switch {
+		case !place.Row().OnePod:
+			c.add(path, ": with kube.placement: "+string(place)+" a timeline is not allowed",
+				"steps need pods with a network namespace each; use pods or one-node")
+		case !c.allows(s.Do.Kind()):
+			c.add(path, ": "+string(s.Do)+" does not work inside one pod", "with kube.placement: "+
+				string(place)+" use "+strings.Join(stepNames(c.allows), ", ")+
+				"; steps that change pods need pods or one-node")
+		}
 	}
 }
+
+// inOnePod reports whether all workers are in one pod.
+func (s Setup) inOnePod() bool { return s.InPods() && s.Kube.Placement.Row().OnePod }
 
 // cluster checks the settings that need a cluster, and those that do not work in one.
 func (c *setupCheck) cluster() {
@@ -316,7 +328,7 @@ func (c *setupCheck) cluster() {
 			"behind a Service the node's rules choose a pod at random; use hash")
 	}
 	for i, s := range c.Timeline {
-		if k := s.Do.Kind(); service && k.Plain && !k.Pods && !c.ByCommand() {
+		if k := s.Do.Kind(); service && k.Plain && !k.Pods && !c.ByCommand() && !c.inOnePod() {
 			c.add(fmt.Sprintf("timeline[%d].do", i),
 				": "+string(s.Do)+" does not work with pods behind a Service",
 				"use "+strings.Join(stepNames(c.allows), ", "))
@@ -327,9 +339,17 @@ func (c *setupCheck) cluster() {
 		c.drains()
 	}
 	if service && c.d.Trusts("stop") {
-		if c.Stop != "" && !c.Stop.Row().Pods {
+		switch stop := c.Stop.Row(); {
+		case c.Stop == "" || stop.Pods || c.inOnePod() && stop.OnePod:
+		case c.inOnePod():
+			c.add("stop", ": "+string(c.Stop)+" does not work inside one pod yet",
+				"use "+strings.Join(podStops(func(m vocabulary.StopModeRow) bool {
+					return m.Pods || m.OnePod
+				}), ", "))
+		default:
 			c.add("stop", ": "+string(c.Stop)+" works between workers on one host",
-				"pods are hosts of their own; use "+strings.Join(podStops(), ", "))
+				"pods are hosts of their own; use "+
+					strings.Join(podStops(func(m vocabulary.StopModeRow) bool { return m.Pods }), ", "))
 		}
 	}
 }
@@ -953,6 +973,24 @@ func (c *setupCheck) pace() {
 	}
 }
 
+// commonStep checks the setting step, and reports whether it is valid or absent.
+func (c *setupCheck) commonStep() bool {
+	if c.Step == "" || !c.d.Trusts("step", "timeline") {
+		return true
+	}
+	all := stepNames(func(vocabulary.StepKind) bool { return true })
+	switch {
+	case !slices.Contains(all, c.Step):
+		c.add("step", ": unknown value "+strictyaml.Quote(c.Step),
+			strictyaml.DidYouMean(c.Step, all, "steps are "+strings.Join(all, ", ")))
+		return false
+	case !c.has(vocabulary.StepName(c.Step)):
+		c.add("step", ": each step of the timeline has a do of its own",
+			"remove step, or the do of the steps that it is for")
+	}
+	return true
+}
+
 func (c *setupCheck) step(i int) {
 	step := c.Timeline[i]
 	path := fmt.Sprintf("timeline[%d]", i)
@@ -979,7 +1017,7 @@ func (c *setupCheck) step(i int) {
 	case kind.Stops && c.Stop == "" && !c.ByCommand() && c.d.Trusts("stop", "server.kind"):
 		modes := c.d.Format.Setting("stop").Values()
 		if c.InPods() {
-			modes = podStops()
+			modes = podStops(func(m vocabulary.StopModeRow) bool { return m.Pods })
 		}
 		c.add(path, ": "+string(step.Do)+" needs stop",
 			"name how the old workers end: "+strings.Join(modes, ", "))

@@ -26,8 +26,8 @@ var groups = []Group{
 	{"Kubernetes", []string{
 		"rolling-update", "pre-stop", "endpoint-lag", "rules-lag", "drain-node", "pod-move",
 		"node-down", "no-endpoint", "scale-up", "service-shields", "dns-ttl", "retries",
-		"stale-conntrack", "same-node-sharing", "pod-deletion", "kube-latency", "kube-drain",
-		"kube-agreement",
+		"stale-conntrack", "same-node-sharing", "pod-deletion", "pod-restart", "kube-latency",
+		"kube-drain", "kube-agreement",
 	}},
 	{ServerGroup, []string{
 		"nginx", "haproxy", "apache", "caddy", "gunicorn", "uvicorn", "node", "puma",

@@ -129,6 +129,12 @@ var variable = sync.OnceValue(func() (paths []string) {
 
 // complete sets the defaults that depend on other settings.
 func (s *Setup) complete() {
+	if s.Step != "" {
+		s.Timeline = slices.Clone(s.Timeline) // variants share it
+		for i := range s.Timeline {
+			s.Timeline[i].Do = cmp.Or(s.Timeline[i].Do, vocabulary.StepName(s.Step))
+		}
+	}
 	if s.Accept == "" {
 		s.Accept = s.Server.Kind.Row().Accept
 	}

@@ -27,7 +27,7 @@ func (c *setupCheck) realControl() {
 			"kubelet to report in time", "with kube.control: real, use "+
 			strictyaml.FormatDuration(leastNodeLag)+" or more; without it, Kubernetes' 50s")
 	}
-	onNode := k.Placement == vocabulary.PlacementHostNetwork
+	onNode := k.Placement.Row().OnHost
 	if c.Path != vocabulary.PathService && !(c.Path == vocabulary.PathPod && onNode) {
 		c.add("kube.control", ": real needs path: service, or pods on the host network",
 			"Kubernetes chooses the address of any other pod; use path: service, or embedded")
@@ -43,8 +43,6 @@ func (c *setupCheck) realControl() {
 		{"kube.readiness", k.Readiness == vocabulary.ReadinessListening,
 			": listening needs kube.control: embedded",
 			"a kubelet learns only from probes that a process listens; use probe"},
-		{"kube.placement", k.Placement == vocabulary.PlacementContainers,
-			": containers needs kube.control: embedded", "use pods, one-node or host-network"},
 		{"kube.users", k.otherUsers(), ": " + string(k.Users) + " needs kube.control: embedded",
 			"use one"},
 		{"sysctl", c.Sysctl != Sysctl{}, ": does not go with kube.control: real",

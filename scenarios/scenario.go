@@ -68,6 +68,7 @@ type Setup struct {
 	Request    Request               `yaml:"request,omitempty"`
 	Load       LoadSpec              `yaml:"load"`
 	Search     Search                `yaml:"search,omitempty"`
+	Step       string                `yaml:"step,omitempty"` // a StepName, for steps without Do
 	Timeline   []Step                `yaml:"timeline"`
 	Validity   Validity              `yaml:"validity"`
 }
@@ -282,7 +283,7 @@ type Rate struct {
 type Step struct {
 	At    time.Duration       `yaml:"at"` // time since the first scheduled attempt
 	Every time.Duration       `yaml:"every,omitempty"`
-	Do    vocabulary.StepName `yaml:"do"`
+	Do    vocabulary.StepName `yaml:"do,omitempty"` // empty means Setup.Step
 	// Target is the number of a worker, node or socket (see StepKind.Targets), counted from 0 among
 	// those that exist at the time of the step. Nil means the first; for a stall, all workers.
 	Target   *int          `yaml:"target,omitempty"`

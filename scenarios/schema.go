@@ -28,7 +28,7 @@ func Schema() ([]byte, error) {
 	schema.Title = "reuseport-bench scenario"
 	schema.Required = []string{"name"}
 	for path, required := range map[string][]string{
-		"timeline[]": {"do"}, "gates[]": {"expect"}, "load.stages[]": {"rate", "duration"},
+		"gates[]": {"expect"}, "load.stages[]": {"rate", "duration"},
 	} {
 		schemaAt(schema, path).Required = required
 	}

@@ -461,13 +461,15 @@ func runSettings() []strictyaml.Setting {
 			Doc: "The search ends when the lowest rate that failed exceeds the highest rate " +
 				"that passed by at most this share. For a setting, it ends when the two values " +
 				"differ by at most this share of the distance from search.from to search.to."},
+		{Path: "step", Unset: "each step says it", Doc: "What the steps of the timeline do that " +
+			"have no do of their own. So variants can differ in what they do."},
 		{Path: "timeline[].at", Max: hour, Example: "500ms", Unset: "0s",
 			Doc: "The time at which the step is first due, counted from the first scheduled " +
 				"attempt."},
 		{Path: "timeline[].every", Min: 10 * ms, Max: hour, OrZero: true, Example: "200ms",
 			Unset: "once",
 			Doc:   "The interval at which the step is repeated until the load ends."},
-		{Path: "timeline[].do", Unset: "required", Doc: "What the step does."},
+		{Path: "timeline[].do", Unset: "step, or required", Doc: "What the step does."},
 		{Path: "timeline[].target", Max: 1023, Unset: "0, the first; a stall stalls every worker",
 			Doc: "The worker, node or socket that the step acts on, counted from 0 among those " +
 				"that exist at that time."},

@@ -88,6 +88,8 @@ func (s Setup) allows(k vocabulary.StepKind) bool {
 		return k.Pods && (k.Command || !k.Plain)
 	case s.ByCommand():
 		return k.Command
+	case s.inOnePod():
+		return k.Plain && k.Restarts && k.Stops
 	case s.InPods():
 		return k.Pods
 	}

@@ -52,6 +52,8 @@ const (
 	PlacementOneNode     Placement = "one-node"
 	PlacementContainers  Placement = "containers"
 	PlacementHostNetwork Placement = "host-network"
+
+	PlacementHostContainers Placement = "host-containers"
 )
 
 // A PlacementRow is the row of a placement.
@@ -61,17 +63,24 @@ type PlacementRow struct {
 	// SharesNetwork is true if all workers are in one network namespace, so that they compete for
 	// one port.
 	SharesNetwork bool
+	// OnePod is true if all workers are in one pod, in which they can replace each other.
+	OnePod bool
+	// OnHost is true if pods use the network of their node.
+	OnHost bool
 }
 
 var placements = []PlacementRow{
 	{Name: PlacementPods, Doc: "each worker is a pod; pods are placed on the two nodes in turn"},
 	{Name: PlacementOneNode, Doc: "each worker is a pod, and all pods are on one node"},
-	{Name: PlacementContainers, SharesNetwork: true,
+	{Name: PlacementContainers, SharesNetwork: true, OnePod: true,
 		Doc: "the workers are containers of one pod, and share its network namespace, address " +
 			"and port"},
-	{Name: PlacementHostNetwork, SharesNetwork: true,
+	{Name: PlacementHostNetwork, SharesNetwork: true, OnHost: true,
 		Doc: "each worker is a pod with hostNetwork: true; all pods are on one node, and " +
 			"share the node's address and one port"},
+	{Name: PlacementHostContainers, SharesNetwork: true, OnePod: true, OnHost: true,
+		Doc: "the workers are containers of one pod with hostNetwork: true, and share the " +
+			"node's address and one port"},
 }
 
 func (r PlacementRow) value() Value {

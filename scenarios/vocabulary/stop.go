@@ -64,6 +64,7 @@ type StopModeRow struct {
 	Kind    Only[ServerKind]
 	Path    Only[Path]
 	Pods    bool // pods can be stopped in this way
+	OnePod  bool // workers in one pod can be, too
 	// Handover is the way in which the successor gets the listener. With NoHandover the successor
 	// has its own.
 	Handover Handover
@@ -108,7 +109,7 @@ var stopModes = []StopModeRow{
 		Doc: "the worker accepts until its accept queue is empty (EAGAIN), then closes the " +
 			"listener"},
 	{Name: StopMigrate, Phrase: "letting the kernel migrate the queue",
-		Closes: ClosesAtOnce, Sockets: notShared,
+		Closes: ClosesAtOnce, Sockets: notShared, OnePod: true,
 		Needs:  []Capability{TCPMigrateReq},
 		Source: "tcp_migrate_req, Documentation/networking/ip-sysctl.rst (Linux 5.14)",
 		Doc: "the worker closes its listener, and the kernel moves the accept queue to another " +
@@ -133,7 +134,7 @@ var stopModes = []StopModeRow{
 			"exec, as systemd socket activation does (LISTEN_FDS); the old worker finishes the " +
 			"connections that it had accepted, and exits"},
 	{Name: StopHandoff, Phrase: "handing the socket off to the successor (as HAProxy does)",
-		Closes: ClosesAtOnce, Sockets: passedOn, Handover: SCMRights,
+		Closes: ClosesAtOnce, Sockets: passedOn, Handover: SCMRights, OnePod: true,
 		Source: "SCM_RIGHTS, unix(7)",
 		Doc: "the successor asks the old worker for its listening socket over a Unix socket, " +
 			"as HAProxy -x does (SCM_RIGHTS); the old worker finishes the connections that it " +

@@ -3,6 +3,7 @@ package worker
 import (
 	"encoding/json"
 	"fmt"
+	"net"
 	"os"
 	"os/signal"
 	"runtime"
@@ -31,6 +32,38 @@ func (w *worker) apply(path string) (control, events, journal int, err error) {
 		return -1, -1, -1, err
 	}
 	return askForPipes(path, request, servers.StartLimit)
+}
+
+// HoldMain is the main function of a process that holds a pod's namespaces, in which others start
+// workers. It tells the Adopter of its environment, and waits for SIGTERM. If the Adopter's process
+// closes the connection or exits before that, HoldMain returns an error.
+func HoldMain() error {
+	terms := make(chan os.Signal, 1)
+	signal.Notify(terms, unix.SIGTERM)
+	path := os.Getenv(servers.EnvAdopt)
+	conn, err := net.DialUnix("unixpacket", nil, &net.UnixAddr{Name: path, Net: "unixpacket"})
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	request, err := json.Marshal(servers.Applicant{Pod: os.Getenv(servers.EnvPod)})
+	if err != nil {
+		return err
+	}
+	if _, err := conn.Write(request); err != nil {
+		return err
+	}
+	closed := make(chan error, 1)
+	go func() {
+		_, err := conn.Read(make([]byte, 1))
+		closed <- err
+	}()
+	select {
+	case <-terms:
+		return nil
+	case err := <-closed:
+		return fmt.Errorf("the run has closed the connection: %w", err)
+	}
 }
 
 // reportTerm reports the first SIGTERM. The parent answers it with a command to stop.

@@ -125,7 +125,7 @@ func (c *Cluster) templateObject(generation int) object {
 	switch c.plan.Placement {
 	case vocabulary.PlacementOneNode:
 		spec["nodeSelector"] = object{"kubernetes.io/hostname": c.lab.Node(0).Name}
-	case vocabulary.PlacementHostNetwork:
+	case vocabulary.PlacementHostNetwork, vocabulary.PlacementHostContainers:
 		spec["nodeSelector"] = object{"kubernetes.io/hostname": c.lab.Node(0).Name}
 		spec["hostNetwork"] = true
 	default:

@@ -72,14 +72,17 @@ func (c *Cluster) Place(ctx context.Context, w *servers.Worker) (servers.Placeme
 // places pods on the two nodes in turn, unless the plan or PlaceNext says otherwise.
 func (c *Cluster) podFor(ctx context.Context, w *servers.Worker) (*pod, error) {
 	place := c.plan.Placement
-	if place == vocabulary.PlacementContainers && len(c.order) > 0 {
+	switch {
+	case c.real != nil:
+		return c.real.holder, nil // DeployPod has made it
+	case place.Row().OnePod && len(c.order) > 0:
 		return c.order[0], nil
 	}
 	p := &pod{
 		name:  fmt.Sprintf("%s-%d", plan.ServiceName, w.ID),
 		ended: make(chan struct{}), stopped: make(chan struct{}),
 	}
-	if place == vocabulary.PlacementHostNetwork {
+	if place.Row().OnHost {
 		p.Pod = &netlab.Pod{Host: c.lab.Node(0), Addr: netlab.AddressesOfCluster().Nodes[0]}
 		p.removed = true // the network and its counters belong to the node
 		return p, nil
@@ -136,7 +139,7 @@ func (c *Cluster) serve(ctx context.Context, p *pod) error {
 	if err != nil {
 		return err
 	}
-	p.watch()
+	c.watchExit(p)
 	made := c.clock.Now()
 	p.kubelet = kube.RunPod(c.ctx, kube.KubeletOptions{
 		Pod: p.name, ControlPlane: c.plane, Clock: c.clock, Events: c.event,
@@ -194,13 +197,22 @@ func (c *Cluster) relistPhase(node int) time.Duration {
 	return (phase + time.Duration(node)*c.plan.RelistOffset) % period
 }
 
-// watch makes the channel exited, and closes it when the last of the pod's workers has exited.
-func (p *pod) watch() {
+// watchExit makes the channel exited of a pod, and closes it when the last of the pod's workers has
+// exited. A worker's successor in the same pod is in the list before the worker exits.
+func (c *Cluster) watchExit(p *pod) {
+	worker := func(i int) *servers.Worker {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		if i == len(p.workers) {
+			return nil
+		}
+		return p.workers[i]
+	}
 	p.exited = make(chan struct{})
 	go func() {
 		defer close(p.exited)
-		for _, w := range p.workers {
-			<-w.Exited()
+		for i := 0; worker(i) != nil; i++ {
+			<-worker(i).Exited()
 		}
 	}()
 }

@@ -46,10 +46,14 @@ type real struct {
 	states  map[string]*podState
 	slices  map[string][]kube.Endpoint // by name of the EndpointSlice
 	arrived []*servers.Worker          // in the order in which their processes asked
-	changes int                        // of objects, by the churn
-	crashed []int                      // the nodes that CrashNode ended
-	broken  error                      // a process of Kubernetes has ended
-	adopts  bool                       // processes that ask become workers
+	// holder is the one pod of all workers, which DeployPod has made, or nil. holding is its first
+	// process.
+	holder  *pod
+	holding *servers.Applicant
+	changes int   // of objects, by the churn
+	crashed []int // the nodes that CrashNode ended
+	broken  error // a process of Kubernetes has ended
+	adopts  bool  // processes that ask become workers
 }
 
 // A podState is what the API last said about a pod.
@@ -174,6 +178,44 @@ func (c *Cluster) Deploy(ctx context.Context, gen *servers.Generation, replicas 
 	return c.clock.SleepUntil(ctx, gen.Ready.Add(Settle))
 }
 
+// DeployPod creates a Deployment of one pod, whose process only holds the pod's namespaces. It
+// returns when workers can be started in the pod.
+func (c *Cluster) DeployPod(ctx context.Context) error {
+	c.real.replicas = 1
+	c.real.ended.Go(c.adopt)
+	if err := c.create(ctx, deployments, c.deploymentObject(1, 0)); err != nil {
+		return err
+	}
+	err := c.await(ctx, podsLimit, "the pod did not start in time", func() bool {
+		return c.real.holder != nil
+	})
+	if err != nil {
+		return c.explain(err)
+	}
+	for _, s := range c.Sysctls {
+		if err := c.lab.SetSysctl(c.real.holder.Host, s.Name, s.Value); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// hold makes p the pod of all workers, as long as the applicant, its first process, is alive.
+func (c *Cluster) hold(p *pod, a *servers.Applicant) error {
+	c.mu.Lock()
+	again := c.real.holder != nil
+	if !again {
+		c.real.holder, c.real.holding = p, a
+	}
+	c.mu.Unlock()
+	if again {
+		return errors.Join(fmt.Errorf("pod %s has started again, so its workers are gone", p.name),
+			a.Close(), c.lab.RemovePod(p.Pod))
+	}
+	c.signal()
+	return nil
+}
+
 // Arrived returns the workers of all pods that have started, in order.
 func (c *Cluster) Arrived() []*servers.Worker {
 	c.mu.Lock()
@@ -283,6 +325,9 @@ func (c *Cluster) adoptOne(a *servers.Applicant) error {
 	if p == nil {
 		return errors.Join(err, a.Close())
 	}
+	if c.plan.Placement.Row().OnePod {
+		return c.hold(p, a)
+	}
 	w, err := c.group.AdoptWorker(c.ctx, a.Generation, c.freeIndex(), a, servers.Placement{
 		Address: netip.AddrPortFrom(p.Addr, plan.ServerPort), Do: c.in(p),
 	})
@@ -335,9 +380,9 @@ func (c *Cluster) podOfApplicant(a *servers.Applicant) (*pod, error) {
 	if env[envNode] == c.lab.Node(1).Name {
 		node = 1
 	}
+	p.removed = c.plan.Placement.Row().OnHost // the network and its counters belong to the node
 	if c.plan.Placement == vocabulary.PlacementHostNetwork {
 		p.Pod = &netlab.Pod{Host: c.lab.Node(node), Addr: addr, Node: node}
-		p.removed = true // the network and its counters belong to the node
 		return p, nil
 	}
 	if p.Pod, err = c.lab.AdoptPod(a.PID, node, p.name, addr); err != nil {
@@ -675,6 +720,9 @@ func (c *Cluster) closeReal() error {
 	}
 	for _, p := range c.order {
 		errs = append(errs, c.remove(p))
+	}
+	if c.real.holder != nil {
+		errs = append(errs, c.real.holding.Close(), c.lab.RemovePod(c.real.holder.Pod))
 	}
 	return errors.Join(errs...)
 }

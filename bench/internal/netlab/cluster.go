@@ -428,9 +428,10 @@ func (l *Lab) connectPod(n *node, p *Pod) error {
 	return l.enter(n.host)
 }
 
-// AdoptPod returns a pod whose network others have made: the network namespace of the process with
-// that PID, which must be alive. The pod is on that node and has that address already. RemovePod
-// only closes the lab's descriptor of the namespace.
+// AdoptPod returns a pod that others have made: the network and PID namespaces of the process with
+// that PID, which must be alive. The pod is on that node and has that address already. Start starts
+// processes in both namespaces; they end when the first process of the PID namespace does.
+// RemovePod only closes the lab's descriptors of the namespaces.
 func (l *Lab) AdoptPod(pid, node int, name string, addr netip.Addr) (*Pod, error) {
 	p := &Pod{Host: &Host{Name: name}, Addr: addr, Node: node, adopted: true}
 	err := l.call(func() (err error) {
@@ -439,6 +440,9 @@ func (l *Lab) AdoptPod(pid, node int, name string, addr netip.Addr) (*Pod, error
 		}
 		if p.ns, err = os.Open(fmt.Sprintf("/proc/%d/ns/net", pid)); err != nil {
 			return err
+		}
+		if p.pids, err = os.Open(fmt.Sprintf("/proc/%d/ns/pid", pid)); err != nil {
+			return errors.Join(err, p.ns.Close())
 		}
 		l.hosts = append(l.hosts, p.Host)
 		return nil

@@ -66,6 +66,8 @@ type Lab struct {
 type Host struct {
 	Name string
 	ns   *os.File
+	// pids is the PID namespace of the processes that Start starts on the host, or nil: the lab's.
+	pids *os.File
 }
 
 // Inode returns the inode of the host's network namespace, which identifies it in the kernel's
@@ -171,7 +173,11 @@ func (l *Lab) addHost(name string) (*Host, error) {
 // last process exits.
 func (l *Lab) dropHost(h *Host) error {
 	l.hosts = slices.DeleteFunc(l.hosts, func(other *Host) bool { return other == h })
-	return h.ns.Close()
+	err := h.ns.Close()
+	if h.pids != nil {
+		err = errors.Join(err, h.pids.Close())
+	}
+	return err
 }
 
 // startInit starts PID 1 of a new PID namespace. Children that the thread starts later begin in
@@ -294,6 +300,14 @@ func (l *Lab) Start(h *Host, cmd *exec.Cmd, cpus []int) error {
 	}
 	cmd.SysProcAttr = attr
 	return l.Do(h, func() (err error) {
+		if h.pids != nil {
+			if err := unix.Setns(int(h.pids.Fd()), unix.CLONE_NEWPID); err != nil {
+				return fmt.Errorf("PID namespace of %s: %w", h.Name, err)
+			}
+			defer func() {
+				err = errors.Join(err, unix.Setns(int(l.pids.Fd()), unix.CLONE_NEWPID))
+			}()
+		}
 		if len(cpus) > 0 {
 			var before, set unix.CPUSet
 			if err := unix.SchedGetaffinity(0, &before); err != nil {

@@ -43,7 +43,7 @@ func serviceAddress() netip.AddrPort {
 // address of node A itself.
 func firstPodAddress(p vocabulary.Placement) netip.AddrPort {
 	a := netlab.AddressesOfCluster()
-	if p == vocabulary.PlacementHostNetwork {
+	if p.Row().OnHost {
 		return netip.AddrPortFrom(a.Nodes[0], ServerPort)
 	}
 	return netip.AddrPortFrom(a.Pods[0].Addr().Next(), ServerPort)

@@ -149,12 +149,16 @@ func planScenario(s *scenarios.Scenario, seed uint64, m Machine, o Options) (*Sc
 			"enough; give their number", s.Name)
 	}
 	var block time.Duration
-	timeline := steps(s)
+	timelines := map[string][]PlannedStep{}
 	for _, v := range withControl(s) {
 		if !v.Labels.Includes(o.Only) || stored != nil && stored.Variant(v.Labels) == nil {
 			continue
 		}
-		vp, err := newVariant(v, timeline, m, filepath.Dir(s.File))
+		do := v.Setup.Step
+		if timelines[do] == nil {
+			timelines[do] = steps(s, do)
+		}
+		vp, err := newVariant(v, timelines[do], m, filepath.Dir(s.File))
 		if err != nil {
 			return nil, fmt.Errorf("scenario %s%s: %w", s.Name, OfVariant(v.Labels), err)
 		}

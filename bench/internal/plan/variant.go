@@ -149,8 +149,8 @@ const maxWorkers = 1024
 // Package scenarios has the same maximum for trials with a given rate.
 const maxAttempts = 10_000_000
 
-// newVariant resolves a variant. timeline is what steps returned for v's scenario, and dir is the
-// directory of the scenario's file.
+// newVariant resolves a variant. timeline is what steps returned for v's scenario and
+// step, and dir is the directory of the scenario's file.
 func newVariant(
 	v scenarios.Variant, timeline []PlannedStep, machine Machine, dir string,
 ) (*Variant, error) {
@@ -454,15 +454,17 @@ func ownSysctls(c scenarios.Sysctl) (all []Sysctl) {
 	return all
 }
 
-// steps returns the occurrences of the scenario's steps, in order, until the longest load ends. All
-// variants have this timeline and share the slice.
-func steps(s *scenarios.Scenario) []PlannedStep {
+// steps returns the occurrences of the scenario's steps, in order, until the longest load ends. A
+// step without Do does what do says. All variants with the same do have this timeline and share the
+// slice.
+func steps(s *scenarios.Scenario, do string) []PlannedStep {
 	var end time.Duration
 	for _, v := range s.Variants {
 		end = max(end, v.Setup.Load.Lasts())
 	}
 	var all []PlannedStep
 	for _, step := range s.Timeline {
+		step.Do = cmp.Or(step.Do, vocabulary.StepName(do))
 		for at := step.At; at < end; at += step.Every {
 			all = append(all, PlannedStep{At: at, Step: step})
 			if step.Every <= 0 {

@@ -105,8 +105,12 @@ func (s *stage) starts() *results.Starts {
 }
 
 // addPods adds to r what happened to the pods of the step, and the instants at which the endpoints
-// and the rules no longer contained the last pod that the step removed.
+// and the rules no longer contained the last pod that the step removed. A step inside a pod removes
+// none.
 func (s *stage) addPods(a *ledger.Account, done *step, k int, r *results.Step) {
+	if s.inOnePod() {
+		return
+	}
 	r.Endpoints = done.endpoints
 	if s.variant.Cluster.Path == vocabulary.PathService {
 		if dead, known := a.Dead(k); known {

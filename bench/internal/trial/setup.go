@@ -241,7 +241,11 @@ func (s *stage) makeCluster(ctx context.Context, roles Roles, c *cleanup) (err e
 		o.Watch = s.third.witness.Watch
 	}
 	if s.kubernetes != nil {
-		s.cluster, err = cluster.NewReal(ctx, o, s.kubernetes, roles.Worker().Args[1:])
+		args := roles.Worker().Args[1:]
+		if s.inOnePod() {
+			args = []string{roles.Hold}
+		}
+		s.cluster, err = cluster.NewReal(ctx, o, s.kubernetes, args)
 	} else {
 		s.cluster, err = cluster.New(ctx, o)
 	}
@@ -353,8 +357,19 @@ func (s *stage) startFirst(ctx context.Context) (*servers.Generation, error) {
 	if s.kubernetes == nil {
 		return s.group.StartGeneration(ctx)
 	}
+	if s.inOnePod() {
+		if err := s.cluster.DeployPod(ctx); err != nil {
+			return nil, err
+		}
+		return s.group.StartGeneration(ctx)
+	}
 	first := s.group.NextGeneration()
 	return first, s.cluster.Deploy(ctx, first, s.servers.Workers)
+}
+
+// inOnePod reports whether the workers share one pod, in which they can replace each other.
+func (s *stage) inOnePod() bool {
+	return s.variant.Cluster != nil && s.variant.Cluster.Placement.Row().OnePod
 }
 
 // park parks processes for the workers that steps will start, if the variant asks for parked

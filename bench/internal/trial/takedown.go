@@ -67,13 +67,17 @@ func (s *stage) takeDown(ctx context.Context) (*ledger.Facts, error) {
 }
 
 // undeploy begins to delete the pods of a real Kubernetes. It returns an error if a part of that
-// Kubernetes has failed meanwhile.
+// Kubernetes has failed meanwhile. If all workers are in one pod, the pod is deleted only after
+// they have exited.
 func (s *stage) undeploy(ctx context.Context) error {
 	if s.kubernetes == nil {
 		return nil
 	}
 	if err := s.cluster.Failed(); err != nil {
 		return err
+	}
+	if s.inOnePod() {
+		return nil
 	}
 	return s.cluster.Undeploy(ctx)
 }

@@ -162,8 +162,8 @@ func (t *timeline) carryOut(ctx context.Context, s *step) error {
 		return commandActions[s.Do](t, ctx, s)
 	}
 	s.what = fmt.Sprintf("generation %d", t.current.Number)
-	if t.cluster.Real() {
-		return realActions[s.Do](t, ctx, s)
+	if act := realActions[s.Do]; act != nil && t.cluster.Real() {
+		return act(t, ctx, s)
 	}
 	return actions[s.Do](t, ctx, s)
 }
@@ -516,7 +516,8 @@ func (t *timeline) stop(
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, left, errTooLate)
 	defer cancel()
-	if t.cluster != nil && mode != vocabulary.StopKill {
+	inPod := t.cluster != nil && t.variant.Cluster.Placement.Row().OnePod
+	if t.cluster != nil && mode != vocabulary.StopKill && !inPod {
 		return t.cluster.Delete(ctx, workers)
 	}
 	return t.group.Stop(ctx, workers, mode)

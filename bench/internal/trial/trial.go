@@ -19,8 +19,9 @@ import (
 // this program's binary in that role.
 type Roles struct {
 	Init, Worker, Load, Relay, Agent, Supervise, Sweep func() *exec.Cmd
-	// Pause is the argument with which this program holds the namespaces of a pod.
-	Pause string
+	// Pause is the argument with which this program holds the namespaces of a pod's sandbox, and
+	// Hold that with which it is the first process of a container for the workers of the lab.
+	Pause, Hold string
 }
 
 // lead is the time from the end of the preparations to the instant at which the first attempt is
