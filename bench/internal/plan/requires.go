@@ -15,13 +15,19 @@ import (
 func (v *Variant) Needs() []vocabulary.Capability { return needs(v.setup) }
 
 func needs(s scenarios.Setup) []vocabulary.Capability {
-	return slices.Concat(
+	all := slices.Concat(
 		s.Stop.Row().Needs, filterNeeds(s.Server.Fault), s.Selector.Row().Needs,
 		s.Accept.Row().Needs,
 		s.Path.Row().Needs, s.Kube.Control.Row().Needs, s.Kube.Users.Row().Needs,
 		s.Server.Users.Row().Needs, s.Network.Row().Needs,
 		sysctlNeeds(s.Sysctl),
 	)
+	if s.InPods() && s.Kube.Control == vocabulary.ControlReal { // its parts have an nft
+		all = slices.DeleteFunc(all, func(c vocabulary.Capability) bool {
+			return c == vocabulary.NFTablesCommand
+		})
+	}
+	return all
 }
 
 // MissingCommand returns the key of Machine.Missing for a program.

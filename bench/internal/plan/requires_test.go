@@ -188,3 +188,18 @@ func TestSkippedWithoutProgram(t *testing.T) {
 		}
 	}
 }
+
+// The parts of a real Kubernetes contain nft, so only the embedded control plane needs one.
+func TestNeedsOfControl(t *testing.T) {
+	for control, want := range map[string]bool{"embedded": true, "real": false} {
+		s, err := scenarios.Parse("x.yaml", []byte("name: x\nload: {rate: 100/s, duration: 1s}\n"+
+			"network: cluster\npath: service\nkube: {control: "+control+"}\n"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := slices.Contains(needs(s.Variants[0].Setup), vocabulary.NFTablesCommand)
+		if got != want {
+			t.Errorf("%s needs nft: %t, want %t", control, got, want)
+		}
+	}
+}
