@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"sync"
 	"time"
 
 	"github.com/mdlayher/netlink"
@@ -21,9 +22,12 @@ import (
 type commits struct {
 	clock *clock.Clock
 	conn  *netlink.Conn
-	seen  chan commit
 	done  chan struct{}
-	err   error // set before done is closed
+	err   error         // set before done is closed
+	seen  chan struct{} // has an element if there may be commits that nobody has taken
+
+	mu   sync.Mutex // guards left
+	left []commit   // those that nobody has taken, in order
 }
 
 // A commit is one transaction of nftables.
@@ -32,7 +36,7 @@ type commit struct {
 	// generation identifies the ruleset that the commit brought into force. It is 0 if
 	// announcements were lost.
 	generation uint32
-	ours       bool // it may have changed the table kube-proxy of IPv4
+	ours       bool // it may have changed a table with rules of a kube-proxy, of IPv4
 }
 
 // announceLimit is the maximum time to wait for an announcement after nft has exited. The kernel
@@ -61,7 +65,7 @@ func watchCommits(clk *clock.Clock) (*commits, error) {
 		return nil, fmt.Errorf("netlink: %w", err)
 	}
 	c := &commits{
-		clock: clk, conn: conn, seen: make(chan commit, 64), done: make(chan struct{}),
+		clock: clk, conn: conn, seen: make(chan struct{}, 1), done: make(chan struct{}),
 	}
 	go c.read()
 	return c, nil
@@ -94,23 +98,36 @@ func (c *commits) read() {
 	}
 }
 
-// add passes a commit on, unless the last 64 commits have not been read yet.
+// add keeps a commit until it is taken, however many there are.
 func (c *commits) add(one commit) {
+	c.mu.Lock()
+	c.left = append(c.left, one)
+	c.mu.Unlock()
 	select {
-	case c.seen <- one:
-	default:
+	case c.seen <- struct{}{}:
+	default: // seen has an element already
 	}
 }
 
-// inTable reports whether the object that a message announces belongs to the table kube-proxy of
-// IPv4. The table's name is attribute 1 of every object (NFTA_TABLE_NAME, NFTA_CHAIN_TABLE and so
-// on).
+// take returns the commits that nobody has taken, in order.
+func (c *commits) take() []commit {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	all := c.left
+	c.left = nil
+	return all
+}
+
+// inTable reports whether the object that a message announces belongs to a table of IPv4 with rules
+// of a kube-proxy. The table's name is attribute 1 of every object (NFTA_TABLE_NAME,
+// NFTA_CHAIN_TABLE and so on).
 func inTable(m netlink.Message) bool {
 	if m.Header.Type&subsystem != newGeneration&subsystem || len(m.Data) == 0 ||
 		m.Data[0] != unix.NFPROTO_IPV4 {
 		return false
 	}
-	return attribute(m, unix.NFTA_TABLE_NAME, (*netlink.AttributeDecoder).String) == tableName
+	name := attribute(m, unix.NFTA_TABLE_NAME, (*netlink.AttributeDecoder).String)
+	return name == tableName || name == natTableName
 }
 
 // generationOf returns the generation in a message of type newGeneration, or 0 if it has none.
@@ -144,9 +161,11 @@ func (c *commits) since(ctx context.Context, began clock.Instant) (clock.Instant
 	defer limit.Stop()
 	for {
 		select {
-		case one := <-c.seen:
-			if one.ours && one.at >= began {
-				return one.at, nil
+		case <-c.seen:
+			for _, one := range c.take() {
+				if one.ours && one.at >= began {
+					return one.at, nil
+				}
 			}
 		case <-c.done:
 			return 0, fmt.Errorf("watch commits: %w", c.err)

@@ -11,6 +11,7 @@ import (
 
 	"github.com/google/nftables"
 	"github.com/google/nftables/expr"
+	"github.com/google/nftables/xt"
 	"github.com/mdlayher/netlink"
 	"golang.org/x/sys/unix"
 
@@ -18,8 +19,9 @@ import (
 	"reuseport-bench/servers/clock"
 )
 
-// A RulesWatch watches the rules that a kube-proxy in nftables mode programs on a host. It needs no
-// help from kube-proxy: the kernel announces each commit, and shows the rules in force.
+// A RulesWatch watches the rules that a kube-proxy programs on a host. The kube-proxy is in
+// nftables mode, or in iptables mode with an iptables that writes to nftables (iptables-nft). The
+// watch needs no help from it: the kernel announces each commit, and shows the rules in force.
 type RulesWatch struct {
 	node    string
 	emit    func(Event)
@@ -34,10 +36,10 @@ type RulesWatch struct {
 	err     error // set before ended is closed
 }
 
-// WatchRules watches the table kube-proxy of a host of the lab. The table need not exist. emit is
-// called for each of these events:
+// WatchRules watches the tables kube-proxy and nat of a host of the lab. They need not exist. emit
+// is called for each of these events:
 //
-//   - RulesCommitted: a commit changed the table.
+//   - RulesCommitted: a commit changed one of the tables.
 //   - EndpointAdded, EndpointRemoved: since that commit, services lead to the Address, or no longer
 //     do. Event.Pod and Event.Service are empty.
 //
@@ -101,12 +103,14 @@ func (w *RulesWatch) Close() (err error) {
 func (w *RulesWatch) run() error {
 	for {
 		select {
-		case one := <-w.commits.seen:
-			if one.ours {
-				w.emit(Event{At: one.at, Kind: RulesCommitted, Node: w.node})
-			}
-			if err := w.update(one); err != nil {
-				return fmt.Errorf("watch the rules of %s: %w", w.node, err)
+		case <-w.commits.seen:
+			for _, one := range w.commits.take() {
+				if one.ours {
+					w.emit(Event{At: one.at, Kind: RulesCommitted, Node: w.node})
+				}
+				if err := w.update(one); err != nil {
+					return fmt.Errorf("watch the rules of %s: %w", w.node, err)
+				}
 			}
 		case <-w.commits.done:
 			return fmt.Errorf("watch the rules of %s: %w", w.node, w.commits.err)
@@ -144,7 +148,7 @@ func (w *RulesWatch) read() (map[netip.AddrPort]bool, uint32, error) {
 		if err != nil {
 			return nil, 0, err
 		}
-		reached, failed := w.follow(servicesChain)
+		reached, failed := w.follow()
 		after, err := w.generation()
 		if err != nil {
 			return nil, 0, err
@@ -173,28 +177,43 @@ func (w *RulesWatch) generation() (uint32, error) {
 	return generationOf(replies[0]), nil
 }
 
-// follow returns the destinations of DNAT in the chain and in all chains that it leads to. It does
-// not depend on the names of these chains, or on how kube-proxy distributes connections.
-func (w *RulesWatch) follow(chain string) (map[netip.AddrPort]bool, error) {
+// A chain is a chain of nftables.
+type chain struct {
+	table, name string
+}
+
+// The table and the chain in which kube-proxy's iptables mode looks for the destinations of
+// services (kubernetes, pkg/proxy/iptables/proxier.go).
+const (
+	natTableName     = "nat"
+	natServicesChain = "KUBE-SERVICES"
+)
+
+// follow returns the destinations of DNAT in the chains of services and in all chains that they
+// lead to. It does not depend on the names of these chains, or on how kube-proxy distributes
+// connections.
+func (w *RulesWatch) follow() (map[netip.AddrPort]bool, error) {
 	reached := map[netip.AddrPort]bool{}
-	known := map[string]bool{chain: true}
-	for queue := []string{chain}; len(queue) > 0; queue = queue[1:] {
-		rules, err := w.rules.GetRules(kubeProxyTable(), &nftables.Chain{Name: queue[0]})
+	queue := []chain{{tableName, servicesChain}, {natTableName, natServicesChain}}
+	known := map[chain]bool{queue[0]: true, queue[1]: true}
+	for ; len(queue) > 0; queue = queue[1:] {
+		in := queue[0]
+		rules, err := w.rules.GetRules(table(in.table), &nftables.Chain{Name: in.name})
 		if err != nil {
-			return nil, fmt.Errorf("rules of chain %s: %w", queue[0], err)
+			return nil, fmt.Errorf("rules of chain %s: %w", in.name, err)
 		}
 		for _, r := range rules {
 			if to, ok := destination(r); ok {
 				reached[to] = true
 			}
-			chains, err := w.next(r)
+			names, err := w.next(in.table, r)
 			if err != nil {
-				return nil, fmt.Errorf("chain %s: %w", queue[0], err)
+				return nil, fmt.Errorf("chain %s: %w", in.name, err)
 			}
-			for _, name := range chains {
-				if !known[name] {
-					known[name] = true
-					queue = append(queue, name)
+			for _, name := range names {
+				if next := (chain{in.table, name}); !known[next] {
+					known[next] = true
+					queue = append(queue, next)
 				}
 			}
 		}
@@ -202,11 +221,12 @@ func (w *RulesWatch) follow(chain string) (map[netip.AddrPort]bool, error) {
 	return reached, nil
 }
 
-func kubeProxyTable() *nftables.Table {
-	return &nftables.Table{Name: tableName, Family: nftables.TableFamilyIPv4}
+func table(name string) *nftables.Table {
+	return &nftables.Table{Name: name, Family: nftables.TableFamilyIPv4}
 }
 
 // destination returns the address and port to which the rule sends connections by DNAT, if it does.
+// iptables-nft writes DNAT as an extension of iptables (xt_nat), in its revision 2.
 func destination(r *nftables.Rule) (to netip.AddrPort, ok bool) {
 	registers := map[uint32][]byte{}
 	for _, e := range r.Exprs {
@@ -219,13 +239,22 @@ func destination(r *nftables.Rule) (to netip.AddrPort, ok bool) {
 			if e.Type == expr.NATTypeDestNAT && valid && len(port) == 2 {
 				return netip.AddrPortFrom(addr, binary.BigEndian.Uint16(port)), true
 			}
+		case *expr.Target:
+			info, known := e.Info.(*xt.NatRange2)
+			if e.Name != "DNAT" || !known {
+				continue
+			}
+			if addr, valid := netip.AddrFromSlice(info.MinIP); valid {
+				return netip.AddrPortFrom(addr.Unmap(), info.MinPort), true
+			}
 		}
 	}
 	return to, false
 }
 
-// next returns the chains that the rule jumps or goes to, by itself or by a map.
-func (w *RulesWatch) next(r *nftables.Rule) (chains []string, err error) {
+// next returns the names of the chains that a rule of the table jumps or goes to, by itself or by a
+// map.
+func (w *RulesWatch) next(in string, r *nftables.Rule) (chains []string, err error) {
 	for _, e := range r.Exprs {
 		switch e := e.(type) {
 		case *expr.Verdict:
@@ -236,7 +265,7 @@ func (w *RulesWatch) next(r *nftables.Rule) (chains []string, err error) {
 			if !e.IsDestRegSet || e.DestRegister != unix.NFT_REG_VERDICT {
 				continue
 			}
-			set := &nftables.Set{Table: kubeProxyTable(), Name: e.SetName}
+			set := &nftables.Set{Table: table(in), Name: e.SetName}
 			elements, err := w.rules.GetSetElements(set)
 			if err != nil {
 				return nil, fmt.Errorf("map %s: %w", e.SetName, err)
