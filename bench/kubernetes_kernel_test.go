@@ -37,6 +37,7 @@ timeline:
   - {at: 400ms, do: scale, replicas: 3}
 matrix:
   - kube.pre_stop: [0s, 2s]
+  - {kube.proxy_mode: [iptables], kube.pre_stop: [0s]}
 trials: 1
 min_valid: 1
 `)

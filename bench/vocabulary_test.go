@@ -129,6 +129,9 @@ func wordScenario(t *testing.T, setting, value string) *scenarios.Scenario {
 		inPods(vocabulary.PathDNS)
 	case "kube.control", "kube.readiness":
 		inPods(vocabulary.PathService)
+	case "kube.proxy_mode":
+		inPods(vocabulary.PathService)
+		set("kube.control", string(vocabulary.ControlReal))
 	case "kube.placement", "kube.users":
 		inPods(vocabulary.PathPod)
 	case "sockets":

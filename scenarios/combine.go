@@ -462,6 +462,12 @@ func (c *setupCheck) rollout() {
 	case k.Churn > 0 && !k.real():
 		c.add("kube.churn", ": the embedded control plane has no API server to keep busy",
 			"add control: real, or remove churn")
+	case k.ProxyMode != "" && !k.real():
+		c.add("kube.proxy_mode", ": the embedded control plane has no kube-proxy",
+			"its rules are those of the nftables mode; add control: real, or remove proxy_mode")
+	case k.ProxyMode != "" && c.Path != vocabulary.PathService:
+		c.add("kube.proxy_mode", ": is for path: service",
+			"clients that know pods by name or address use no rules; remove it")
 	case (k.RulesLag != Lag{} || k.MinSyncPeriod > 0) && c.Path != vocabulary.PathService:
 		c.add("kube", ": rules_lag and min_sync_period are for path: service",
 			"clients that know pods by name or address use no rules; use endpoint_lag")

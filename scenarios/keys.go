@@ -96,6 +96,7 @@ func inKubernetes() map[string][]string {
 	return map[string][]string{
 		"kube.placement":       {"nodeName", "hostNetwork"},
 		"kube.users":           {"runAsUser"},
+		"kube.proxy_mode":      {"mode"},
 		"kube.min_sync_period": {"minSyncPeriod"},
 		"kube.readiness":       {"readinessProbe"},
 		"kube.probe_period":    {"periodSeconds"},

@@ -101,6 +101,7 @@ type Kube struct {
 	RelistOffset  time.Duration        `yaml:"relist_offset,omitempty"`
 	// ContainerStart is the time from a pod's creation until its container has started.
 	ContainerStart time.Duration        `yaml:"container_start,omitempty"`
+	ProxyMode      vocabulary.ProxyMode `yaml:"proxy_mode,omitempty"`
 	MinSyncPeriod  time.Duration        `yaml:"min_sync_period,omitempty"` // real: 0 means 1 s
 	Readiness      vocabulary.Readiness `yaml:"readiness,omitempty"`
 	ProbePeriod    time.Duration        `yaml:"probe_period,omitempty"` // 0 means 1 s

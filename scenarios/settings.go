@@ -140,6 +140,9 @@ func podSettings() []strictyaml.Setting {
 			Needs: aCluster + "; " + ownControl,
 			Doc: "The time from a pod's creation until its container has started. server.startup " +
 				"counts from then."},
+		{Path: "kube.proxy_mode", Needs: "kube.control: real, path: service",
+			Unset: string(vocabulary.ProxyNftables),
+			Doc:   "How kube-proxy programs the rules that lead from a Service to its pods."},
 		{Path: "kube.min_sync_period", Max: minute, Default: "0s", Example: "1s", Needs: aService,
 			Unset: "no minimum; 1s with kube.control: real",
 			Doc: "The minimum time between two syncs of a node's rules: kube-proxy's " +

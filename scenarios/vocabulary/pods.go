@@ -43,6 +43,21 @@ func Controls() []ControlRow { return slices.Clone(controls) }
 // Row returns the row of c, or the zero row if c has none.
 func (c Control) Row() ControlRow { return rowOf(controls, c) }
 
+// ProxyMode determines how the kube-proxy of a real Kubernetes programs the rules of Services.
+type ProxyMode string
+
+// The modes of kube-proxy.
+const (
+	ProxyNftables ProxyMode = "nftables"
+	ProxyIptables ProxyMode = "iptables"
+)
+
+var proxyModes = []Row[ProxyMode]{
+	{ProxyNftables, "in nftables' own terms, in one transaction for each sync"},
+	{ProxyIptables, "with iptables-restore, for each sync: the default of Kubernetes. iptables " +
+		"writes to nftables, too (iptables-nft)"},
+}
+
 // Placement determines the nodes and the network namespaces in which pods run.
 type Placement string
 

@@ -37,6 +37,7 @@ func Words() []Word {
 		{"haproxy.redispatch", "switch", values(redispatches)},
 		{"dns.cache", "DNS cache", values(dnsCaches)},
 		{"kube.control", "control plane", values(controls)},
+		{"kube.proxy_mode", "mode of kube-proxy", values(proxyModes)},
 		{"kube.placement", "placement of pods", values(placements)},
 		{"kube.users", "user ids", values(users)},
 		{"kube.readiness", "readiness of pods", values(readinesses)},

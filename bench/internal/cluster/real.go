@@ -102,7 +102,9 @@ func NewReal(
 			return c, err
 		}
 	}
-	err = k.SetProxy(ctx, kubernetes.Proxy{MinSyncPeriod: c.plan.Lags.MinSyncPeriod})
+	err = k.SetProxy(ctx, kubernetes.Proxy{
+		Mode: c.plan.ProxyMode, MinSyncPeriod: c.plan.Lags.MinSyncPeriod,
+	})
 	if err != nil {
 		return c, err
 	}

@@ -331,7 +331,7 @@ func TestKernelCluster(t *testing.T) {
 	}
 	for _, p := range []Proxy{
 		{MinSyncPeriod: 10 * time.Millisecond}, {MinSyncPeriod: 10 * time.Millisecond},
-		{Mode: "iptables"}, {},
+		{Mode: vocabulary.ProxyIptables}, {},
 	} {
 		began := time.Now()
 		if err := c.SetProxy(t.Context(), p); err != nil {
@@ -339,6 +339,7 @@ func TestKernelCluster(t *testing.T) {
 		}
 		t.Logf("SetProxy(%+v) took %v", p, time.Since(began))
 		awaitAnswers(t, c, 4)
+		checkRules(t, c, p.Mode == vocabulary.ProxyIptables)
 	}
 	began := time.Now()
 	if err := c.NodeDown(1); err != nil {
@@ -355,6 +356,29 @@ func TestKernelCluster(t *testing.T) {
 	awaitPods(t, c, "node-b", "True")
 	awaitAnswers(t, c, 4)
 	t.Logf("all pods answered %v after NodeUp", time.Since(began))
+}
+
+// checkRules checks that the hosts have rules of one mode of kube-proxy, and none of the other.
+func checkRules(t *testing.T, c *Cluster, iptables bool) {
+	t.Helper()
+	for _, h := range []*host{c.clients, c.nodes[0].host, c.nodes[1].host} {
+		var rules string
+		err := c.options.Lab.Do(h.at, func() (err error) {
+			rules, err = c.parts.run(t.Context(), c.parts.program("nft"), "list", "ruleset", "ip")
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for chain, want := range map[string]bool{
+			"KUBE-SVC-": iptables, "KUBE-SEP-": iptables, "jump KUBE-SERVICES": iptables,
+			"table ip kube-proxy": !iptables,
+		} {
+			if got := strings.Contains(rules, chain); got != want {
+				t.Errorf("%s has rules with %q: %t, want %t", h.at.Name, chain, got, want)
+			}
+		}
+	}
 }
 
 // checkPodCPUs checks on which CPUs the pods' servers may run.

@@ -11,7 +11,7 @@ func (c *Cluster) Lab() *netlab.Lab { return c.options.Lab }
 
 // Name names the cluster in results: its version, and the mode of kube-proxy.
 func (c *Cluster) Name() string {
-	return "Kubernetes " + c.versions["kubernetes"] + ", kube-proxy " + c.proxy.Mode
+	return "Kubernetes " + c.versions["kubernetes"] + ", kube-proxy " + string(c.proxy.Mode)
 }
 
 // Gateways returns the addresses from which kubelets probe pods: those that the CNI plugins give

@@ -29,7 +29,8 @@ type Parts struct {
 // programs are the programs below Parts.deps.
 var programs = []string{
 	"usr/bin/containerd", "usr/bin/containerd-shim-runc-v2", "usr/bin/ctr", "usr/sbin/runc",
-	"usr/sbin/nft", "usr/lib/cni/host-local", "usr/lib/cni/loopback", "usr/lib/cni/ptp",
+	"usr/sbin/nft", "usr/sbin/iptables", "usr/sbin/iptables-restore", "usr/sbin/iptables-save",
+	"usr/lib/cni/host-local", "usr/lib/cni/loopback", "usr/lib/cni/ptp",
 }
 
 // Find finds the parts in a directory. If dir is empty, that is the directory named by
@@ -120,7 +121,7 @@ func (p Parts) Versions(ctx context.Context) (map[string]string, error) {
 	if err := json.Unmarshal([]byte(out), &all); err != nil {
 		return nil, fmt.Errorf("%s versions: %w", p.kubernetes, err)
 	}
-	for _, name := range []string{"containerd", "runc", "nft"} {
+	for _, name := range []string{"containerd", "runc", "nft", "iptables"} {
 		out, err := p.run(ctx, p.program(name), "--version")
 		if err != nil {
 			return nil, err
@@ -128,6 +129,18 @@ func (p Parts) Versions(ctx context.Context) (map[string]string, error) {
 		all[name] = version(out)
 	}
 	return all, nil
+}
+
+// checkIptables returns an error if iptables does not write to nftables. Nobody could then see when
+// rules change: the kernel announces only commits of nftables.
+func (p Parts) checkIptables(ctx context.Context) error {
+	out, err := p.run(ctx, p.program("iptables"), "--version")
+	if err == nil && !strings.Contains(out, "(nf_tables)") {
+		err = fmt.Errorf("%s is %s: kube.proxy_mode: iptables needs one that writes to nftables; "+
+			"link xtables-nft-multi as iptables, iptables-save and iptables-restore",
+			p.program("iptables"), strings.TrimSpace(out))
+	}
+	return err
 }
 
 // version returns the first word of a program's description of itself that begins like a version.

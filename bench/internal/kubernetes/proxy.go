@@ -3,17 +3,20 @@ package kubernetes
 import (
 	"context"
 	"errors"
+	"maps"
 	"net/http"
 	"strconv"
 	"strings"
 	"time"
+
+	"reuseport-bench/scenarios/vocabulary"
 )
 
 const proxyConfig = stateDirectory + "/kube-proxy.json"
 
 // A Proxy is the configuration of kube-proxy on every host.
 type Proxy struct {
-	Mode string // "nftables", the default, or "iptables"
+	Mode vocabulary.ProxyMode // "" means nftables
 	// MinSyncPeriod is the minimum time between two updates of the rules. 0 means 1 s, as for
 	// kube-proxy.
 	MinSyncPeriod time.Duration
@@ -21,7 +24,7 @@ type Proxy struct {
 
 func (p Proxy) withDefaults() Proxy {
 	if p.Mode == "" {
-		p.Mode = "nftables"
+		p.Mode = vocabulary.ProxyNftables
 	}
 	if p.MinSyncPeriod == 0 {
 		p.MinSyncPeriod = time.Second
@@ -34,12 +37,14 @@ const metricsAddress = "127.0.0.1:10249"
 // kubeProxy does not change the conntrack sysctls of its network: they are as the lab has set them.
 func (c *Cluster) kubeProxy(h *host) part {
 	rules := object{"syncPeriod": "30s", "minSyncPeriod": c.proxy.MinSyncPeriod.String()}
+	iptables := maps.Clone(rules)
+	iptables["localhostNodePorts"] = false // it would set a sysctl of the host
 	p := c.role("kube-proxy", "--config="+proxyConfig)
 	p.Make = map[string]string{
 		kubeconfigPath: c.credentials.kubeconfig(),
 		proxyConfig: encode(object{
 			"apiVersion": "kubeproxy.config.k8s.io/v1alpha1", "kind": "KubeProxyConfiguration",
-			"mode": c.proxy.Mode, "nftables": rules, "iptables": rules,
+			"mode": c.proxy.Mode, "nftables": rules, "iptables": iptables,
 			"clientConnection": object{"kubeconfig": kubeconfigPath},
 			// Connections from these addresses keep their source.
 			"clusterCIDR": "198.18.0.0/16", "hostnameOverride": h.at.Name,
@@ -96,13 +101,19 @@ func judgeSync(metrics string) error {
 }
 
 // SetProxy changes the configuration of kube-proxy. If it differs from the current one, SetProxy
-// restarts kube-proxy on every host that is up, and returns when all have written their rules. The
-// rules of the old process stay in force until then.
+// restarts kube-proxy on every host that is up, and returns when all have written their rules. If
+// the mode is the same, the rules of the old process stay in force until then. Otherwise the new
+// process first removes those of the other mode (platformCleanup, cmd/kube-proxy/app).
 func (c *Cluster) SetProxy(ctx context.Context, p Proxy) error {
 	c.changing.Lock()
 	defer c.changing.Unlock()
 	if p = p.withDefaults(); p == c.proxy {
 		return nil
+	}
+	if p.Mode == vocabulary.ProxyIptables {
+		if err := c.parts.checkIptables(ctx); err != nil {
+			return err
+		}
 	}
 	was := c.proxy
 	c.proxy = p

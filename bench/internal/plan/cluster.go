@@ -39,6 +39,8 @@ type Cluster struct {
 	// then 0, except Lags.MinSyncPeriod.
 	Control vocabulary.Control
 	Path    vocabulary.Path
+	// ProxyMode is the mode of the real control plane's kube-proxy. "" means its default.
+	ProxyMode vocabulary.ProxyMode
 	// Service is the Service's address. It is the zero value if clients do not connect to the
 	// Service.
 	Service netip.AddrPort
@@ -88,7 +90,8 @@ func newCluster(s scenarios.Setup) *Cluster {
 	}
 	k := s.Kube
 	c := &Cluster{
-		Control: k.Control, Path: s.Path, FirstPod: firstPodAddress(k.Placement),
+		Control: k.Control, Path: s.Path, ProxyMode: k.ProxyMode,
+		FirstPod: firstPodAddress(k.Placement),
 		Lags: kube.Lags{
 			ReadyToEndpoint: distribution(readyLag(k)), DeletedToEndpoint: distribution(k.EndpointLag),
 			EndpointToRules: distribution(k.RulesLag), MinSyncPeriod: k.MinSyncPeriod,
