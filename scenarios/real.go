@@ -2,6 +2,7 @@ package scenarios
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -47,8 +48,9 @@ func (c *setupCheck) realControl() {
 			"use one"},
 		{"sysctl", c.Sysctl != Sysctl{}, ": does not go with kube.control: real",
 			"the network of a pod is made by its node; remove it"},
-		{"search", c.Search != Search{}, ": does not go with kube.control: real",
-			"list the values in the matrix, or use embedded"},
+		{"stop", c.Stop == vocabulary.StopKill, ": kill does not go with kube.control: real",
+			"a kubelet sends SIGTERM; write close, or node-down in the timeline for a death " +
+				"without SIGTERM"},
 	} {
 		if of.set && c.d.Trusts(of.path) {
 			c.add(of.path, of.what, of.hint)
@@ -93,20 +95,32 @@ func (c *setupCheck) decidedByKubernetes() {
 	}
 }
 
-// wholeSeconds checks the durations that are fields of pods and Deployments, which have whole
-// seconds.
-func (c *setupCheck) wholeSeconds() {
-	k := c.Kube
-	for _, of := range []struct {
-		path, field string
-		value       time.Duration
-	}{
+// A secondsField is a field of a Kubernetes object that has whole seconds.
+type secondsField struct {
+	path, field string
+	value       time.Duration
+}
+
+// secondsFields returns the fields with whole seconds, with the settings that determine them.
+func (k *Kube) secondsFields() []secondsField {
+	return []secondsField{
 		{"kube.pre_stop", "sleep.seconds", k.PreStop},
 		{"kube.grace", "terminationGracePeriodSeconds", k.Grace},
 		{"kube.probe_period", "periodSeconds", k.ProbePeriod},
 		{"kube.min_ready", "minReadySeconds", k.MinReady},
 		{"kube.node_lag", "node-monitor-grace-period", k.NodeLag},
-	} {
+	}
+}
+
+// inSeconds reports whether a setting determines a field with whole seconds.
+func (k *Kube) inSeconds(setting string) bool {
+	is := func(f secondsField) bool { return f.path == setting }
+	return slices.ContainsFunc(k.secondsFields(), is)
+}
+
+// wholeSeconds checks the durations that are fields with whole seconds.
+func (c *setupCheck) wholeSeconds() {
+	for _, of := range c.Kube.secondsFields() {
 		if of.value%oneSecond != 0 {
 			up := of.value.Truncate(oneSecond) + oneSecond
 			c.add(of.path, ": "+strictyaml.FormatDuration(of.value)+" is not in whole seconds",

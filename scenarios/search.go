@@ -45,15 +45,19 @@ func (s Search) Ends() (from, to float64) {
 	return from, to
 }
 
-// Step returns the difference between two neighbouring values of the setting, in the unit of
-// Setup.SetNumber. It is 0 if there are values between any two values.
-func (s Search) Step() float64 {
-	field, _ := strictyaml.Lookup(new(Setup), s.Setting)
+// SearchStep returns the difference between two neighbouring values of the setting that is searched
+// for, in the unit of SetNumber. It is 0 if there are values between any two values.
+func (s *Setup) SearchStep() float64 {
+	setting := s.Search.Setting
+	if s.InPods() && s.Kube.real() && s.Kube.inSeconds(setting) {
+		return float64(oneSecond)
+	}
+	field, _ := strictyaml.Lookup(new(Setup), setting)
 	switch field.(type) {
 	case *int, **int:
 		return 1
 	case *time.Duration, *Lag:
-		return max(1, float64(format().Setting(s.Setting).Multiple))
+		return max(1, float64(format().Setting(setting).Multiple))
 	}
 	return 0
 }

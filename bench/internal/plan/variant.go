@@ -98,12 +98,13 @@ type Search struct {
 	Step     float64 // the difference between two neighbouring values; 0 means none
 }
 
-// newSearch returns the search of s, or nil if s has none.
-func newSearch(s scenarios.Search) *Search {
+// newSearch returns the search of a setup, or nil if it has none.
+func newSearch(of scenarios.Setup) *Search {
+	s := of.Search
 	p := &Search{P99: s.P99, Precision: cmp.Or(s.Precision, defaultPrecision)}
 	switch {
 	case s.OfSetting():
-		p.Setting, p.Times, p.Step = s.Setting, s.Times(), s.Step()
+		p.Setting, p.Times, p.Step = s.Setting, s.Times(), of.SearchStep()
 		p.From, p.To = s.Ends()
 	case !s.OfRate():
 		return nil
@@ -154,7 +155,7 @@ const maxAttempts = 10_000_000
 func newVariant(
 	v scenarios.Variant, timeline []PlannedStep, machine Machine, dir string,
 ) (*Variant, error) {
-	s, search := v.Setup, newSearch(v.Setup.Search)
+	s, search := v.Setup, newSearch(v.Setup)
 	if search != nil && search.Setting != "" {
 		s.SetNumber(search.Setting, search.To) // what does not depend on a try is as it is there
 	}
