@@ -53,13 +53,7 @@ func (p *Scenario) describe(b *strings.Builder) {
 	if lowered := p.LoweredMinValid(); lowered != "" {
 		fmt.Fprintf(b, "  %s\n", lowered)
 	}
-	common := p.commonSysctls()
-	b.WriteString("  in every lab:\n")
-	for _, s := range p.Variants[0].Sysctls {
-		if common[s] {
-			fmt.Fprintf(b, "     %s = %s\n", s.Name, s.Value)
-		}
-	}
+	common := p.describeSysctls(b)
 	for i, v := range p.Variants {
 		fmt.Fprintf(b, "  %s: %s\n", variantName(i), OrNone(v.Labels.String()))
 		describeLoad(b, v)
@@ -77,7 +71,7 @@ func (p *Scenario) describe(b *strings.Builder) {
 			fmt.Fprintf(b, "     %s%s: %s\n",
 				unit.Plural(len(v.Steps), "step"), workers, describeSteps(v.Steps))
 		}
-		for _, s := range v.Sysctls {
+		for _, s := range v.workerSysctls() {
 			if !common[s] {
 				fmt.Fprintf(b, "     %s = %s\n", s.Name, s.Value)
 			}
@@ -229,19 +223,46 @@ func describeRetry(b *strings.Builder, r load.Retry) {
 	b.WriteString("\n")
 }
 
-// commonSysctls returns the sysctls that all variants set to the same value.
-func (p *Scenario) commonSysctls() map[Sysctl]bool {
-	count := map[Sysctl]int{}
+// describeSysctls lists the sysctls that all variants set to the same value where their workers
+// are, and returns them. It passes over variants that set none there.
+func (p *Scenario) describeSysctls(b *strings.Builder) (common map[Sysctl]bool) {
+	count, labs := map[Sysctl]int{}, 0
+	var all []Sysctl
 	for _, v := range p.Variants {
-		for _, s := range v.Sysctls {
-			count[s]++
+		if set := v.workerSysctls(); len(set) > 0 {
+			labs++
+			for _, s := range set {
+				if count[s]++; count[s] == 1 {
+					all = append(all, s)
+				}
+			}
 		}
 	}
-	common := map[Sysctl]bool{}
-	for s, n := range count {
-		common[s] = n == len(p.Variants)
+	if labs == 0 {
+		return nil
+	}
+	where := "in every lab"
+	if labs < len(p.Variants) {
+		where += ", except in pods of a real Kubernetes"
+	}
+	fmt.Fprintf(b, "  %s:\n", where)
+	common = map[Sysctl]bool{}
+	for _, s := range all {
+		if common[s] = count[s] == labs; common[s] {
+			fmt.Fprintf(b, "     %s = %s\n", s.Name, s.Value)
+		}
 	}
 	return common
+}
+
+// workerSysctls returns the sysctls that are set in the networks of the workers. The network of a
+// pod of a real Kubernetes is made by its node, so none is set there.
+func (v *Variant) workerSysctls() []Sysctl {
+	if c := v.Cluster; c != nil && c.Control == vocabulary.ControlReal &&
+		c.Placement != vocabulary.PlacementHostNetwork {
+		return nil
+	}
+	return v.Sysctls
 }
 
 // describeSteps lists the first three steps and the last one. It omits the name of a step if the

@@ -486,6 +486,18 @@ func TestPlanRealDefaults(t *testing.T) {
 	if kubernetes.Start != vocabulary.StartCold {
 		t.Errorf("workers start %s, want cold", kubernetes.Start)
 	}
+	if text := described(t, p); strings.Count(text, "net.core.somaxconn") != 1 ||
+		!strings.Contains(text, "in every lab, except in pods of a real Kubernetes:\n") {
+		t.Errorf("the sysctls are not said to be those of the embedded pods only:\n%s", text)
+	}
+	s.Variants = s.Variants[1:]
+	p, err = New([]*scenarios.Scenario{s}, 1, Machine{CPUs: []int{0}}, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if text := described(t, p); strings.Contains(text, "lab") || strings.Contains(text, "net.") {
+		t.Errorf("sysctls are listed that pods of a real Kubernetes do not get:\n%s", text)
+	}
 	if kubernetes.Takes() <= embedded.Takes() {
 		t.Errorf("a trial takes %v, and %v with the embedded control plane; want more",
 			kubernetes.Takes(), embedded.Takes())
