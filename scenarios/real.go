@@ -46,9 +46,10 @@ func (c *setupCheck) realControl() {
 			"a kubelet learns only from probes that a process listens; use probe"},
 		{"kube.users", k.otherUsers(), ": " + string(k.Users) + " needs kube.control: embedded",
 			"use one"},
-		{"sysctl", c.Sysctl != Sysctl{}, ": does not go with kube.control: real",
+		{"sysctl", c.Sysctl != Sysctl{} && !c.inOnePod(), ": does not go with kube.control: real",
 			"the network of a pod is made by its node; remove it"},
-		{"stop", c.Stop == vocabulary.StopKill, ": kill does not go with kube.control: real",
+		{"stop", c.Stop == vocabulary.StopKill && !c.inOnePod(),
+			": kill does not go with kube.control: real",
 			"a kubelet sends SIGTERM; write close, or node-down in the timeline for a death " +
 				"without SIGTERM"},
 	} {
