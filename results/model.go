@@ -779,6 +779,9 @@ type CPU struct {
 	HarnessNS *int64 `json:"harness_ns,omitempty"`
 	WatchNS   *int64 `json:"watch_ns,omitempty"`
 	StandInNS *int64 `json:"stand_in_ns,omitempty"`
+	// KubernetesNS is the part spent as a client of a real Kubernetes: on the calls and the events
+	// of its API. It includes bookkeeping. It takes the place of StandInNS.
+	KubernetesNS *int64 `json:"kubernetes_ns,omitempty"`
 	// WatchedNS is the duration of the load. HarnessNS and the fields below cover this time.
 	WatchedNS   *int64 `json:"watched_ns"`
 	StealNS     *int64 `json:"steal_ns"`      // taken from the servers' CPUs by the hypervisor

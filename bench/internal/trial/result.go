@@ -307,8 +307,12 @@ func (s *stage) cpu(workers []results.Worker) results.CPU {
 	s.machine.Trial(&use)
 	if use.HarnessNS != nil {
 		rest := *use.HarnessNS - *use.WatchNS
-		use.StandInNS = &rest // the parts of a cluster are goroutines of this process
-		if s.cluster == nil {
+		switch {
+		case s.cluster.Real():
+			use.KubernetesNS = &rest
+		case s.cluster != nil:
+			use.StandInNS = &rest // the parts of a cluster are goroutines of this process
+		default:
 			// The last step may have used CPU time after the last reading.
 			use.StandInNS = new(min(rest, int64(s.timeline.used)))
 		}
