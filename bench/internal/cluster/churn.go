@@ -21,7 +21,8 @@ const (
 
 func churnName(i int) string { return fmt.Sprintf("churn-%d", i%churned) }
 
-// churn keeps the API server busy until ctx ends: it changes objects that no pod uses, at a rate.
+// churn makes objects that no pod uses. From then on it keeps the API server busy: it changes them
+// at a rate, until endChurn is called or the cluster is closed. It waits for the API until ctx ends.
 func (c *Cluster) churn(ctx context.Context, perSecond int) error {
 	for i := range churned {
 		o := object{"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata(churnName(i))}
@@ -29,6 +30,7 @@ func (c *Cluster) churn(ctx context.Context, perSecond int) error {
 			return err
 		}
 	}
+	ctx, c.real.endChurn = context.WithCancel(c.ctx)
 	free := make(chan struct{}, churnCalls)
 	begin := c.clock.Now()
 	c.real.churnBegan = begin

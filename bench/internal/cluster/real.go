@@ -118,10 +118,10 @@ func NewReal(
 	if c.real.adopter, err = servers.NewAdopter(c.real.socket); err != nil {
 		return c, err
 	}
-	if err := k.Watch(c.ctx, endpointSlices, namespace, c.sliceChanged); err != nil {
+	if err := c.watch(ctx, endpointSlices, c.sliceChanged); err != nil {
 		return c, err
 	}
-	if err := k.Watch(c.ctx, pods, namespace, c.podChanged); err != nil {
+	if err := c.watch(ctx, pods, c.podChanged); err != nil {
 		return c, err
 	}
 	if c.plan.MinAvailable > 0 {
@@ -130,6 +130,17 @@ func NewReal(
 		}
 	}
 	return c, c.create(ctx, services, c.serviceObject())
+}
+
+// watch begins a watch of the objects of a resource, which lasts until the cluster is closed. It
+// waits for the API until ctx ends.
+func (c *Cluster) watch(
+	ctx context.Context, resource string, event func(kubernetes.WatchEvent),
+) error {
+	lasting, end := context.WithCancelCause(c.ctx)
+	stop := context.AfterFunc(ctx, func() { end(context.Cause(ctx)) })
+	defer stop()
+	return c.real.kubernetes.Watch(lasting, resource, namespace, event)
 }
 
 // Real reports whether a real Kubernetes runs the pods.
@@ -171,8 +182,6 @@ func (c *Cluster) Deploy(ctx context.Context, gen *servers.Generation, replicas 
 		return err
 	}
 	if c.plan.Churn > 0 {
-		var ctx context.Context
-		ctx, c.real.endChurn = context.WithCancel(c.ctx)
 		if err := c.churn(ctx, c.plan.Churn); err != nil {
 			return err
 		}
