@@ -5,6 +5,8 @@ import (
 	"slices"
 
 	"reuseport-bench/results"
+	"reuseport-bench/results/metrics"
+	"reuseport-bench/results/summary"
 	"reuseport-bench/results/unit"
 )
 
@@ -129,16 +131,79 @@ func kubeRolling() documentTable {
 	}
 }
 
-func kubeAgreement() documentTable {
+// kubeAgreement splits the updates of each control plane by the time between the moments at which
+// the two new pods were ready. kube-proxy writes rules at most once a second.
+func (b baselines) kubeAgreement() documentTable {
+	t := documentTable{
+		heads:   []string{"preStop", "second pod ready after", "control plane"},
+		columns: []documentColumn{updatesCell, perRestartCell, predictedSum},
+	}
+	for _, hook := range []struct{ name, label string }{{"none", "0s"}, {"1 s", "1s"}} {
+		for _, late := range []bool{false, true} {
+			for _, control := range []string{"real", "embedded"} {
+				v := &results.Variant{}
+				labels := map[string]string{"kube.pre_stop": hook.label, "kube.control": control}
+				for _, of := range b.variants("kube-agreement") {
+					if results.Includes(of.Labels, labels) {
+						v.Trials = append(v.Trials, updates(of, late)...)
+					}
+				}
+				summary.Fill(v)
+				after := map[bool]string{false: "just under 1 or 2 s", true: "just over 1 s"}[late]
+				t.rows = append(t.rows, documentRow{
+					names: []string{hook.name, after, control}, variant: v,
+				})
+			}
+		}
+	}
+	return t
+}
+
+// updates returns the valid trials of a variant, with those updates of two pods whose second new
+// pod was ready just over a whole number of seconds after the first (if late is true), or just
+// under one. It omits an update that the end of the load cut off.
+func updates(v *results.Variant, late bool) (all []*results.Trial) {
+	for _, t := range v.ValidTrials() {
+		some := *t
+		some.Steps = nil
+		for _, s := range t.Steps {
+			var ready []int64
+			whole := true
+			for _, p := range s.Pods {
+				if p.Started && p.ReadyNS != nil {
+					ready = append(ready, *p.ReadyNS)
+				}
+				whole = whole && p.RulesNS != nil
+			}
+			slices.Sort(ready)
+			if len(ready) == 2 && whole && ((ready[1]-ready[0])%1e9 < 5e8) == late {
+				some.Steps = append(some.Steps, s)
+			}
+		}
+		all = append(all, &some)
+	}
+	return all
+}
+
+func podRestart() documentTable {
 	return documentTable{
-		heads: []string{"preStop", "control plane"},
-		rows: rowsOf("kube-agreement",
-			"none | real", "kube.control=real kube.pre_stop=0s",
-			"none | embedded", "kube.control=embedded kube.pre_stop=0s",
-			"1 s | real", "kube.control=real kube.pre_stop=1s",
-			"1 s | embedded", "kube.control=embedded kube.pre_stop=1s",
+		heads: []string{"what replaces the processes", "network", "stop"},
+		rows: rowsOf("pod-restart",
+			"`SO_REUSEPORT` inside a pod | the pod's | close", "kube.placement=containers stop=close",
+			"`SO_REUSEPORT` inside a pod | the pod's | drain", "kube.placement=containers stop=drain",
+			"`SO_REUSEPORT` inside a pod | the pod's | handoff",
+			"kube.placement=containers stop=handoff",
+			"`SO_REUSEPORT` inside a pod | the node's | close",
+			"kube.placement=host-containers stop=close",
+			"`SO_REUSEPORT` inside a pod | the node's | drain",
+			"kube.placement=host-containers stop=drain",
+			"`SO_REUSEPORT` inside a pod | the node's | handoff",
+			"kube.placement=host-containers stop=handoff",
+			"a rolling update | the pods' | close", "kube.placement=pods kube.pre_stop=0s",
+			"a rolling update, preStop 2 s | the pods' | close", "kube.placement=pods kube.pre_stop=2s",
 		),
-		columns: []documentColumn{updatesCell, perRestartCell, predictedSum, outageCell},
+		columns: []documentColumn{updatesCell, perRestartCell, outageCell,
+			{head: "takeover", metric: metrics.Takeover}, {head: "p99", metric: metrics.ResponseP99}},
 	}
 }
 

@@ -74,7 +74,8 @@ func TestDocuments(t *testing.T) {
 		"server-restarts":    b.serverRestarts(),
 		"kube-lags":          kubeLags(),
 		"kube-rolling":       kubeRolling(),
-		"kube-agreement":     kubeAgreement(),
+		"kube-agreement":     b.kubeAgreement(),
+		"pod-restart":        podRestart(),
 		"kube-moves":         kubeMoves(),
 	} {
 		tables[name] = b.markdown(table)
