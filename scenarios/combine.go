@@ -217,6 +217,9 @@ func (c *setupCheck) proxy() {
 	}
 }
 
+// forPods reports whether pods can be stopped in the mode m.
+func forPods(m vocabulary.StopModeRow) bool { return m.Pods }
+
 // podStops returns the names of the stop modes for which is returns true: first those that ask the
 // worker to stop, then those that do not ask.
 func podStops(is func(vocabulary.StopModeRow) bool) []string {
@@ -348,8 +351,7 @@ func (c *setupCheck) cluster() {
 				}), ", "))
 		default:
 			c.add("stop", ": "+string(c.Stop)+" works between workers on one host",
-				"pods are hosts of their own; use "+
-					strings.Join(podStops(func(m vocabulary.StopModeRow) bool { return m.Pods }), ", "))
+				"pods are hosts of their own; use "+strings.Join(podStops(forPods), ", "))
 		}
 	}
 }
@@ -1023,7 +1025,7 @@ func (c *setupCheck) step(i int) {
 	case kind.Stops && c.Stop == "" && !c.ByCommand() && c.d.Trusts("stop", "server.kind"):
 		modes := c.d.Format.Setting("stop").Values()
 		if c.InPods() {
-			modes = podStops(func(m vocabulary.StopModeRow) bool { return m.Pods })
+			modes = podStops(forPods)
 		}
 		c.add(path, ": "+string(step.Do)+" needs stop",
 			"name how the old workers end: "+strings.Join(modes, ", "))

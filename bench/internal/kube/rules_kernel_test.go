@@ -367,7 +367,7 @@ func TestKernelRulesUnready(t *testing.T) {
 		after := append(before, unready)
 		second := r.sync(t, rules, after...)
 		if second <= first {
-			t.Errorf("%d endpoints and one that is not ready: in force since %d, want later than %d",
+			t.Errorf("%d endpoints and an unready one: in force since %d, want later than %d",
 				len(before), second, first)
 		}
 		if again := r.sync(t, rules, after...); again != second {

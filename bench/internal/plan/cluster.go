@@ -93,8 +93,9 @@ func newCluster(s scenarios.Setup) *Cluster {
 		Control: k.Control, Path: s.Path, ProxyMode: k.ProxyMode,
 		FirstPod: firstPodAddress(k.Placement),
 		Lags: kube.Lags{
-			ReadyToEndpoint: distribution(readyLag(k)), DeletedToEndpoint: distribution(k.EndpointLag),
-			EndpointToRules: distribution(k.RulesLag), MinSyncPeriod: k.MinSyncPeriod,
+			ReadyToEndpoint:   distribution(readyLag(k)),
+			DeletedToEndpoint: distribution(k.EndpointLag),
+			EndpointToRules:   distribution(k.RulesLag), MinSyncPeriod: k.MinSyncPeriod,
 		},
 		KubeletLag: distribution(k.KubeletLag), ControllerLag: distribution(k.ControllerLag),
 		RelistPeriod: k.RelistPeriod, RelistOffset: k.RelistOffset,

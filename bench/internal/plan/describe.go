@@ -256,8 +256,8 @@ func (p *Scenario) describeSysctls(b *strings.Builder) (common map[Sysctl]bool) 
 }
 
 // workerSysctls returns the sysctls that are set in the networks of the workers. The network of a
-// pod of a real Kubernetes is made by its node, so none is set there, except in a pod that holds all
-// workers.
+// pod of a real Kubernetes is made by its node, so none is set there, except in a pod that holds
+// all workers.
 func (v *Variant) workerSysctls() []Sysctl {
 	if c := v.Cluster; c != nil && c.Control == vocabulary.ControlReal &&
 		!c.Placement.Row().OnHost && !c.Placement.Row().OnePod {
