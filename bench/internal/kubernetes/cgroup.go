@@ -19,18 +19,22 @@ import (
 const CgroupMount = "/sys/fs/cgroup"
 
 // A kubelet needs these controllers, and runc needs devices with v1 (validateSystemRequirements and
-// getSupportedUnifiedControllers in pkg/kubelet/cm).
+// getSupportedUnifiedControllers in pkg/kubelet/cm). With v2, a kubelet refuses a root cgroup that
+// lacks one of its controllers, or hugetlb, if the machine's root has it.
 var (
 	controllersV1 = []string{"cpu", "cpuacct", "cpuset", "devices", "memory"}
 	controllersV2 = []string{"cpu", "cpuset", "memory", "pids"}
 )
 
+const hugetlb = "hugetlb"
+
 // cgroups are the machine's hierarchies of control groups.
 type cgroups struct {
 	v2  bool
 	all []hierarchy
-	// lent are the controllers, with v2, that the root cgroup does not give to its children yet.
-	lent []string
+	// given are the controllers, with v2, that a node's cgroup needs. lent are those of them that
+	// the root cgroup does not give to its children yet.
+	given, lent []string
 }
 
 // A hierarchy is a mount of a cgroup file system.
@@ -51,10 +55,11 @@ func findCgroups() (*cgroups, error) {
 		if err != nil {
 			return nil, err
 		}
-		if g.lent, err = notEnabled(CgroupMount); err != nil {
+		g.given = givenOf(strings.Fields(string(have)))
+		if g.lent, err = notEnabled(CgroupMount, g.given); err != nil {
 			return nil, err
 		}
-		return g, lacking(controllersV2, strings.Fields(string(have)))
+		return g, lacking(controllersV2, g.given)
 	}
 	f, err := os.Open("/proc/self/mountinfo")
 	if err != nil {
@@ -70,6 +75,13 @@ func findCgroups() (*cgroups, error) {
 		have = append(have, h.controllers...)
 	}
 	return g, lacking(controllersV1, have)
+}
+
+// givenOf returns the controllers that a node's cgroup needs, of those that a cgroup v2 has.
+func givenOf(have []string) []string {
+	return slices.DeleteFunc(append(slices.Clone(controllersV2), hugetlb), func(name string) bool {
+		return !slices.Contains(have, name)
+	})
 }
 
 func lacking(want, have []string) error {
@@ -109,7 +121,7 @@ func (g *cgroups) make(name string) error {
 		dir := h.path
 		for element := range strings.SplitSeq(strings.Trim(name, "/"), "/") {
 			if g.v2 {
-				if err := enableControllers(dir); err != nil {
+				if err := enableControllers(dir, g.given); err != nil {
 					return err
 				}
 			}
@@ -138,25 +150,31 @@ func (g *cgroups) make(name string) error {
 
 const subtreeControl = "cgroup.subtree_control"
 
-// notEnabled returns the controllers that a cgroup v2 does not give to its children.
-func notEnabled(dir string) ([]string, error) {
+// notEnabled returns those of the controllers that a cgroup v2 does not give to its children.
+func notEnabled(dir string, controllers []string) ([]string, error) {
 	text, err := os.ReadFile(filepath.Join(dir, subtreeControl))
 	if err != nil {
 		return nil, fmt.Errorf("cgroup: %w", err)
 	}
-	return slices.DeleteFunc(slices.Clone(controllersV2), func(name string) bool {
+	return slices.DeleteFunc(slices.Clone(controllers), func(name string) bool {
 		return slices.Contains(strings.Fields(string(text)), name)
 	}), nil
 }
 
-// enableControllers makes a cgroup v2 give the controllers to its children.
-func enableControllers(dir string) error {
-	missing, err := notEnabled(dir)
+// enableControllers makes a cgroup v2 give the controllers to its children. Of the cgroups with
+// processes, only the machine's root can do so ("No Internal Process Constraint",
+// admin-guide/cgroup-v2.rst). In a container, what looks like the root is another cgroup.
+func enableControllers(dir string, controllers []string) error {
+	missing, err := notEnabled(dir, controllers)
 	if err != nil {
 		return err
 	}
 	for _, name := range missing {
 		err := os.WriteFile(filepath.Join(dir, subtreeControl), []byte("+"+name), 0)
+		if errors.Is(err, unix.EBUSY) {
+			err = fmt.Errorf("%w: it has processes; in a container, move them to a cgroup below, "+
+				"or start it with the machine's cgroup namespace", err)
+		}
 		if err != nil {
 			return fmt.Errorf("cgroup controller %s in %s: %w; see 'doctor'", name, dir, err)
 		}
@@ -165,7 +183,7 @@ func enableControllers(dir string) error {
 }
 
 // returnControllers takes controllers back from the children of the root cgroup. A controller that
-// another program uses by now stays: the kernel answers EBUSY.
+// a child gives to its own children by now stays: the kernel answers EBUSY.
 func returnControllers(lent []string) {
 	for _, name := range lent {
 		_ = os.WriteFile(filepath.Join(CgroupMount, subtreeControl), []byte("-"+name), 0)

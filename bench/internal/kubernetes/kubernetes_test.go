@@ -99,6 +99,28 @@ func TestParseHierarchies(t *testing.T) {
 	}
 }
 
+// With cgroups v2, a node's cgroup gets what a kubelet asks for, as far as the machine has it.
+func TestGivenControllers(t *testing.T) {
+	have := []string{"cpuset", "cpu", "io", "memory", "hugetlb", "pids", "rdma", "misc"}
+	want := []string{"cpu", "cpuset", "memory", "pids", "hugetlb"}
+	if diff := cmp.Diff(givenOf(have), want); diff != "" {
+		t.Errorf("(-got +want):\n%s", diff)
+	}
+	got := givenOf([]string{"cpu", "memory", "pids"})
+	if err := lacking(controllersV2, got); err == nil || !strings.Contains(err.Error(), "cpuset") {
+		t.Errorf("without cpuset: %v", err)
+	}
+	dir := t.TempDir()
+	control := filepath.Join(dir, subtreeControl)
+	if err := os.WriteFile(control, []byte("cpu memory pids\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	missing, err := notEnabled(dir, givenOf(have))
+	if diff := cmp.Diff(missing, []string{"cpuset", "hugetlb"}); diff != "" || err != nil {
+		t.Errorf("error %v, missing (-got +want):\n%s", err, diff)
+	}
+}
+
 // programOf returns an ELF file with one segment of that type.
 func programOf(t *testing.T, segment elf.ProgType) []byte {
 	t.Helper()
