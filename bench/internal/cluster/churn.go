@@ -22,8 +22,8 @@ const (
 func churnName(i int) string { return fmt.Sprintf("churn-%d", i%churned) }
 
 // churn makes objects that no pod uses. From then on it keeps the API server busy: it changes them
-// at a rate, until endChurn is called or the cluster is closed. It waits for the API until ctx
-// ends.
+// at a rate, until endChurn is called or the cluster is closed. churn itself waits for the API,
+// until ctx ends.
 func (c *Cluster) churn(ctx context.Context, perSecond int) error {
 	for i := range churned {
 		o := object{"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata(churnName(i))}

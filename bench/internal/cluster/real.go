@@ -41,6 +41,7 @@ type real struct {
 	churning   sync.WaitGroup // waits for the calls of the churn
 	endChurn   func()         // nil: there is none
 	churnBegan clock.Instant
+	run        context.Context // ends with the run, or with the trial if that is earlier
 
 	// The fields below are guarded by the cluster's mu.
 	states  map[string]*podState
@@ -83,7 +84,7 @@ func NewReal(
 		moved: map[string]int64{},
 		real: &real{
 			kubernetes: k, args: args, states: map[string]*podState{},
-			slices: map[string][]kube.Endpoint{}, adopts: true,
+			slices: map[string][]kube.Endpoint{}, adopts: true, run: ctx,
 		},
 	}
 	c.real.name = fmt.Sprintf("%s-%d", plan.ServiceName, k.NextTrial())
@@ -690,10 +691,16 @@ func (c *Cluster) left() (names []string) {
 	return names
 }
 
+// abortLimit is the maximum time for which closeReal waits once the run has ended. That is enough
+// for an API that works, and a user who has pressed Ctrl-C waits for it.
+const abortLimit = 3 * time.Second
+
 // closeReal removes what the trial made in Kubernetes, which goes on running.
 func (c *Cluster) closeReal() error {
 	ctx, cancel := context.WithTimeout(context.Background(), podsLimit)
 	defer cancel()
+	ended := context.AfterFunc(c.real.run, func() { time.AfterFunc(abortLimit, cancel) })
+	defer ended()
 	var errs []error
 	if c.plan.Churn > 0 {
 		errs = append(errs, c.removeChurned(ctx))
