@@ -459,6 +459,10 @@ type Pod struct {
 	NodeRulesNS map[string]int64 `json:"node_rules_ns,omitempty"`
 	// LastAcceptNS is when the pod's process accepted its last connection.
 	LastAcceptNS *int64 `json:"last_accept_ns,omitempty"`
+	// ServedDeleted is the number of attempts that the pod served, of those that were sent after
+	// its deletion had begun. It is absent for a pod that was not deleted, for a third-party
+	// server, and in older runs.
+	ServedDeleted *int64 `json:"served_deleted,omitempty"`
 	// Endpoints is the number of pods to which the rules of the clients' node led when this pod's
 	// listener was closed, this pod included. It is 0 if no rule led to this pod then.
 	Endpoints int `json:"endpoints,omitempty"`

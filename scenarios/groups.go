@@ -27,7 +27,7 @@ var groups = []Group{
 		"rolling-update", "pre-stop", "endpoint-lag", "rules-lag", "drain-node", "pod-move",
 		"node-down", "no-endpoint", "scale-up", "service-shields", "dns-ttl", "retries",
 		"stale-conntrack", "same-node-sharing", "pod-deletion", "pod-restart", "kube-latency",
-		"kube-drain", "kube-agreement",
+		"kube-drain", "kube-agreement", "terminating-endpoints",
 	}},
 	{ServerGroup, []string{
 		"nginx", "haproxy", "apache", "caddy", "gunicorn", "uvicorn", "node", "puma",

@@ -33,7 +33,8 @@ func TestEmbedded(t *testing.T) {
 		"round-trip",
 		"rules-lag", "same-node-sharing", "scale", "scale-up", "selector-cost", "service-shields",
 		"silent-member", "socket-activation", "stages", "stale-conntrack", "stall",
-		"stalled-worker", "start-server", "starved-newcomer", "steady", "tracing-cost",
+		"stalled-worker", "start-server", "starved-newcomer", "steady", "terminating-endpoints",
+		"tracing-cost",
 		"unequal-work", "uvicorn",
 	}); diff != "" {
 		t.Errorf("Names (-got +want):\n%s", diff)

@@ -80,6 +80,10 @@ func adviceCases() []adviceCase {
 		}},
 		{"readiness-probe", VerdictHolds, figures{"probe": few, "started": many}},
 		{"readiness-probe", VerdictFails, figures{"probe": many, "started": few}},
+		{"terminating-pod-serves", VerdictHolds, figures{
+			"served": {1700, 1650, 1750}, "lost": zero, "without": {900, 850, 950},
+		}},
+		{"terminating-pod-serves", VerdictFails, figures{"lost": few, "without": many}},
 		{"pre-stop-outlasts-rules", VerdictHolds, figures{"without": many, "delayed": zero, "needed": slow}},
 		{"pre-stop-outlasts-rules", VerdictFails, figures{"without": many, "delayed": few, "needed": slow}},
 		{"same-node-sharing", VerdictConditional, figures{

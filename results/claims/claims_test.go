@@ -98,6 +98,7 @@ func TestClaimRulesAreSound(t *testing.T) {
 		"hand-on", "drain-first", "migrate-req", "far-clients", "go-shutdown",
 		"own-queue-latency", "even-spread", "less-loss", "stalled-worker", "cold-start",
 		"independent-of-control-plane", "k8s-endpoint-instant", "k8s-sigterm-after-isolation",
+		"terminating-pod-serves",
 		"k8s-not-needed", "readiness-probe", "pre-stop-outlasts-rules", "same-node-sharing",
 		"pod-move-window", "rules-lag", "dns-ttl",
 		"service-shields", "retry-masks",

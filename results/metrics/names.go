@@ -28,6 +28,7 @@ const (
 	EndpointsLag         = "endpoints_lag_ns"
 	RulesLag             = "rules_lag_ns"
 	Unrouted             = "unrouted_after_ns"
+	ServedDeleted        = "served_while_terminating"
 	TermFirst            = "sigterm_first"
 	PodReady             = "pod_ready_ns"
 	PodRouted            = "pod_routed_ns"

@@ -120,6 +120,18 @@ func unroutedAfter(t *results.Trial) (longest float64, ok bool) {
 	return longest, ok
 }
 
+func servedDeleted(t *results.Trial) (mean float64, ok bool) {
+	n, pods := 0., 0.
+	for _, s := range t.Steps {
+		for _, p := range s.Pods {
+			if p.ServedDeleted != nil {
+				n, pods = n+float64(*p.ServedDeleted), pods+1
+			}
+		}
+	}
+	return n / pods, pods > 0
+}
+
 func termFirst(t *results.Trial) (float64, bool) {
 	l := podLagsOf(t)
 	return l.first / l.deleted, l.deleted > 0

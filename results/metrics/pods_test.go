@@ -17,7 +17,7 @@ func TestPodFigures(t *testing.T) {
 			OutageNS: new(int64(198e6)), LostShare: new(0.48), Pods: []results.Pod{
 				{
 					Endpoints: 2, DeletedNS: ms(990), TermNS: ms(991), ClosedNS: ms(1000),
-					EndpointsNS: ms(1090), RulesNS: ms(1200),
+					EndpointsNS: ms(1090), RulesNS: ms(1200), ServedDeleted: new(int64(7)),
 				},
 				{
 					Started: true, ListenNS: ms(1000), ReadyNS: ms(1100), EndpointsNS: ms(1150),
@@ -47,7 +47,7 @@ func TestPodFigures(t *testing.T) {
 	want := map[string]float64{
 		LostPerStep: 40, LostShare: 0.26, PredictedLost: 45, StaleRules: 200e6,
 		EndpointsLag: 100e6, RulesLag: 105e6, // the median of 90, 100, 110, 300
-		TermFirst: 0.75, PodReady: 100e6, PodRouted: 250e6,
+		ServedDeleted: 7, TermFirst: 0.75, PodReady: 100e6, PodRouted: 250e6,
 	}
 	for metric := range want {
 		if diff := cmp.Diff(want[metric], got[metric]); diff != "" {

@@ -164,6 +164,13 @@ var registry = []Metric{
 		Bench: "unrouted-after-sec", Pool: unroutedAfter,
 	},
 	{
+		Name: ServedDeleted,
+		Doc: "attempts per deleted pod that the pod served, of those that were sent after its " +
+			"deletion had begun",
+		Unit: unit.Count, Needs: Steps,
+		Bench: "served-while-terminating", Pool: servedDeleted,
+	},
+	{
 		Name: TermFirst,
 		Doc:  "share of the deleted pods that got SIGTERM before the endpoints had changed",
 		Unit: unit.Share, Most: 1, Needs: Steps, Bench: "sigterm-first-share", Pool: termFirst,

@@ -95,6 +95,7 @@ var (
 		{head: "endpoints to rules", metric: metrics.RulesLag, interval: true},
 		{head: "deleted to rules, longest", metric: metrics.Unrouted, interval: true},
 		{head: "SIGTERM first", metric: metrics.TermFirst},
+		{head: "served terminating", metric: metrics.ServedDeleted},
 		{head: "listening to ready", metric: metrics.PodReady},
 		{head: "listening to routed", metric: metrics.PodRouted, interval: true},
 	}

@@ -275,7 +275,10 @@ func TestSummarizeNamesOnlyKnownMetrics(t *testing.T) {
 	v.Trials[0].Steps[0].ReadyNS = at
 	v.Trials[0].Steps[0].Endpoints, v.Trials[0].Steps[0].DeadNS = 2, at
 	v.Trials[0].Steps[0].Pods = []results.Pod{
-		{Endpoints: 2, DeletedNS: at, TermNS: at, ClosedNS: at, EndpointsNS: at, RulesNS: at},
+		{
+			Endpoints: 2, DeletedNS: at, TermNS: at, ClosedNS: at, EndpointsNS: at, RulesNS: at,
+			ServedDeleted: new(int64(1)),
+		},
 		{Started: true, ListenNS: at, ReadyNS: at, RulesNS: at},
 	}
 	v.Trials[0].ConnectNS, v.Trials[0].FirstByteNS = p, p

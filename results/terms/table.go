@@ -438,6 +438,15 @@ var all = []Term{
 		Unit: "attempts", Related: []string{"attempt", "lost", "served_per_second"},
 	},
 	{
+		Name: "served terminating",
+		Doc: "The number of attempts per deleted pod that the pod served, of those that were " +
+			"sent after its deletion had begun. A preStop delay lets it serve on. Rules lead to " +
+			"it until they have followed the deletion, or while no other pod is ready.",
+		Unit:    "attempts",
+		Related: []string{"served_while_terminating", "kube.pre_stop"},
+		Source:  "KEP-1669",
+	},
+	{
 		Name: "service time",
 		Doc: "The time from the moment an attempt was sent until the last byte of its response " +
 			"arrived. It is the response time without the schedule lag.",

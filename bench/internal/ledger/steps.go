@@ -209,6 +209,18 @@ func (a *Account) LastAccept(worker int) *Time {
 	return a.book.Maybe(w.lastAccept)
 }
 
+// ServedSince returns the number of attempts that a worker served, of those that were sent at or
+// after an instant.
+func (a *Account) ServedSince(worker int, since Time) (n int64) {
+	for i := range a.book.attempts {
+		one := &a.book.attempts[i]
+		if one.Server == int32(worker) && one.Served() && one.Sent >= since {
+			n++
+		}
+	}
+	return n
+}
+
 // sentAfterClose returns the number of dropped attempts that were sent after a step had closed all
 // its old listeners, and for which no worker is responsible. It returns nil if no step closed a
 // listener that owns its queue.

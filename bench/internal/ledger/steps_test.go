@@ -150,6 +150,34 @@ func TestTakeoverAndTail(t *testing.T) {
 	}
 }
 
+// Of the attempts that a worker has served, those count that were sent at the instant or later.
+func TestServedSince(t *testing.T) {
+	const n = 300
+	b := testBook(t, n)
+	for i := range n {
+		if i == 250 { // lost
+			enter(b, i, account{class: results.ClassRefused, phase: results.PhaseConnect})
+		} else {
+			enter(b, i, served)
+		}
+		b.attempts[i].Server = worker
+		if i >= 280 {
+			b.attempts[i].Server = 9
+		}
+	}
+	a := b.Close(&Facts{Duration: n * time.Millisecond})
+	at := b.attempts[200].Sent
+	for _, c := range []struct {
+		worker int
+		since  Time
+		want   int64
+	}{{worker, at, 79}, {worker, at + 1, 78}, {9, at, 20}, {10, at, 0}} {
+		if got := a.ServedSince(c.worker, c.since); got != c.want {
+			t.Errorf("worker %d since %v: %d, want %d", c.worker, c.since, got, c.want)
+		}
+	}
+}
+
 func TestSentAfterClose(t *testing.T) {
 	const n = 300
 	b := testBook(t, n)

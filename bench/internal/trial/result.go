@@ -129,6 +129,9 @@ func (s *stage) addPods(a *ledger.Account, done *step, k int, r *results.Step) {
 	}
 	for i, pod := range r.Pods {
 		r.Pods[i].LastAcceptNS = a.LastAccept(pod.Worker).Nanoseconds()
+		if pod.DeletedNS != nil && s.third == nil {
+			r.Pods[i].ServedDeleted = new(a.ServedSince(pod.Worker, ledger.Time(*pod.DeletedNS)))
+		}
 	}
 	r.Pods = append(r.Pods, s.cluster.Added(s.book, routes, done.started)...)
 }
