@@ -71,7 +71,7 @@ var allowed = map[string][]string{
 	"bench/internal/witness":  {"bench/internal/kernel", "servers/clock", "servers/sys"},
 	"bench/internal/haproxy":  {"servers/child", "servers/sys"},
 	"bench/internal/foreign": {
-		"bench/internal/kernel", "servers/child", "servers/clock", "servers/socket",
+		"bench/internal/kernel", "servers", "servers/child", "servers/clock", "servers/socket",
 	},
 	"bench/internal/relay": {
 		"results", "servers/child", "servers/clock", "servers/socket", "servers/sys",

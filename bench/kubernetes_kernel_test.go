@@ -160,3 +160,74 @@ min_valid: 1
 		}
 	}
 }
+
+// A server of the user's own runs in pods of a real Kubernetes. The kubelet's SIGTERM reaches it as
+// its own signal, the witness balances the books, and a preStop delay prevents the losses.
+func TestKubernetesCommand(t *testing.T) {
+	requireLab(t)
+	installed(t, "/usr/bin/python3")
+	parts, err := filepath.Abs("../bin/kube")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv(kubernetes.PartsVariable, parts)
+	const rate = 200
+	in := strings.NewReplacer("workers: 1", "network: cluster\npath: service\nworkers: 2")
+	run := carriedOut(t, "name: kube-command"+in.Replace(python)+`  ready: {http: /}
+  stop: {signal: INT}
+kube: {control: real, probe_period: 1s}
+load: {rate: 200/s, duration: 12s, timeout: 900ms}
+timeline: [{at: 300ms, do: rolling-update}]
+matrix:
+  - kube.pre_stop: [0s, 2s]
+trials: 1
+min_valid: 1
+`)
+	for _, v := range run.Scenarios[0].Variants {
+		tr := lastTrial(v)
+		t.Logf("%v: %d served, lost by cause %v, %+v, %v", v.Labels, tr.Served, tr.LostByCause,
+			tr.Witness, tr.InvalidReasons)
+		if tr.Residual != 0 || tr.Witness.ClientOnly != "" {
+			t.Errorf("%v: residual %d, %+v", v.Labels, tr.Residual, tr.Witness)
+		}
+		for _, e := range tr.Equalities {
+			if e.Kernel != e.Ledger {
+				t.Errorf("%v: %+v", v.Labels, e)
+			}
+		}
+		for _, w := range tr.Workers {
+			if w.Served == 0 {
+				t.Errorf("%v: a pod served nothing: %+v", v.Labels, w)
+			}
+		}
+		update := tr.Steps[0]
+		removed, started := podsOf(update)
+		if len(removed) != 2 || len(started) != 2 {
+			t.Fatalf("%v: the update removed %d pods and started %d, want 2 and 2", v.Labels,
+				len(removed), len(started))
+		}
+		delayed := v.Labels["kube.pre_stop"] == "2s"
+		for _, p := range removed {
+			if p.DeletedNS == nil || p.TermNS == nil || p.ClosedNS == nil || p.RulesNS == nil {
+				t.Fatalf("%v: an event of a removed pod is missing: %+v", v.Labels, p)
+			}
+			if late := *p.TermNS - *p.DeletedNS; delayed && late < 1.9e9 {
+				t.Errorf("SIGTERM came %.0f ms after the deletion, want 2 s", float64(late)/1e6)
+			}
+			// Python ends at once.
+			if after := float64(*p.ClosedNS-*p.TermNS) / 1e6; after < 0 || after > 500 {
+				t.Errorf("%v: the listener closed %.0f ms after SIGTERM", v.Labels, after)
+			}
+		}
+		predicted := update.PredictedLost
+		switch {
+		case delayed && tr.Lost > 0:
+			t.Errorf("%d lost with preStop: %v", tr.Lost, tr.LostByCause)
+		case delayed:
+		case predicted == nil:
+			t.Errorf("nothing is predicted: %s", update.Unpredicted)
+		case math.Abs(float64(tr.Lost)-*predicted) > 4.5*math.Sqrt(rate)/2+30:
+			t.Errorf("%d lost, predicted %.0f; by cause %v", tr.Lost, *predicted, tr.LostByCause)
+		}
+	}
+}

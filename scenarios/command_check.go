@@ -16,6 +16,7 @@ func (c *setupCheck) command() {
 	c.noWorkers()
 	c.cluster()
 	c.commandPods()
+	c.realControl()
 	if c.d.Trusts("server.start") {
 		switch s := c.Server.Start; {
 		case s.When != "":
@@ -126,17 +127,45 @@ func (c *setupCheck) commandPods() {
 		{"kube.placement", k.Placement.Row().SharesNetwork,
 			": " + string(k.Placement) + " does not go with server.kind: command",
 			"each server needs a network of its own; use pods or one-node"},
-		{"kube.control", k.real(), ": real does not go with server.kind: command yet",
-			"use embedded"},
 		{"kube.container_start", k.ContainerStart > 0,
 			": does not go with server.kind: command", "the server starts with its pod; remove it"},
-		{"kube.users", k.otherUsers(), ": does not go with server.kind: command",
+		{"kube.users", k.otherUsers() && !k.real(), ": does not go with server.kind: command",
 			"use server.user"},
-		{"kube.readiness", k.Readiness == vocabulary.ReadinessListening,
+		{"kube.readiness", k.Readiness == vocabulary.ReadinessListening && !k.real(),
 			": listening does not go with server.kind: command",
 			"use probe, and say when the server is ready by server.ready"},
 	} {
 		if of.set && c.d.Trusts(of.path, "path") {
+			c.add(of.path, of.what, of.hint)
+		}
+	}
+	c.commandContainers()
+}
+
+// commandContainers checks the settings of third-party servers in pods of a real Kubernetes, whose
+// kubelets find out whether they are ready.
+func (c *setupCheck) commandContainers() {
+	if !c.Kube.real() || !c.d.Trusts("path", "kube") {
+		return
+	}
+	probed := c.Kube.Readiness != vocabulary.ReadinessStarted
+	r := c.Server.Ready
+	const orStarted = ", or use kube.readiness: started, with which the kubelet does not ask"
+	for _, of := range []struct {
+		path string
+		set  bool
+		what string
+		hint string
+	}{
+		{"server.beside", len(c.Server.Beside) > 0, ": does not go with kube.control: real yet",
+			"start it in the server's command, or use embedded"},
+		{"server.ready", probed && r.conditions() > 0 && r.HTTP == "" && !r.Listening,
+			": a kubelet asks only by http, or whether it listens",
+			"say http or listening" + orStarted},
+		{"server.ready.status", probed && r.Status > 0,
+			": to a kubelet, every status from 200 to 399 means ready", "remove it" + orStarted},
+	} {
+		if of.set && c.d.TrustsAll(of.path) {
 			c.add(of.path, of.what, of.hint)
 		}
 	}

@@ -15,10 +15,12 @@ import (
 	"reuseport-bench/scenarios/vocabulary"
 	"reuseport-bench/servers/child"
 	"reuseport-bench/servers/clock"
+	"reuseport-bench/servers/socket"
 )
 
 // An Adopter is a Unix socket at which processes that no Group has started ask to become workers:
-// for example, the containers of pods. Such a process runs worker.Main. The caller must call Close.
+// for example, the containers of pods. Such a process runs worker.Main, or calls Apply in another
+// way. The caller must call Close.
 type Adopter struct{ listener *net.UnixListener }
 
 // NewAdopter makes an Adopter. The path is absolute and at most 107 bytes long (unix(7)). A process
@@ -127,6 +129,35 @@ func readApplicant(conn *net.UnixConn) (_ *Applicant, err error) {
 	return a, nil
 }
 
+// Apply asks the Adopter with that path for the pipes of this process and the file that follows
+// them, at most for StartLimit. EnvPod and EnvGeneration say who asks. asked is the current time.
+// The caller closes the descriptors.
+func Apply(path string, asked clock.Instant) (control, events, file int, err error) {
+	generation, err := strconv.Atoi(os.Getenv(EnvGeneration))
+	if err != nil {
+		return -1, -1, -1, fmt.Errorf("%s: %w", EnvGeneration, err)
+	}
+	request, err := json.Marshal(Applicant{
+		Pod: os.Getenv(EnvPod), Generation: generation, Asked: asked,
+	})
+	if err != nil {
+		return -1, -1, -1, err
+	}
+	fds, err := socket.Ask(path, request, 3, StartLimit)
+	if err != nil {
+		return -1, -1, -1, err
+	}
+	return fds[0], fds[1], fds[2], nil
+}
+
+// Adopt returns this program's side of the process. It gives the process its pipes and one more
+// file. After an error the process exits. The caller closes the Process, and the Applicant.
+func (a *Applicant) Adopt(file *os.File) (*child.Process, error) {
+	return child.Adopt(a.PID, nil, []*os.File{file}, func(all []*os.File) error {
+		return a.control(func(fd int) error { return give(fd, all) })
+	})
+}
+
 // control calls f with the descriptor of the connection to the process.
 func (a *Applicant) control(f func(fd int) error) error {
 	raw, err := a.conn.SyscallConn()
@@ -145,10 +176,13 @@ func (a *Applicant) Close() error { return a.conn.Close() }
 // worker is ready. The caller must call AwaitWorker, and must not use the applicant afterwards.
 // After an error the process exits. If it had exited before, the error is os.ErrProcessDone.
 //
+// With Env.ThirdParty, a third-party server takes the place of the worker. Env.ThirdParty must call
+// Adopt of the placement's applicant, or the process exits. Its owner calls Terminated.
+//
 // generation and index are those of LaunchWorker. at.Address is the address at which the worker
-// listens, in the network of its process; the other fields of at have no effect. Config.Pin and
-// Config.Users have no effect either. The worker inherits nothing, so there can be no eBPF
-// selector, no handover, no shared socket and no acceptor.
+// listens, in the network of its process, and at.Do runs a function there; the other fields of at
+// have no effect. Config.Pin and Config.Users have no effect either. The worker inherits nothing,
+// so there can be no eBPF selector, no handover, no shared socket and no acceptor.
 //
 // When the process gets SIGTERM, the worker is stopped with Config.TermMode and Config.Grace; see
 // TermAt. The caller calls Expect before others kill the process. If others start it again, it is a
@@ -171,13 +205,14 @@ func (g *Group) AdoptWorker(
 	w := g.newWorker(index)
 	g.number(w)
 	w.Generation, w.placement, w.startedAt = generation, at, a.Asked
-	err = w.begin(func(journal *os.File) (*child.Process, error) {
-		give := func(all []*os.File) error {
-			return a.control(func(fd int) error { return give(fd, all) })
+	if g.env.ThirdParty != nil {
+		w.placement.Applicant = a
+		if err := g.startThirdParty(w); err != nil {
+			return nil, fmt.Errorf("server %d in pod %s: %w", w.ID, a.Pod, err)
 		}
-		return child.Adopt(a.PID, nil, []*os.File{journal}, give)
-	})
-	if err == nil {
+		return w, nil
+	}
+	if err = w.begin(a.Adopt); err == nil {
 		err = g.configure(w, g.workerConfig(w))
 	}
 	if err != nil {
@@ -186,9 +221,14 @@ func (g *Group) AdoptWorker(
 	return w, nil
 }
 
-// terminate records that the worker's process got SIGTERM, and tells the worker to stop.
-func (w *Worker) terminate(at clock.Instant) {
+// Terminated records that the process in the place of an adopted worker got SIGTERM, and tells the
+// worker, or its third-party server, to stop. Only the first call for a worker has an effect.
+func (w *Worker) Terminated(at clock.Instant) {
 	w.mu.Lock()
+	if w.termAt != 0 {
+		w.mu.Unlock()
+		return
+	}
 	w.termAt = at
 	stopped := w.stopped
 	w.mu.Unlock()

@@ -55,6 +55,9 @@ type Placement struct {
 	Start func(c *exec.Cmd, cpus []int) error
 	// Do is like Env.Do. Only third-party servers need it.
 	Do func(f func() error) error
+	// Applicant, if not nil, is the process that has asked to be adopted, in whose place a
+	// third-party server runs.
+	Applicant *Applicant
 	// Network is the path of the worker's network namespace, if its process was parked in another
 	// one.
 	Network string

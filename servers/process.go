@@ -141,7 +141,7 @@ func (w *Worker) readEvents() {
 		case EventJournal:
 			w.group.readEarly(w)
 		case EventTerm:
-			w.terminate(e.At)
+			w.Terminated(e.At)
 		case EventClosed:
 			w.mu.Lock()
 			w.closing.From, w.closing.To = e.From, e.At
@@ -305,9 +305,10 @@ func (w *Worker) send(c Command) error {
 
 // Serves reports whether the worker is ready and has not been told to stop.
 func (w *Worker) Serves() bool {
-	select {
-	case <-w.exited:
+	if w.hasExited() {
 		return false
+	}
+	select {
 	case <-w.ready:
 		return !w.wasStopped()
 	default:

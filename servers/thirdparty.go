@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"reuseport-bench/scenarios/vocabulary"
 	"reuseport-bench/servers/clock"
 )
 
@@ -19,6 +20,9 @@ type ThirdParty interface {
 	// Listens reports whether a process of the server listens at the worker's address. It returns
 	// false before Start has made the server.
 	Listens() bool
+	// Gone returns a channel that is closed when nothing of the server can run any more, because
+	// others have ended it together with the process that runs it. Start must have returned nil.
+	Gone() <-chan struct{}
 	// Close kills the server's processes that still run, and waits until they have exited.
 	Close() error
 }
@@ -58,7 +62,15 @@ func (w *Worker) runThirdParty() {
 		return
 	}
 	close(w.ready)
-	<-w.told
+	select {
+	case <-w.told:
+	case <-w.server.Gone():
+		if w.isExpected() {
+			w.endGone()
+			return
+		}
+		<-w.told // the server's Stop reports it
+	}
 	w.stopServer()
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -103,7 +115,7 @@ func (w *Worker) stopServer() {
 	for isClosed, running := false, 2; running > 0; {
 		select {
 		case err := <-gone:
-			if err != nil {
+			if err != nil && !w.isExpected() {
 				w.fail(err)
 			}
 			running--
@@ -122,6 +134,20 @@ func (w *Worker) stopServer() {
 			w.closedBetween(listened, w.clock.Now())
 		}
 	}
+}
+
+// endGone records the end of a third-party server that others have ended, as they were expected to.
+// The kernel closed its listener at an unknown time since then.
+func (w *Worker) endGone() {
+	if err := w.server.Close(); err != nil {
+		w.fail(err)
+	}
+	now := w.clock.Now()
+	w.mu.Lock()
+	from := max(w.readyAt, w.awaitedAt)
+	w.toldAt, w.closing.Mode = w.awaitedAt, vocabulary.StopKill
+	w.mu.Unlock()
+	w.closedBetween(from, now)
 }
 
 // closedBetween records that the listener of the worker's third-party server was closed.

@@ -16,6 +16,7 @@ import (
 // and exits when exit is closed or its context ends.
 type fakeServer struct {
 	ready, exit chan struct{}
+	gone        chan struct{} // nil: never
 	startErr    error
 
 	mu      sync.Mutex
@@ -39,6 +40,8 @@ func (s *fakeServer) Stop(ctx context.Context) error {
 	}
 	return nil
 }
+
+func (s *fakeServer) Gone() <-chan struct{} { return s.gone }
 
 func (s *fakeServer) Listens() bool {
 	s.mu.Lock()
@@ -169,5 +172,47 @@ func TestThirdPartyFails(t *testing.T) {
 	}
 	if s.closed != 1 {
 		t.Errorf("closed %d times", s.closed)
+	}
+}
+
+// A third-party server that others end, as they were expected to, has ended with its listener. That
+// is no error, and nobody has to stop it.
+func TestThirdPartyGone(t *testing.T) {
+	s := &fakeServer{ready: make(chan struct{}), gone: make(chan struct{}), listens: true}
+	close(s.ready)
+	g, clk := thirdPartyGroup(t, s)
+	gen, err := g.StartGeneration(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := gen.Workers[0]
+	before := clk.Now()
+	w.Expect()
+	close(s.gone)
+	await(t, "exit", w.Exited())
+	if c := w.Closing(); c.Mode != vocabulary.StopKill || c.From < before || c.To < c.From {
+		t.Errorf("after %v: %+v", before, c)
+	}
+	if s.closed != 1 || w.Err() != nil || w.Serves() {
+		t.Errorf("closed %d times, %v, serves %v", s.closed, w.Err(), w.Serves())
+	}
+}
+
+// SIGTERM from others stops a third-party server, and the first one counts.
+func TestThirdPartyTerminated(t *testing.T) {
+	s := &fakeServer{ready: make(chan struct{}), exit: make(chan struct{})}
+	close(s.ready)
+	g, clk := thirdPartyGroup(t, s)
+	gen, err := g.StartGeneration(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	w, at := gen.Workers[0], clk.Now()
+	w.Terminated(at)
+	w.Terminated(at.Add(time.Second))
+	close(s.exit)
+	await(t, "exit", w.Exited())
+	if w.TermAt() != at || w.Closing().Mode != vocabulary.StopClose || w.Err() != nil {
+		t.Errorf("SIGTERM at %v, want %v; %+v, %v", w.TermAt(), at, w.Closing(), w.Err())
 	}
 }

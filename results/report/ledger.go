@@ -163,11 +163,6 @@ func answerLines(trials []*results.Trial) (lines []string) {
 // witnessLines returns sentences about how the server's side is known for servers that keep no
 // journal. It returns none for workers of this program.
 func witnessLines(trials []*results.Trial) (lines []string) {
-	by := map[string]string{
-		results.ByTrace: "a trace of every connection",
-		results.ByObituaries: "the kernel's records of ended sockets, which name no process; run " +
-			"as root to trace connections",
-	}
 	seen, alone := map[string]int{}, map[string]int{}
 	var connections, strangers, background int64
 	for _, t := range trials {
@@ -176,7 +171,7 @@ func witnessLines(trials []*results.Trial) (lines []string) {
 			continue
 		}
 		if connections, strangers = connections+w.Connections, strangers+w.Strangers; w.By != "" {
-			seen[by[w.By]]++
+			seen[knownBy(t)]++
 		} else {
 			alone[w.ClientOnly]++
 		}
@@ -201,6 +196,18 @@ func witnessLines(trials []*results.Trial) (lines []string) {
 			were(background)))
 	}
 	return lines
+}
+
+// knownBy says how the server's side is known in a trial whose servers keep no journal.
+func knownBy(t *results.Trial) string {
+	const records = "the kernel's records of ended sockets, which name no process; "
+	switch {
+	case t.Witness.By == results.ByTrace:
+		return "a trace of every connection"
+	case strings.HasPrefix(t.ControlPlane, "Kubernetes "):
+		return records + "beside a real Kubernetes, a trace would miss connections"
+	}
+	return records + "run as root to trace connections"
 }
 
 // were writes a number followed by "was" or "were".

@@ -85,7 +85,7 @@ func (w *worker) openPipes() (err error) {
 			return err
 		}
 	case name != "":
-		w.controlFD, events, w.journalFD, err = askForPipes(name, nil, passTimeout)
+		w.controlFD, events, w.journalFD, err = askForPipes(name)
 		if err != nil {
 			return err
 		}
@@ -99,10 +99,8 @@ func (w *worker) openPipes() (err error) {
 }
 
 // askForPipes asks the parent for the pipes and the journal of a worker.
-func askForPipes(
-	name string, request []byte, limit time.Duration,
-) (control, events, journal int, err error) {
-	fds, err := socket.Ask(name, request, 3, limit)
+func askForPipes(name string) (control, events, journal int, err error) {
+	fds, err := socket.Ask(name, nil, 3, passTimeout)
 	if err != nil {
 		return -1, -1, -1, err
 	}

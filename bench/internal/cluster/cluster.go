@@ -49,7 +49,9 @@ type Options struct {
 	Sysctls []plan.Sysctl
 	// Stop is the stop mode of the workers.
 	Stop vocabulary.StopMode
-	// Watch, if not nil, is called for the network of each new pod, before a process runs in it. do
+	// Command is the third-party server in each pod, or nil.
+	Command *plan.Command
+	// Watch, if not nil, is called for the network of each new pod, before a server runs in it. do
 	// runs a function in the network. leave is called before the network is removed.
 	Watch func(do func(func() error) error) (leave func() error, err error)
 }

@@ -101,10 +101,11 @@ func (c *Cluster) templateObject(generation int) object {
 		}},
 	}
 	if c.plan.Readiness == vocabulary.ReadinessProbe {
-		container["readinessProbe"] = object{
-			"httpGet":       object{"path": "/readyz", "port": plan.ServerPort},
-			"periodSeconds": seconds(c.plan.ProbePeriod),
-		}
+		container["readinessProbe"] = c.readinessProbe()
+	}
+	if c.Command != nil {
+		// Its first process makes a home for the server, which takes mounts, and limits the server.
+		container["securityContext"] = object{"privileged": true}
 	}
 	if c.plan.PreStop > 0 {
 		container["lifecycle"] = object{
@@ -140,6 +141,22 @@ func (c *Cluster) templateObject(generation int) object {
 		spec["affinity"] = c.onNodeA()
 	}
 	return object{"metadata": object{"labels": c.selected()}, "spec": spec}
+}
+
+// readinessProbe returns how a kubelet finds out whether a pod is ready. Package scenarios refuses
+// conditions of third-party servers that a kubelet cannot check.
+func (c *Cluster) readinessProbe() object {
+	probe := object{"periodSeconds": seconds(c.plan.ProbePeriod)}
+	switch path := "/readyz"; {
+	case c.Command != nil && c.Command.Server.Ready.HTTP == "":
+		probe["tcpSocket"] = object{"port": plan.ServerPort}
+	default:
+		if c.Command != nil {
+			path = c.Command.Server.Ready.HTTP
+		}
+		probe["httpGet"] = object{"path": path, "port": plan.ServerPort}
+	}
+	return probe
 }
 
 // onNodeA returns an affinity by which a single pod starts on node A while that node takes pods.

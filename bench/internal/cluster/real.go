@@ -73,8 +73,8 @@ const podsLimit = 60 * time.Second
 const Settle = 5 * time.Second
 
 // NewReal makes the Service of a trial in a real Kubernetes, which outlives the trial. Deploy then
-// makes the pods. args start a worker in the container. The caller closes the Cluster, even after
-// an error.
+// makes the pods. args start a worker in the container or, with Options.Command, the process that
+// runs the third-party server. The caller closes the Cluster, even after an error.
 func NewReal(
 	ctx context.Context, o Options, k *kubernetes.Cluster, args []string,
 ) (c *Cluster, err error) {
@@ -331,7 +331,8 @@ func (c *Cluster) EndAdoption() {
 	c.real.adopts = false
 }
 
-// adoptOne makes a worker of the process. It returns nil if the process has exited meanwhile.
+// adoptOne makes a worker of the process, or of the third-party server that the process is to run.
+// It returns nil if the process has exited meanwhile.
 func (c *Cluster) adoptOne(a *servers.Applicant) error {
 	p, err := c.podOfApplicant(a)
 	if p == nil {
@@ -340,10 +341,18 @@ func (c *Cluster) adoptOne(a *servers.Applicant) error {
 	if c.plan.Placement.Row().OnePod {
 		return c.hold(p, a)
 	}
+	if c.Watch != nil {
+		if p.leave, err = c.Watch(c.in(p)); err != nil {
+			return errors.Join(err, a.Close(), c.lab.RemovePod(p.Pod))
+		}
+	}
 	w, err := c.group.AdoptWorker(c.ctx, a.Generation, c.freeIndex(), a, servers.Placement{
 		Address: netip.AddrPortFrom(p.Addr, plan.ServerPort), Do: c.in(p),
 	})
 	if err != nil {
+		if p.leave != nil {
+			err = errors.Join(ignoreExited(err), p.leave())
+		}
 		return errors.Join(ignoreExited(err), c.lab.RemovePod(p.Pod))
 	}
 	p.workers = []*servers.Worker{w}

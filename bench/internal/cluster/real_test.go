@@ -10,6 +10,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"reuseport-bench/bench/internal/foreign"
 	"reuseport-bench/bench/internal/kube"
 	"reuseport-bench/bench/internal/kubernetes"
 	"reuseport-bench/bench/internal/plan"
@@ -115,6 +116,36 @@ func TestEventsOfSlices(t *testing.T) {
 	} {
 		if diff := cmp.Diff(step.want, step.got, options); diff != "" {
 			t.Errorf("(-want +got):\n%s", diff)
+		}
+	}
+}
+
+// The kubelet asks a third-party server as the scenario says, and its first process may make
+// mounts.
+func TestDeploymentOfCommand(t *testing.T) {
+	c := newTestReal(t, plan.Cluster{
+		Readiness: vocabulary.ReadinessProbe, ProbePeriod: time.Second,
+	})
+	for _, test := range []struct {
+		command *plan.Command
+		want    string
+	}{
+		{nil, `"httpGet":{"path":"/readyz","port":8080}`},
+		{&plan.Command{}, `"tcpSocket":{"port":8080}`},
+		{&plan.Command{Server: foreign.Config{Ready: foreign.Ready{HTTP: "/up"}}},
+			`"httpGet":{"path":"/up","port":8080}`},
+	} {
+		c.Command = test.command
+		text, err := json.Marshal(c.deploymentObject(2, 7))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !strings.Contains(string(text), test.want) {
+			t.Errorf("no %s in %s", test.want, text)
+		}
+		if privileged := strings.Contains(string(text), `"privileged":true`); privileged !=
+			(test.command != nil) {
+			t.Errorf("privileged: %v in %s", privileged, text)
 		}
 	}
 }

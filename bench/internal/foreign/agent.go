@@ -19,7 +19,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"reuseport-bench/servers/child"
+	"reuseport-bench/servers"
+	"reuseport-bench/servers/clock"
 )
 
 // Paths of the home.
@@ -50,38 +51,65 @@ func closeOnExec() error {
 
 // AgentMain is the main function of the agent. It makes the home and then starts commands in it.
 // The process exits when it reads EOF from its control pipe. It must be in a mount namespace of its
-// own, and in the lab's PID namespace.
+// own, and in the lab's PID namespace. If others have started the process, as the first of a
+// container, it asks for its pipes at the servers.Adopter of its environment.
 func AgentMain() error {
 	if err := closeOnExec(); err != nil {
 		return err
 	}
-	control := json.NewDecoder(os.NewFile(child.ControlFD, "control"))
+	adopter := os.Getenv(servers.EnvAdopt)
+	terms := make(chan os.Signal, 1)
+	if adopter != "" { // before it asks, so that no SIGTERM is missed
+		signal.Notify(terms, unix.SIGTERM)
+	}
+	controlFD, eventsFD, requestsFD, err := agentPipes(adopter)
+	if err != nil {
+		return err
+	}
+	control := json.NewDecoder(os.NewFile(uintptr(controlFD), "control"))
 	var cfg agentConfig
 	if err := control.Decode(&cfg); err != nil {
 		return fmt.Errorf("the home's configuration: %w", err)
 	}
 	// prepare sets the timer slack of this thread. Processes that this thread starts inherit it.
 	runtime.LockOSThread()
-	if err := cfg.prepare(); err != nil {
+	requests, err := fileConn(os.NewFile(uintptr(requestsFD), "requests"))
+	if err != nil {
 		return err
 	}
-	requests, err := fileConn(os.NewFile(child.FilesFD, "requests"))
+	if adopter != "" {
+		err = receiveRoot(requests)
+	}
+	if err == nil {
+		err = cfg.prepare()
+	}
+	if err != nil && adopter != "" { // nobody reads this process's standard error
+		err = errors.Join(err, send(requests, report{Failure: err.Error()}))
+	}
 	if err != nil {
+		return err
+	}
+	a := &agent{cfg: cfg, requests: requests, commands: map[int]int{}, main: -1}
+	if a.clock, err = clock.New(); err != nil {
 		return err
 	}
 	go func() {
 		_ = control.Decode(new(struct{})) // returns at EOF
 		os.Exit(0)
 	}()
-	if _, err := os.NewFile(child.EventsFD, "events").Write([]byte{'r'}); err != nil {
+	if _, err := os.NewFile(uintptr(eventsFD), "events").Write([]byte{'r'}); err != nil {
 		return err
 	}
-	a := &agent{cfg: cfg, requests: requests, commands: map[int]int{}}
 	exits := make(chan os.Signal, 1)
 	signal.Notify(exits, unix.SIGCHLD)
 	go func() {
 		for range exits {
 			a.reap()
+		}
+	}()
+	go func() {
+		for range terms {
+			a.terminate()
 		}
 	}()
 	err = a.serve()
@@ -214,8 +242,11 @@ func (c agentConfig) chown(path string) error {
 type agent struct {
 	cfg      agentConfig
 	requests *net.UnixConn
+	clock    *clock.Clock
 	mu       sync.Mutex  // held while a command is started, and while children are waited for
 	commands map[int]int // request.ID of the commands that run, by PID
+	main     int         // descriptor of the process to which SIGTERM is passed, or -1
+	signal   unix.Signal // as which it is passed
 }
 
 func (a *agent) serve() error {
@@ -226,9 +257,12 @@ func (a *agent) serve() error {
 		if err != nil {
 			return err
 		}
-		if len(r.Watch) > 0 {
+		switch {
+		case r.Main != 0:
+			a.setMain(r)
+		case len(r.Watch) > 0:
 			err = a.watch(r)
-		} else {
+		default:
 			err = a.start(r, files)
 		}
 		if err := errors.Join(err, closeAll(files)); err != nil {

@@ -118,6 +118,11 @@ type Limits struct {
 type Env struct {
 	// Agent returns the command that runs AgentMain.
 	Agent func() *exec.Cmd
+	// Adopted, if not nil, is used instead of Agent and Start. New takes it over, and closes it
+	// even after an error.
+	Adopted *Agent
+	// Terminated, if not nil, is called when an adopted agent has got SIGTERM, with the time.
+	Terminated func(at clock.Instant)
 	// Start starts a command in the lab, on the servers' network and CPUs. It must keep the
 	// Cloneflags of the command's SysProcAttr.
 	Start func(*exec.Cmd) error

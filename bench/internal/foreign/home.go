@@ -21,6 +21,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"reuseport-bench/servers/child"
+	"reuseport-bench/servers/clock"
 )
 
 // A home is the mount namespace in which the server's processes run. The home's agent starts them,
@@ -40,6 +41,11 @@ type home struct {
 	watches  map[int]chan<- []*os.File // requests with Watch that have no report yet
 	next     int
 	ended    chan struct{} // closed when the agent can send no more reports
+	passed   bool          // the agent has passed a signal to the main process
+	failure  string        // why the agent could not make the home
+
+	adopted    bool                // others have started the agent
+	terminated func(clock.Instant) // Env.Terminated
 }
 
 // agentLimit is the maximum time that the start of the agent, or of a command, may take.
@@ -48,29 +54,37 @@ const agentLimit = 10 * time.Second
 // newHome makes a home. The caller closes it.
 func newHome(ctx context.Context, cfg Config, env Env) (_ *home, err error) {
 	h := &home{
+		adopted: env.Adopted != nil, terminated: env.Terminated,
 		commands: map[int]*command{}, watches: map[int]chan<- []*os.File{},
 		ended: make(chan struct{}),
 	}
-	if h.account, err = findAccount(cfg.User); err != nil {
-		return nil, err
-	}
-	if h.limits, err = cfg.Limits.withDefaults(); err != nil {
-		return nil, err
-	}
-	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
-	if err != nil {
-		return nil, fmt.Errorf("socketpair: %w", err)
-	}
-	theirs := os.NewFile(uintptr(pair[1]), "requests")
-	h.conn, err = fileConn(os.NewFile(uintptr(pair[0]), "requests"))
+	h.account, err = findAccount(cfg.User)
 	if err == nil {
-		go h.readReports()
-		err = h.startAgent(ctx, env, theirs)
+		h.limits, err = cfg.Limits.withDefaults()
 	}
-	if err := errors.Join(err, theirs.Close()); err != nil {
+	switch {
+	case err == nil && h.adopted:
+		err = h.takeOver(ctx, env.Adopted)
+	case err == nil:
+		err = h.startOwn(ctx, env)
+	case h.adopted:
+		err = errors.Join(err, env.Adopted.Close())
+	}
+	if err != nil {
 		return nil, errors.Join(err, h.close())
 	}
 	return h, nil
+}
+
+// startOwn starts an agent.
+func (h *home) startOwn(ctx context.Context, env Env) error {
+	conn, theirs, err := newChannel()
+	if err != nil {
+		return err
+	}
+	h.conn = conn
+	go h.readReports()
+	return errors.Join(h.startAgent(ctx, env, theirs), theirs.Close())
 }
 
 func (h *home) startAgent(ctx context.Context, env Env, requests *os.File) (err error) {
@@ -83,7 +97,12 @@ func (h *home) startAgent(ctx context.Context, env Env, requests *os.File) (err 
 	if err != nil {
 		return err
 	}
-	err = h.agent.Send(agentConfig{
+	return h.configureAgent(ctx)
+}
+
+// configureAgent tells the agent to make the home, and opens the home's directories.
+func (h *home) configureAgent(ctx context.Context) error {
+	err := h.agent.Send(agentConfig{
 		UID: h.account.uid, GID: h.account.gid, Nested: h.account.nested,
 		Limits: h.limits,
 	})
@@ -181,7 +200,12 @@ func (h *home) readReports() {
 		if err != nil {
 			return
 		}
+		if r.Term != 0 {
+			h.noteTerm(r)
+			continue
+		}
 		h.mu.Lock()
+		h.failure = cmp.Or(h.failure, r.Failure)
 		c, w := h.commands[r.ID], h.watches[r.ID]
 		delete(h.watches, r.ID)
 		if r.Exited || r.Errno != 0 {

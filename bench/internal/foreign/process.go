@@ -173,8 +173,11 @@ func parseStat(path string, text []byte) (p Process, alive bool) {
 
 // CPU returns the CPU time that the server's processes have used since the home was made, including
 // processes that have exited. The kernel counts in clock ticks, so the CPU time of each process is
-// exact to 10 ms.
+// exact to 10 ms. If the agent has exited, nothing knows it.
 func (s *Server) CPU() (used time.Duration, err error) {
+	if err := s.home.lost(); err != nil {
+		return 0, err
+	}
 	all, err := s.home.processes()
 	for _, p := range all {
 		used += p.CPU

@@ -8,6 +8,8 @@ import (
 	"os"
 
 	"golang.org/x/sys/unix"
+
+	"reuseport-bench/servers/clock"
 )
 
 // agentConfig is the first message that the agent reads from its control pipe.
@@ -30,9 +32,14 @@ type request struct {
 	// report has one for each process that still exists. Only a process in the lab's PID namespace
 	// can open them by the PIDs in that namespace.
 	Watch []int
+	// Main, if not 0, tells instead to which process of the server an agent that others have
+	// started passes SIGTERM, as Signal. There is no report.
+	Main   int
+	Signal unix.Signal
 }
 
 // A report is the agent's answer to a request. A second report follows when the command has exited.
+// Reports with Term or Failure belong to no request.
 type report struct {
 	ID    int
 	PID   int        // in the lab's PID namespace
@@ -41,6 +48,10 @@ type report struct {
 
 	Exited bool
 	Status unix.WaitStatus
+
+	Term    clock.Instant // when the agent got SIGTERM
+	Passed  bool          // the agent has passed it to the main process
+	Failure string        // why the agent could not make the home
 }
 
 // maxMessage is the maximum size of a message between this program and its agent, in bytes. A

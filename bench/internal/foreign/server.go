@@ -63,11 +63,14 @@ type start struct {
 
 // New makes the server's home and opens the sockets to pass. It does not start the server.
 func New(ctx context.Context, cfg Config, env Env) (_ *Server, err error) {
-	if err := cfg.Check(); err != nil {
-		return nil, err
-	}
 	s := &Server{cfg: cfg.withDefaults(), env: env, output: &output{}, set: map[string]string{}}
-	if s.cfg.Directory, err = s.cfg.workingDirectory(); err != nil {
+	if err = cfg.Check(); err == nil {
+		s.cfg.Directory, err = s.cfg.workingDirectory()
+	}
+	if err != nil && env.Adopted != nil {
+		err = errors.Join(err, env.Adopted.Close())
+	}
+	if err != nil {
 		return nil, err
 	}
 	if s.cfg.PIDFile != "" {
@@ -135,6 +138,9 @@ func (s *Server) Start(ctx context.Context) error {
 	}
 	if err := s.awaitReady(ctx, st); err != nil {
 		return s.explain(err)
+	}
+	if err := s.home.passTo(s.Main(), s.cfg.Stop.Signal); err != nil {
+		return err
 	}
 	all, err := s.home.processes()
 	s.over, s.atOver = s.env.Clock.Now(), setOf(all)
@@ -350,6 +356,7 @@ func (s *Server) Err() error {
 	s.mu.Lock()
 	main, st, stopped := s.main, s.latest, s.stopped || s.restarting
 	s.mu.Unlock()
+	stopped = stopped || s.home.hasPassed()
 	if stopped || st == nil || main.PID == 0 {
 		return nil
 	}
@@ -401,11 +408,14 @@ func (s *Server) Stop(ctx context.Context) (Ending, error) {
 	return s.end(ctx, main, all)
 }
 
-// end tells a main process to stop, and waits until all processes in the list are gone. It kills
-// those that still run at the end of the grace period.
+// end tells a main process to stop, unless the agent has done so, and waits until all processes in
+// the list are gone. It kills those that still run at the end of the grace period.
 func (s *Server) end(ctx context.Context, main Process, all []Process) (e Ending, err error) {
-	if err := main.signal(s.cfg.Stop.Signal); err != nil && !errors.Is(err, os.ErrProcessDone) {
-		return e, err
+	if !s.home.hasPassed() {
+		err := main.signal(s.cfg.Stop.Signal)
+		if err != nil && !errors.Is(err, os.ErrProcessDone) {
+			return e, err
+		}
 	}
 	err = s.home.awaitGone(ctx, all, s.cfg.Stop.Grace)
 	if !errors.Is(err, errLimit) {

@@ -54,7 +54,7 @@ func (c *Cluster) apiServer() part {
 		"--service-cluster-ip-range="+a.Services.String(), "--endpoint-reconciler-type=none",
 		"--service-account-issuer=https://kubernetes.default.svc",
 		"--service-account-key-file="+keyPath, "--service-account-signing-key-file="+keyPath,
-		"--disable-admission-plugins=ServiceAccount",
+		"--disable-admission-plugins=ServiceAccount", "--allow-privileged",
 		"--kubelet-preferred-address-types=InternalIP")
 	p.Make = map[string]string{
 		certificatePath: c.credentials.certificate, keyPath: c.credentials.key,

@@ -22,10 +22,17 @@ func (s *stage) newPodServer(roles Roles, w *servers.Worker) (servers.ThirdParty
 	place := w.Placement()
 	p := &podServer{
 		commandServer: &commandServer{plan: s.variant.Command.At(place.Address, w.Generation+1)},
-		env: foreign.Env{
-			Agent: roles.Agent, Clock: s.clock, Do: place.Do,
-			Start: func(cmd *exec.Cmd) error { return place.Start(cmd, nil) },
-		},
+		env:           foreign.Env{Clock: s.clock, Do: place.Do},
+	}
+	if place.Applicant != nil {
+		var err error
+		if p.env.Adopted, err = foreign.AdoptAgent(place.Applicant.Adopt); err != nil {
+			return nil, err
+		}
+		p.env.Terminated = w.Terminated
+	} else {
+		p.env.Agent = roles.Agent
+		p.env.Start = func(cmd *exec.Cmd) error { return place.Start(cmd, nil) }
 	}
 	s.third.add(p.commandServer)
 	return p, nil
@@ -38,10 +45,18 @@ func (p *podServer) Start(ctx context.Context) error {
 	return p.noteListeners()
 }
 
-func (p *podServer) Listens() bool {
+// Gone implements servers.ThirdParty.
+func (p *podServer) Gone() <-chan struct{} { return p.server().Gone() }
+
+// server returns the server, or nil if it has not been made.
+func (p *podServer) server() *foreign.Server {
 	p.mu.Lock()
-	server := p.Server
-	p.mu.Unlock()
+	defer p.mu.Unlock()
+	return p.Server
+}
+
+func (p *podServer) Listens() bool {
+	server := p.server()
 	if server == nil {
 		return false
 	}
@@ -61,7 +76,8 @@ func (p *podServer) Stop(ctx context.Context) error {
 func (p *podServer) Close() error {
 	p.mu.Lock()
 	if p.Server != nil && !p.ended {
-		p.cpu, _ = p.Server.CPU() // unknown if the lab has ended
+		// If others have ended it, or the lab has ended, nothing knows what it has used.
+		p.cpu, p.cpuErr = p.Server.CPU()
 	}
 	p.ended = true
 	p.mu.Unlock()

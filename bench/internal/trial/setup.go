@@ -235,13 +235,18 @@ func (s *stage) makeCluster(ctx context.Context, roles Roles, c *cleanup) (err e
 		Lab: s.lab, Clock: s.clock, Plan: s.variant.Cluster, Seed: s.servers.Seed,
 		CPUs: s.plan.CPUs.Servers, Sysctls: s.variant.Sysctls,
 		// A third-party server gets its own signal in any way but StopKill.
-		Stop: cmp.Or(s.variant.Stop, vocabulary.StopClose),
+		Stop:    cmp.Or(s.variant.Stop, vocabulary.StopClose),
+		Command: s.variant.Command,
+	}
+	role := roles.Worker
+	if s.third != nil {
+		role = roles.Agent
 	}
 	if s.third != nil && s.third.witness != nil {
 		o.Watch = s.third.witness.Watch
 	}
 	if s.kubernetes != nil {
-		args := roles.Worker().Args[1:]
+		args := role().Args[1:]
 		if s.inOnePod() {
 			args = []string{roles.Hold}
 		}

@@ -29,6 +29,8 @@ type Options struct {
 	// PIDs is the inode of the PID namespace whose numbers the ends have. If it is 0, they have the
 	// numbers of this process's PID namespace.
 	PIDs uint32
+	// Untraced, if not "", is a reason not to trace connections.
+	Untraced string
 	// Types are this kernel's types. Reading the types takes most of the time of Start, so callers
 	// that start several witnesses should share a cache.
 	Types *btf.Cache
@@ -71,9 +73,12 @@ type Account struct {
 func Start(o Options) (*Witness, error) { return start(o) }
 
 func start(o Options) (*Witness, error) {
-	w, untraced := startTrace(o)
-	if untraced == nil {
-		return w, nil
+	untraced := errors.New(o.Untraced)
+	if o.Untraced == "" {
+		var w *Witness
+		if w, untraced = startTrace(o); untraced == nil {
+			return w, nil
+		}
 	}
 	w, err := startObituaries(o, untraced)
 	if err != nil {
