@@ -49,7 +49,7 @@ func (b *booted) get(
 	}()
 	b.nodeGrace = nodeGrace
 	began := time.Now()
-	b.note("booting a Kubernetes of two nodes, which takes about 15 s")
+	b.note("booting a Kubernetes of two nodes, which takes about 5 s")
 	b.lab, err = netlab.New(ctx, netlab.Options{
 		Init: b.roles.Init, Network: vocabulary.NetworkCluster, ReceiveCPUs: b.cpus.Servers,
 		Control: true,
