@@ -119,7 +119,7 @@ min_valid: 2
 }
 
 // Workers replace each other inside one pod of a real Kubernetes, in a network of its own and in
-// that of its node. The pod stays an endpoint.
+// that of its node, and nothing is lost.
 func TestKubernetesReplaceInOnePod(t *testing.T) {
 	requireLab(t)
 	parts, err := filepath.Abs("../bin/kube")
@@ -136,7 +136,7 @@ workers: 2
 server: {kind: loop, work: {sleep: 100us}}
 stop: drain
 kube: {control: real}
-load: {rate: 300/s, duration: 3s, timeout: 900ms}
+load: {rate: 300/s, duration: 3200ms, timeout: 900ms}
 timeline: [{at: 300ms, every: 500ms, do: replace}]
 matrix:
   - kube.placement: [containers, host-containers]

@@ -34,7 +34,7 @@ func presetSources() []presetSource {
 		ready      = "From a pod's becoming ready to the change of its EndpointSlice"
 		controller = "From a new pod's becoming ready to the deletion of an old one"
 		rules      = "From the change of an EndpointSlice to the start of kube-proxy's sync " +
-			"of the rules on the clients' host"
+			"of the rules on the clients' host (to the commit, less 15 ms)"
 	)
 	deletion := map[string]string{"kube.pre_stop": "0s"}
 	churn := map[string]string{"kube.churn": "100"}
@@ -46,7 +46,7 @@ func presetSources() []presetSource {
 		{"kubelet_lag", "idle", term + idle, "kube-deletion", deletion, toTerm},
 		{"kubelet_lag", "rollout", term + rollout, "kube-rolling-update", deletion, toTerm},
 		{"kubelet_lag", "busy", term + busy, "kube-latency", churn, toTerm},
-		{"ready_lag", "idle", ready + idle, "kube-deletion", nil, readyToEndpoints},
+		{"ready_lag", "idle", ready + idle, "kube-deletion", deletion, readyToEndpoints},
 		{"ready_lag", "rollout", ready + rollout, "kube-rolling-update", nil, readyToEndpoints},
 		{"ready_lag", "busy", ready + busy, "kube-latency", churn, readyToEndpoints},
 		{"controller_lag", "rollout", controller + rollout, "kube-rolling-update", nil,

@@ -461,6 +461,15 @@ func (c *setupCheck) rollout() {
 		c.add("kube.relist_offset", ": "+strictyaml.FormatDuration(k.RelistOffset)+
 			" is not shorter than the relist period",
 			"set kube.relist_period to more, such as Kubernetes' 1s")
+	case k.RelistOffset > 0 && k.Placement != vocabulary.PlacementPods:
+		c.add("kube.relist_offset", ": all pods are on one node", "use kube.placement: pods, or "+
+			"remove relist_offset")
+	case k.ContainerStart > 0 && c.inOnePod():
+		c.add("kube.container_start", ": the workers are in one pod, which starts before the load",
+			"say how long a worker takes by server.startup")
+	case k.Churn > 0 && c.inOnePod():
+		c.add("kube.churn", ": does not go with kube.placement: "+string(k.Placement)+" yet",
+			"use pods or one-node, or remove churn")
 	case k.Churn > 0 && !k.real():
 		c.add("kube.churn", ": the embedded control plane has no API server to keep busy",
 			"add control: real, or remove churn")
@@ -992,6 +1001,8 @@ func (c *setupCheck) commonStep() bool {
 		c.add("step", ": unknown value "+strictyaml.Quote(c.Step),
 			strictyaml.DidYouMean(c.Step, all, "steps are "+strings.Join(all, ", ")))
 		return false
+	case len(c.Timeline) == 0:
+		c.add("step", ": there is no timeline", "add one, such as timeline: [{at: 500ms}]")
 	case !c.has(vocabulary.StepName(c.Step)):
 		c.add("step", ": each step of the timeline has a do of its own",
 			"remove step, or the do of the steps that it is for")

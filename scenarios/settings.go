@@ -112,7 +112,8 @@ func podSettings() []strictyaml.Setting {
 		{Path: "kube.ready_lag", Max: minute, Default: "0s", Example: "5ms",
 			Needs: aCluster + "; " + ownControl, Unset: "kube.endpoint_lag",
 			Doc: "The delay between what a pod's kubelet reports (its address, or that it is " +
-				"ready or not) and the change of its Service's endpoints."},
+				"ready or not) and the change of its Service's endpoints. 0s counts as unset; " +
+				"kube.endpoint_lag is then for both. Otherwise that is for deletions only."},
 		{Path: "kube.rules_lag", Max: minute, Default: "0s", Example: "100ms",
 			Needs: aService + "; " + ownControl,
 			Doc: "The delay between a change of endpoints and the start of the node's sync of " +
@@ -125,8 +126,8 @@ func podSettings() []strictyaml.Setting {
 		{Path: "kube.controller_lag", Max: minute, Default: "0s", Example: "20ms",
 			Needs: "a step that waits for new pods; " + ownControl,
 			Doc: "The delay between a new pod's becoming available and the moment at which the " +
-				"controller of the rolling update or drain acts on it: fixed, or drawn anew for " +
-				"each pod."},
+				"controller of the update, drain, move or scale acts on it: fixed, or drawn anew " +
+				"for each pod."},
 		{Path: "kube.relist_period", Max: minute, Default: "0s", Example: "1s",
 			Needs: aCluster + "; " + ownControl,
 			Doc: "The time between two looks of a kubelet at its containers: 1 s in Kubernetes. " +

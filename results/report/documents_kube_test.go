@@ -149,7 +149,7 @@ func (b baselines) kubeAgreement() documentTable {
 					}
 				}
 				summary.Fill(v)
-				after := map[bool]string{false: "just under 1 or 2 s", true: "just over 1 s"}[late]
+				after := map[bool]string{false: "0.5–1 s or 1.5–2 s", true: "1–1.5 s"}[late]
 				t.rows = append(t.rows, documentRow{
 					names: []string{hook.name, after, control}, variant: v,
 				})
@@ -160,8 +160,8 @@ func (b baselines) kubeAgreement() documentTable {
 }
 
 // updates returns the valid trials of a variant, with those updates of two pods whose second new
-// pod was ready just over a whole number of seconds after the first (if late is true), or just
-// under one. It omits an update that the end of the load cut off.
+// pod was ready in the first half of a second after a whole number of seconds since the first (if
+// late is true), or in the second half. It omits an update that the end of the load cut off.
 func updates(v *results.Variant, late bool) (all []*results.Trial) {
 	for _, t := range v.ValidTrials() {
 		some := *t

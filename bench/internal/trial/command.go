@@ -191,9 +191,10 @@ func (s *stage) startWitness(c *cleanup) error {
 		o.Do = s.onServers
 	}
 	if s.kubernetes != nil {
-		// A program of the trace misses an event if an interrupt comes while it runs (ends.c). The
-		// connections of Kubernetes itself keep the programs busy: 10 of 16 trials did not balance.
-		// Each pod has one server, so it does no harm that obituaries name no process.
+		// Beside the connections of Kubernetes itself, the trace misses some: 10 of 16 trials did
+		// not balance. The cause is not known; the kernel counts that it skipped runs of a program
+		// of the trace (recursion_misses). Each pod has one server, so it does no harm that
+		// obituaries name no process.
 		o.Untraced = "beside a real Kubernetes, a trace misses connections"
 	}
 	if s.third.witness, err = witness.Start(o); err != nil {
