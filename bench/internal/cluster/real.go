@@ -338,7 +338,7 @@ func (c *Cluster) adoptOne(a *servers.Applicant) error {
 	if p == nil {
 		return errors.Join(err, a.Close())
 	}
-	if c.plan.Placement.Row().OnePod {
+	if c.plan.OnePod() {
 		return c.hold(p, a)
 	}
 	if c.Watch != nil {
@@ -700,8 +700,8 @@ func (c *Cluster) left() (names []string) {
 	return names
 }
 
-// abortLimit is the maximum time for which closeReal waits once the run has ended. That is enough
-// for an API that works, and a user who has pressed Ctrl-C waits for it.
+// abortLimit is the maximum time for which closeReal waits once the run has ended. An API that
+// works needs less. A user who has pressed Ctrl-C waits for at most this time.
 const abortLimit = 3 * time.Second
 
 // closeReal removes what the trial made in Kubernetes, which goes on running.

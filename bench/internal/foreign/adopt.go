@@ -127,8 +127,7 @@ func (h *home) passTo(main Process, signal unix.Signal) error {
 	return send(h.conn, request{Main: main.PID, Signal: signal})
 }
 
-// Gone returns a channel that is closed when the agent has exited, so that the server cannot be
-// used any more.
+// Gone returns a channel that is closed when the agent has exited, and the server with it.
 func (s *Server) Gone() <-chan struct{} { return s.home.ended }
 
 // ownRoot is where an adopted agent mounts its parent's root directory before it becomes its own.

@@ -83,7 +83,7 @@ func AgentMain() error {
 	if err == nil {
 		err = cfg.prepare()
 	}
-	if err != nil && adopter != "" { // nobody reads this process's standard error
+	if err != nil && adopter != "" { // the parent does not see standard error
 		err = errors.Join(err, send(requests, report{Failure: err.Error()}))
 	}
 	if err != nil {

@@ -24,10 +24,10 @@ type commits struct {
 	conn  *netlink.Conn
 	done  chan struct{}
 	err   error         // set before done is closed
-	seen  chan struct{} // has an element if there may be commits that nobody has taken
+	seen  chan struct{} // gets an element with each commit, and keeps one
 
 	mu   sync.Mutex // guards left
-	left []commit   // those that nobody has taken, in order
+	left []commit   // seen and not taken yet, in order
 }
 
 // A commit is one transaction of nftables.
@@ -109,7 +109,7 @@ func (c *commits) add(one commit) {
 	}
 }
 
-// take returns the commits that nobody has taken, in order.
+// take returns the commits since the last call, in order.
 func (c *commits) take() []commit {
 	c.mu.Lock()
 	defer c.mu.Unlock()

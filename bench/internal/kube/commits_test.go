@@ -11,7 +11,7 @@ import (
 	"reuseport-bench/servers/clock"
 )
 
-// However many commits come while nobody looks, none is lost.
+// No commit is lost, even if 1000 come before the first is taken.
 func TestCommitsAreKept(t *testing.T) {
 	c := &commits{seen: make(chan struct{}, 1)}
 	const n = 1000

@@ -131,8 +131,8 @@ func (p Parts) Versions(ctx context.Context) (map[string]string, error) {
 	return all, nil
 }
 
-// checkIptables returns an error if iptables does not write to nftables. Nobody could then see when
-// rules change: the kernel announces only commits of nftables.
+// checkIptables returns an error if iptables does not write to nftables. The kernel announces only
+// commits of nftables, so changes by another iptables have no known instant.
 func (p Parts) checkIptables(ctx context.Context) error {
 	out, err := p.run(ctx, p.program("iptables"), "--version")
 	if err == nil && !strings.Contains(out, "(nf_tables)") {
