@@ -13,15 +13,22 @@ import (
 	"reuseport-bench/bench/internal/kubernetes"
 )
 
-// Every step on pods is carried out by a real Kubernetes. The books of each trial balance, the
-// losses are those that the instants of its events predict, and a preStop delay prevents them.
-func TestKubernetesSteps(t *testing.T) {
+// requireKubernetes is requireLab for a test with a real Kubernetes. It tells the program where the
+// parts of Kubernetes are.
+func requireKubernetes(t *testing.T) {
+	t.Helper()
 	requireLab(t)
 	parts, err := filepath.Abs("../bin/kube")
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Setenv(kubernetes.PartsVariable, parts)
+}
+
+// Every step on pods is carried out by a real Kubernetes. The books of each trial balance, the
+// losses are those that the instants of its events predict, and a preStop delay prevents them.
+func TestKubernetesSteps(t *testing.T) {
+	requireKubernetes(t)
 	run := carriedOut(t, `
 name: kube-steps
 about: Are the steps on pods carried out?
@@ -84,12 +91,7 @@ min_valid: 1
 // A node of a real Kubernetes crashes. Its pods are endpoints until the node controller has missed
 // it for the grace period. The next trial has both nodes again.
 func TestKubernetesNodeDown(t *testing.T) {
-	requireLab(t)
-	parts, err := filepath.Abs("../bin/kube")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Setenv(kubernetes.PartsVariable, parts)
+	requireKubernetes(t)
 	run := carriedOut(t, `
 name: kube-node-down
 about: Is a crash of a node noticed?
@@ -121,12 +123,7 @@ min_valid: 2
 // Workers replace each other inside one pod of a real Kubernetes, in a network of its own and in
 // that of its node, and nothing is lost.
 func TestKubernetesReplaceInOnePod(t *testing.T) {
-	requireLab(t)
-	parts, err := filepath.Abs("../bin/kube")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Setenv(kubernetes.PartsVariable, parts)
+	requireKubernetes(t)
 	run := carriedOut(t, `
 name: kube-one-pod
 about: Do workers replace each other in a pod?
@@ -164,13 +161,8 @@ min_valid: 1
 // A server of the user's own runs in pods of a real Kubernetes. The kubelet's SIGTERM reaches it as
 // its own signal, the witness balances the books, and a preStop delay prevents the losses.
 func TestKubernetesCommand(t *testing.T) {
-	requireLab(t)
+	requireKubernetes(t)
 	installed(t, "/usr/bin/python3")
-	parts, err := filepath.Abs("../bin/kube")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Setenv(kubernetes.PartsVariable, parts)
 	const rate = 200
 	in := strings.NewReplacer("workers: 1", "network: cluster\npath: service\nworkers: 2")
 	run := carriedOut(t, "name: kube-command"+in.Replace(python)+`  ready: {http: /}

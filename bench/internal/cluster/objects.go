@@ -147,13 +147,13 @@ func (c *Cluster) templateObject(generation int) object {
 // conditions of third-party servers that a kubelet cannot check.
 func (c *Cluster) readinessProbe() object {
 	probe := object{"periodSeconds": seconds(c.plan.ProbePeriod)}
-	switch path := "/readyz"; {
-	case c.Command != nil && c.Command.Server.Ready.HTTP == "":
+	path := "/readyz"
+	if c.Command != nil {
+		path = c.Command.Server.Ready.HTTP
+	}
+	if path == "" {
 		probe["tcpSocket"] = object{"port": plan.ServerPort}
-	default:
-		if c.Command != nil {
-			path = c.Command.Server.Ready.HTTP
-		}
+	} else {
 		probe["httpGet"] = object{"path": path, "port": plan.ServerPort}
 	}
 	return probe

@@ -75,7 +75,7 @@ func (c *Cluster) podFor(ctx context.Context, w *servers.Worker) (*pod, error) {
 	switch {
 	case c.real != nil:
 		return c.real.holder, nil // DeployPod has made it
-	case place.Row().OnePod && len(c.order) > 0:
+	case c.plan.OnePod() && len(c.order) > 0:
 		return c.order[0], nil
 	}
 	p := &pod{

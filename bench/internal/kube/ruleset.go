@@ -129,14 +129,14 @@ func (set ruleset) add(s Service) error {
 	if err := checkAddress(s.Address); err != nil {
 		return err
 	}
-	address, port := s.Address.Addr().String(), fmt.Sprint(s.Address.Port())
+	port := fmt.Sprint(s.Address.Port())
 	used := s.Used()
 	if len(used) == 0 {
-		set.elements[element{noEndpointMap, address, port}] = "goto " + rejectChain
+		set.elements[s.element(noEndpointMap)] = "goto " + rejectChain
 		return nil
 	}
 	chain := s.chain()
-	set.elements[element{serviceMap, address, port}] = "goto " + chain
+	set.elements[s.element(serviceMap)] = "goto " + chain
 	var choices []string
 	for i, e := range used {
 		if err := checkAddress(e.Address); err != nil {
@@ -224,11 +224,15 @@ func rewrite(tx *knftables.Transaction, rules ruleset, before, now []Service) {
 			}
 			continue
 		}
-		address, port := s.Address.Addr().String(), fmt.Sprint(s.Address.Port())
-		none := element{noEndpointMap, address, port}
+		none := s.element(noEndpointMap)
 		tx.Delete(none.object(rules.elements[none])) // the kernel does not announce a repeated Add
 		tx.Add(none.object(rules.elements[none]))
 	}
+}
+
+// element returns the element for the service in a map.
+func (s Service) element(in string) element {
+	return element{in, s.Address.Addr().String(), fmt.Sprint(s.Address.Port())}
 }
 
 // chain returns the name of the chain that chooses an endpoint of the service.

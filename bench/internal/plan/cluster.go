@@ -134,6 +134,10 @@ func newCluster(s scenarios.Setup) *Cluster {
 	return c
 }
 
+// OnePod reports whether the workers share one pod, in which they can replace each other. It is
+// false for nil.
+func (c *Cluster) OnePod() bool { return c != nil && c.Placement.Row().OnePod }
+
 // readyLag returns the lag of what a kubelet reports.
 func readyLag(k scenarios.Kube) scenarios.Lag {
 	if k.ReadyLag == (scenarios.Lag{}) {

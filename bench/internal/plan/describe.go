@@ -260,7 +260,7 @@ func (p *Scenario) describeSysctls(b *strings.Builder) (common map[Sysctl]bool) 
 // all workers.
 func (v *Variant) workerSysctls() []Sysctl {
 	if c := v.Cluster; c != nil && c.Control == vocabulary.ControlReal &&
-		!c.Placement.Row().OnHost && !c.Placement.Row().OnePod {
+		!c.Placement.Row().OnHost && !c.OnePod() {
 		return nil
 	}
 	return v.Sysctls

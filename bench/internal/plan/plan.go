@@ -156,7 +156,7 @@ func planScenario(s *scenarios.Scenario, seed uint64, m Machine, o Options) (*Sc
 		}
 		do := v.Setup.Step
 		if timelines[do] == nil {
-			timelines[do] = steps(s, do)
+			timelines[do] = steps(s, v.Setup.Timeline)
 		}
 		vp, err := newVariant(v, timelines[do], m, filepath.Dir(s.File))
 		if err != nil {

@@ -455,17 +455,15 @@ func ownSysctls(c scenarios.Sysctl) (all []Sysctl) {
 	return all
 }
 
-// steps returns the occurrences of the scenario's steps, in order, until the longest load ends. A
-// step without Do does what do says. All variants with the same do have this timeline and share the
-// slice.
-func steps(s *scenarios.Scenario, do string) []PlannedStep {
+// steps returns the occurrences of the steps of a variant's timeline, in order, until the longest
+// load of the scenario ends. All variants with the same Setup.Step share the slice.
+func steps(s *scenarios.Scenario, timeline []scenarios.Step) []PlannedStep {
 	var end time.Duration
 	for _, v := range s.Variants {
 		end = max(end, v.Setup.Load.Lasts())
 	}
 	var all []PlannedStep
-	for _, step := range s.Timeline {
-		step.Do = cmp.Or(step.Do, vocabulary.StepName(do))
+	for _, step := range timeline {
 		for at := step.At; at < end; at += step.Every {
 			all = append(all, PlannedStep{At: at, Step: step})
 			if step.Every <= 0 {

@@ -108,7 +108,7 @@ func (s *stage) starts() *results.Starts {
 // and the rules no longer contained the last pod that the step removed. A step inside a pod removes
 // none.
 func (s *stage) addPods(a *ledger.Account, done *step, k int, r *results.Step) {
-	if s.inOnePod() {
+	if s.variant.Cluster.OnePod() {
 		return
 	}
 	r.Endpoints = done.endpoints

@@ -247,7 +247,7 @@ func (s *stage) makeCluster(ctx context.Context, roles Roles, c *cleanup) (err e
 	}
 	if s.kubernetes != nil {
 		args := role().Args[1:]
-		if s.inOnePod() {
+		if s.variant.Cluster.OnePod() {
 			args = []string{roles.Hold}
 		}
 		s.cluster, err = cluster.NewReal(ctx, o, s.kubernetes, args)
@@ -362,7 +362,7 @@ func (s *stage) startFirst(ctx context.Context) (*servers.Generation, error) {
 	if s.kubernetes == nil {
 		return s.group.StartGeneration(ctx)
 	}
-	if s.inOnePod() {
+	if s.variant.Cluster.OnePod() {
 		if err := s.cluster.DeployPod(ctx); err != nil {
 			return nil, err
 		}
@@ -370,11 +370,6 @@ func (s *stage) startFirst(ctx context.Context) (*servers.Generation, error) {
 	}
 	first := s.group.NextGeneration()
 	return first, s.cluster.Deploy(ctx, first, s.servers.Workers)
-}
-
-// inOnePod reports whether the workers share one pod, in which they can replace each other.
-func (s *stage) inOnePod() bool {
-	return s.variant.Cluster != nil && s.variant.Cluster.Placement.Row().OnePod
 }
 
 // park parks processes for the workers that steps will start, if the variant asks for parked

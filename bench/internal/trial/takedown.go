@@ -76,7 +76,7 @@ func (s *stage) undeploy(ctx context.Context) error {
 	if err := s.cluster.Failed(); err != nil {
 		return err
 	}
-	if s.inOnePod() {
+	if s.variant.Cluster.OnePod() {
 		return nil
 	}
 	return s.cluster.Undeploy(ctx)

@@ -516,8 +516,7 @@ func (t *timeline) stop(
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, left, errTooLate)
 	defer cancel()
-	inPod := t.cluster != nil && t.variant.Cluster.Placement.Row().OnePod
-	if t.cluster != nil && mode != vocabulary.StopKill && !inPod {
+	if t.cluster != nil && mode != vocabulary.StopKill && !t.variant.Cluster.OnePod() {
 		return t.cluster.Delete(ctx, workers)
 	}
 	return t.group.Stop(ctx, workers, mode)
